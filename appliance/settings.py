@@ -1,0 +1,76 @@
+"""Where things are and how the processes listen: read once from CELLULE_* variables, then frozen.
+
+A process never writes here. What an admin can change lives in storage; this is what systemd, or
+`./build.sh run`, decides before anything starts.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TUNNEL_NETWORK = "10.77.0.0/16"
+TUNNEL_BOX_ADDRESS = "10.77.0.1"
+WIREGUARD_PORT = 51820
+WORKER_ENGINE_PORT = 8000
+"""The engine of a worker listens here, on its tunnel address only."""
+
+
+class Settings(BaseModel):
+    """Each field is the variable CELLULE_<FIELD IN CAPITALS>."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state_dir: Path = Path("/var/lib/cellule")
+    listen_host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    metrics_port: int = Field(default=9464, ge=1, le=65535)
+    tls: bool = False
+    """Serve HTTPS with the box's own certificate; workers can join only then, for they pin its key."""
+    host_simulated: bool = False
+    """Use the simulated twin of the host broker: no root, no tunnel, no firewall."""
+    development: bool = False
+    """Started by `./build.sh run`: a demo API key exists and the ready line is printed."""
+    queue_limit: int = Field(default=256, ge=1)
+    body_limit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    engine_slots: int = Field(default=8, ge=1, le=256)
+
+    @property
+    def run_dir(self) -> Path:
+        """Unix sockets, emptied at every start. A socket path may have at most 107 bytes."""
+        return self.state_dir / "run"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Files that only the service user reads: keys, claim code, session secret."""
+        return self.state_dir / "secrets"
+
+    @property
+    def web_socket(self) -> Path:
+        return self.run_dir / "web.sock"
+
+    @property
+    def broker_socket(self) -> Path:
+        return self.run_dir / "broker.sock"
+
+    @property
+    def base_url(self) -> str:
+        host = "127.0.0.1" if self.listen_host == "0.0.0.0" else self.listen_host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    def engine_socket(self, model: str) -> Path:
+        return self.run_dir / f"engine-{model}.sock"
+
+
+def load_settings(environment: dict[str, str] | None = None) -> Settings:
+    """Settings from CELLULE_* of `environment` (the process's own by default).
+
+    Raises pydantic.ValidationError, which names the field, for a value out of range.
+    """
+    variables = os.environ if environment is None else environment
+    given = {
+        name: variables[f"CELLULE_{name.upper()}"]
+        for name in Settings.model_fields
+        if f"CELLULE_{name.upper()}" in variables
+    }
+    return Settings.model_validate(given)

@@ -1,0 +1,11 @@
+"""The two database files of the box and how they are opened.
+
+`cellule.db` holds what people decided (accounts, keys, invitations, workers); every change to it is
+noticed by the other processes within a fraction of a second through `data_version`.
+`activity.db` holds what happened (ledger lines, node reports, sign-in attempts); it is written all
+the time, so nobody watches it for changes.
+"""
+
+from appliance.storage.database import SchemaTooNew, data_version, open_activity, open_cellule, transaction
+
+__all__ = ["SchemaTooNew", "data_version", "open_activity", "open_cellule", "transaction"]

@@ -1,0 +1,124 @@
+"""Every table, in the order in which it came to be. A migration that has shipped is never edited."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Migration:
+    """SQL statements applied in one transaction together with their record. Times are epoch seconds."""
+
+    name: str
+    statements: tuple[str, ...]
+
+
+CELLULE = (
+    Migration(
+        "0001_day_one",
+        (
+            """CREATE TABLE accounts (
+                id TEXT PRIMARY KEY,
+                name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+                password_hash TEXT NOT NULL,
+                role TEXT NOT NULL CHECK (role IN ('admin', 'user')),
+                language TEXT NOT NULL DEFAULT 'en',
+                created_at REAL NOT NULL,
+                disabled_at REAL
+            )""",
+            """CREATE TABLE sessions (
+                token_hash TEXT PRIMARY KEY,
+                account_id TEXT NOT NULL REFERENCES accounts(id) ON DELETE CASCADE,
+                created_at REAL NOT NULL,
+                expires_at REAL NOT NULL
+            )""",
+            """CREATE TABLE api_keys (
+                id TEXT PRIMARY KEY,
+                name TEXT NOT NULL,
+                prefix TEXT NOT NULL,
+                key_hash TEXT NOT NULL UNIQUE,
+                account_id TEXT REFERENCES accounts(id),
+                requests_per_minute INTEGER,
+                created_at REAL NOT NULL,
+                expires_at REAL,
+                revoked_at REAL
+            )""",
+            """CREATE TABLE invitations (
+                id TEXT PRIMARY KEY,
+                secret BLOB,
+                label TEXT NOT NULL,
+                created_by TEXT REFERENCES accounts(id),
+                created_at REAL NOT NULL,
+                expires_at REAL NOT NULL,
+                redeemed_by TEXT,
+                redeemed_at REAL,
+                revoked_at REAL
+            )""",
+            """CREATE TABLE workers (
+                id TEXT PRIMARY KEY,
+                name TEXT NOT NULL,
+                public_key TEXT NOT NULL UNIQUE,
+                invitation_id TEXT NOT NULL UNIQUE REFERENCES invitations(id),
+                state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'revoked')),
+                short_code TEXT NOT NULL,
+                poll_key BLOB NOT NULL,
+                facts TEXT NOT NULL,
+                tunnel_address TEXT UNIQUE,
+                created_at REAL NOT NULL,
+                approved_at REAL,
+                approved_by TEXT REFERENCES accounts(id),
+                revoked_at REAL
+            )""",
+        ),
+    ),
+)
+
+ACTIVITY = (
+    Migration(
+        "0001_day_one",
+        (
+            """CREATE TABLE ledger (
+                id INTEGER PRIMARY KEY,
+                at REAL NOT NULL,
+                request_id TEXT NOT NULL UNIQUE,
+                key_id TEXT,
+                account_id TEXT,
+                endpoint TEXT NOT NULL,
+                model TEXT,
+                node TEXT,
+                attempts INTEGER NOT NULL,
+                tokens_in INTEGER NOT NULL,
+                tokens_out INTEGER NOT NULL,
+                queue_seconds REAL NOT NULL,
+                first_token_seconds REAL,
+                duration_seconds REAL NOT NULL,
+                outcome TEXT NOT NULL,
+                status INTEGER NOT NULL
+            )""",
+            "CREATE INDEX ledger_at ON ledger(at)",
+            """CREATE TABLE ledger_hours (
+                hour INTEGER NOT NULL,
+                key_id TEXT NOT NULL,
+                account_id TEXT NOT NULL,
+                model TEXT NOT NULL,
+                node TEXT NOT NULL,
+                outcome TEXT NOT NULL,
+                requests INTEGER NOT NULL,
+                tokens_in INTEGER NOT NULL,
+                tokens_out INTEGER NOT NULL,
+                duration_seconds REAL NOT NULL,
+                PRIMARY KEY (hour, key_id, account_id, model, node, outcome)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE node_reports (
+                node TEXT PRIMARY KEY,
+                at REAL NOT NULL,
+                report TEXT NOT NULL
+            )""",
+            """CREATE TABLE sign_in_attempts (
+                id INTEGER PRIMARY KEY,
+                at REAL NOT NULL,
+                name TEXT NOT NULL,
+                address TEXT NOT NULL
+            )""",
+            "CREATE INDEX sign_in_attempts_at ON sign_in_attempts(at)",
+        ),
+    ),
+)

@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# The one entry: ./build.sh help
+set -euo pipefail
+cd "$(dirname "$0")"
+
+CACHE="${CELLULE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cellule}"
+
+usage() {
+    cat <<'TEXT'
+Cellule Appliance
+
+  ./build.sh run [--port N] [--state DIR] [--lan ADDRESS]
+                          start the product with its demo model; Ctrl-C stops it.
+                          Without --lan it answers on this machine only; with --lan it serves
+                          HTTPS on that address and other PCs can join as workers (needs root)
+  ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
+  ./build.sh bench [NAME] measure engine, gateway or join against their peers (all without NAME)
+  ./build.sh lock         pin the dependencies of pyproject.toml anew, with hashes
+  ./build.sh help         this text
+
+The first call sets up what is missing: Debian packages, a Python environment, and the llama.cpp
+engine, which is compiled once (about 9 minutes on 2 cores). They are kept in ~/.cache/cellule
+(CELLULE_CACHE moves it) and found again by a hash of their recipe.
+TEXT
+}
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+die() { printf '\n\033[31mStopped:\033[0m %s\n%s\n' "$1" "${2:-}" >&2; exit 1; }
+
+# Debian package → why it is needed
+declare -A NEEDED_TO_RUN=(
+    [python3-venv]="the Python environment"
+    [g++]="compiles the engine, once"
+    [libgomp1]="the engine's threads"
+)
+declare -A NEEDED_TO_TEST=(
+    [iproute2]="test networks in namespaces"
+    [iputils-ping]="tunnel checks"
+    [nftables]="the firewall of box and workers"
+    [wireguard-tools]="tunnels"
+    [wireguard-go]="tunnels without the kernel module"
+    [chromium]="the browser of the web tests"
+)
+declare -A NEEDED_TO_BENCH=(
+    [nginx-light]="the gateway's peer"
+)
+
+# packages NAME_OF_TABLE...: installs what is missing, naming each package and why
+packages() {
+    local table name missing=()
+    for table in "$@"; do
+        local -n reasons=$table
+        for name in "${!reasons[@]}"; do
+            dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' && continue
+            missing+=("$name")
+            say "needs the Debian package $name: ${reasons[$name]}"
+        done
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "this is not a Debian machine" "Install by hand: ${missing[*]}"
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || die "installing packages needs root" "Run as root: apt-get install ${missing[*]}"
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -q >&2 || say "some package lists could not be refreshed; going on"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2 \
+        || die "apt-get could not install: ${missing[*]}" "Check the machine's package sources (apt-get update), then repeat the command."
+}
+
+# --- the Python environment, one for each lock file and engine recipe -------------------------------
+
+python3_of_the_machine() {
+    local candidate
+    for candidate in python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    die "Python 3.11 or newer is needed" "Debian 12 and 13 have it: apt-get install python3"
+}
+
+hash_of() { cat "$@" | sha256sum | cut -c1-16; }
+
+# the engine's wheel: built once, its own hash beside it and checked at every use
+engine_wheel() {
+    local folder wheel
+    folder="$CACHE/wheels/$(hash_of hwprofiles/wheels/llama_cpp.sh hwprofiles/wheels/requirements.lock)-$(uname -m)"
+    if ! (cd "$folder" 2>/dev/null && sha256sum --status -c sha256); then
+        say "compiling the llama.cpp engine, once: about 9 minutes on 2 cores"
+        rm -rf "$folder" "$folder.new"
+        PYTHON="$PYTHON" hwprofiles/wheels/llama_cpp.sh "$folder.new" \
+            | while read -r step; do printf '\r  %-12s' "$step" >&2; done \
+            || die "the engine did not compile" "The end of the log stands above; free 3 GB of disk and repeat the command."
+        printf '\n' >&2
+        (cd "$folder.new" && sha256sum ./*.whl >sha256)
+        mv "$folder.new" "$folder"
+    fi
+    wheel=("$folder"/*.whl)
+    echo "${wheel[0]}"
+}
+
+# environment LOCK: makes or finds the virtual environment for it and sets $VENV
+environment() {
+    local lock=$1 wheel
+    PYTHON=$(python3_of_the_machine)
+    wheel=$(engine_wheel)
+    VENV="$CACHE/venv-$(hash_of "$lock" <("$PYTHON" -VV) <(sha256sum <"$wheel"))"
+    if [ ! -e "$VENV/complete" ]; then
+        say "setting up the Python environment"
+        rm -rf "$VENV"
+        "$PYTHON" -m venv "$VENV" || die "no virtual environment could be made" "apt-get install python3-venv"
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$lock" \
+            || die "the Python packages could not be installed" "A network or a package mirror (pip config) is needed the first time; repeat the command."
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps "$wheel"
+        touch "$VENV/complete"
+    fi
+    "$VENV/bin/pybabel" -q compile -d webadmin/translations 2>/dev/null || die "the translations do not compile" "pybabel compile -d webadmin/translations tells where."
+    export PATH="$VENV/bin:$PATH" PYTHONPATH="$PWD"
+}
+
+# --- the commands ---------------------------------------------------------------------------------
+
+run() {
+    packages NEEDED_TO_RUN
+    case " $* " in *" --lan "*) packages NEEDED_TO_RUN NEEDED_TO_TEST ;; esac
+    environment appliance/requirements.lock
+    exec python -m appliance.supervisor "$@"
+}
+
+run_tests() {
+    packages NEEDED_TO_RUN NEEDED_TO_TEST
+    environment tests/requirements.lock
+    [ $# -gt 0 ] || set -- tests
+    exec python -m pytest "$@"
+}
+
+bench() {
+    packages NEEDED_TO_RUN NEEDED_TO_TEST NEEDED_TO_BENCH
+    environment tests/requirements.lock
+    exec python -m tests.bench "$@"
+}
+
+lock() {
+    environment tests/requirements.lock
+    local compile=(uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate)
+    command -v uv >/dev/null || die "uv is not installed" "pip install uv"
+    "${compile[@]}" pyproject.toml -o appliance/requirements.lock
+    "${compile[@]}" pyproject.toml --group test -o tests/requirements.lock
+    "${compile[@]}" --group pyproject.toml:wheel -o hwprofiles/wheels/requirements.lock
+}
+
+command=${1:-help}
+shift || true
+case "$command" in
+    run) run "$@" ;;
+    test) run_tests "$@" ;;
+    bench) bench "$@" ;;
+    lock) lock ;;
+    help | -h | --help) usage ;;
+    *) usage >&2; die "there is no command '$command'" ;;
+esac
