@@ -13,7 +13,8 @@ TUNNEL_NETWORK = "10.77.0.0/16"
 TUNNEL_BOX_ADDRESS = "10.77.0.1"
 WIREGUARD_PORT = 51820
 WORKER_ENGINE_PORT = 8000
-"""The engine of a worker listens here, on its tunnel address only."""
+"""The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
+WORKER_ENGINES_AT_MOST = 4
 
 
 class Settings(BaseModel):
@@ -29,6 +30,8 @@ class Settings(BaseModel):
     """Serve HTTPS with the box's own certificate; workers can join only then, for they pin its key."""
     host_simulated: bool = False
     """Use the simulated twin of the host broker: no root, no tunnel, no firewall."""
+    wireguard_interface: str = Field(default="wg0", pattern=r"^[a-z][a-z0-9_]{0,14}$")
+    wireguard_port: int = Field(default=WIREGUARD_PORT, ge=1, le=65535)
     development: bool = False
     """Started by `./build.sh run`: a demo API key exists and the ready line is printed."""
     queue_limit: int = Field(default=256, ge=1)
@@ -55,7 +58,8 @@ class Settings(BaseModel):
 
     @property
     def base_url(self) -> str:
-        host = "127.0.0.1" if self.listen_host == "0.0.0.0" else self.listen_host
+        """How this machine itself reaches the front, without a slash at the end."""
+        host = "127.0.0.1" if self.listen_host == "0.0.0.0" else self.listen_host  # noqa: S104
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     def engine_socket(self, model: str) -> Path:
