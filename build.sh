@@ -9,10 +9,10 @@ usage() {
     cat <<'TEXT'
 Cellule Appliance
 
-  ./build.sh run [--port N] [--state DIR] [--lan ADDRESS]
+  ./build.sh run [--port N] [--state DIR] [--lan]
                           start the product with its demo model; Ctrl-C stops it.
                           Without --lan it answers on this machine only; with --lan it serves
-                          HTTPS on that address and other PCs can join as workers (needs root)
+                          HTTPS on the LAN and other PCs can join as workers (needs root)
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
   ./build.sh bench [NAME] measure engine, gateway or join against their peers (all without NAME)
   ./build.sh lock         pin the dependencies of pyproject.toml anew, with hashes

@@ -1,4 +1,4 @@
-"""Opening a database file: WAL, foreign keys, migrations applied in order, each with its record in one transaction.
+"""Opening a database file: WAL, foreign keys, and migrations, recorded in the transaction that applies them.
 
 A file written by a newer version of the product is refused before anything in it is touched.
 """
@@ -33,7 +33,7 @@ def open_activity(state_dir: Path) -> Database:
 
 @contextmanager
 def transaction(database: Database) -> Iterator[None]:
-    """One write transaction, taken at once (BEGIN IMMEDIATE), so that what is read in it stays true until the commit."""
+    """One write transaction, taken at once (BEGIN IMMEDIATE): what is read in it is true until the commit."""
     connection = database.conn
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -45,7 +45,7 @@ def transaction(database: Database) -> Iterator[None]:
 
 
 def data_version(database: Database) -> int:
-    """A number that differs from the last call's when another connection changed the file (PRAGMA data_version)."""
+    """Differs from the last call's once another connection has changed the file (PRAGMA data_version)."""
     return int(database.conn.execute("PRAGMA data_version").fetchone()[0])
 
 
@@ -68,12 +68,15 @@ def _open(path: Path, migrations: tuple[Migration, ...]) -> Database:
 def _migrate(database: Database, path: Path, migrations: tuple[Migration, ...]) -> None:
     # the lock is taken before the list is read: two processes starting together migrate once
     with transaction(database):
-        database.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"
+        )
         applied = {row[0] for row in database.execute("SELECT name FROM migrations")}
         unknown = applied - {migration.name for migration in migrations}
         if unknown:
+            newest = max(unknown)
             raise SchemaTooNew(
-                f"{path.name} was written by a newer version of Cellule (it knows {', '.join(sorted(unknown))}).",
+                f"{path.name} was written by a newer version of Cellule (unknown here: {newest}).",
                 next_step="Start that version again, or restore a backup made with this one.",
             )
         for migration in migrations:

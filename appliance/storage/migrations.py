@@ -21,6 +21,7 @@ CELLULE = (
                 password_hash TEXT NOT NULL,
                 role TEXT NOT NULL CHECK (role IN ('admin', 'user')),
                 language TEXT NOT NULL DEFAULT 'en',
+                must_change_password INTEGER NOT NULL DEFAULT 0,
                 created_at REAL NOT NULL,
                 disabled_at REAL
             )""",

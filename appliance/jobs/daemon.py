@@ -1,0 +1,87 @@
+"""The life of the core daemon: schedule the table of jobs, and reconcile the network with every decision.
+
+Reconciling is level-triggered: at start, at every change of cellule.db (noticed within
+NOTICE_SECONDS), and every RECONCILE_SECONDS whatever happens: nothing depends on one notice arriving.
+"""
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from appliance.enrolment.discovery import Announcer
+from appliance.enrolment.reconcile import reconcile_network
+from appliance.errors import Refusal
+from appliance.host import Host
+from appliance.jobs.table import JOBS, Job
+from appliance.settings import NOTICE_SECONDS, Settings
+from appliance.storage import data_version, open_cellule
+
+RECONCILE_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+log = logging.getLogger("cellule.core")
+
+
+class Daemon:
+    """Runs until `stop` is set. `host` is the door to the machine."""
+
+    def __init__(self, settings: Settings, host: Host) -> None:
+        self._settings = settings
+        self._host = host
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Blocks until `stop`. A failing job or reconcile is logged and tried again, never the end of it."""
+        scheduler = self._scheduled()
+        announcer = Announcer(self._settings) if self._settings.tls else None
+        scheduler.start()
+        try:
+            self._follow_decisions(announcer)
+        finally:
+            scheduler.shutdown(wait=False)
+            if announcer:
+                announcer.close()
+
+    def _scheduled(self) -> BackgroundScheduler:
+        scheduler = BackgroundScheduler(timezone=UTC)
+        for job in JOBS:
+            scheduler.add_job(
+                self._run_job,
+                "interval",
+                [job],
+                id=job.name,
+                seconds=job.period_seconds,
+                next_run_time=datetime.now(UTC),
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
+        return scheduler
+
+    def _run_job(self, job: Job) -> None:
+        try:
+            said = job.run(self._settings)
+        except Exception:
+            log.exception("job %s failed; it is tried again in %g s", job.name, job.period_seconds)
+            return
+        if said:
+            log.info("job %s: %s", job.name, said)
+
+    def _follow_decisions(self, announcer: Announcer | None) -> None:
+        with open_cellule(self._settings.state_dir) as database:
+            seen, due_at = -1, 0.0
+            while not self.stop.wait(NOTICE_SECONDS):
+                version = data_version(database)
+                if version == seen and time.monotonic() < due_at:
+                    continue
+                seen = version
+                try:
+                    reconcile_network(database, self._host, self._settings)
+                    if announcer:
+                        announcer.refresh()
+                    due_at = time.monotonic() + RECONCILE_SECONDS
+                except (Refusal, OSError) as error:
+                    log.error("the network could not be reconciled: %s", error)
+                    due_at = time.monotonic() + RETRY_SECONDS

@@ -1,0 +1,74 @@
+"""Every job of the box: what it does and how often. Adding one is adding an entry.
+
+A job never overlaps itself; runs that were missed while the box slept are made up once. A job that fails is
+logged and tried again at its next turn: it must be safe to repeat.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from appliance.accounting import roll_up_ledger
+from appliance.clock import now
+from appliance.enrolment import expire_invitations
+from appliance.jobs.silence import forget_old_reports, silent_workers
+from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
+from appliance.settings import Settings
+from appliance.storage import open_activity, open_cellule
+
+
+@dataclass(frozen=True)
+class Job:
+    """`run(settings)` every `period_seconds`; it returns what it did as a sentence, "" for nothing."""
+
+    name: str
+    period_seconds: float
+    run: Callable[[Settings], str]
+
+
+def _roll_up_ledger(settings: Settings) -> str:
+    with open_activity(settings.state_dir) as activity:
+        lines = roll_up_ledger(activity)
+    return f"{lines} ledger lines rolled up" if lines else ""
+
+
+def _dead_nodes(settings: Settings) -> str:
+    with open_cellule(settings.state_dir) as database, open_activity(settings.state_dir) as activity:
+        forget_old_reports(database, activity, now())
+        silent = silent_workers(database, activity, now())
+    return f"silent workers: {', '.join(silent)}" if silent else ""
+
+
+def _expired_invitations(settings: Settings) -> str:
+    with open_cellule(settings.state_dir) as database:
+        wiped = expire_invitations(database)
+    return f"{wiped} invitations expired" if wiped else ""
+
+
+def _old_sign_ins(settings: Settings) -> str:
+    with open_cellule(settings.state_dir) as database, open_activity(settings.state_dir) as activity:
+        forget_old_sessions(database)
+        forget_old_sign_in_attempts(activity)
+    return ""
+
+
+def _checkpoint(settings: Settings) -> str:
+    for opened in (open_cellule, open_activity):
+        with opened(settings.state_dir) as database:
+            _checkpoint_file(database)
+    return ""
+
+
+def _checkpoint_file(database: Database) -> None:
+    # moves the write-ahead log into the file, so that a long-running box doesn't grow one without end
+    database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+JOBS = (
+    Job("ledger_roll_up", 60, _roll_up_ledger),
+    Job("dead_nodes", 15, _dead_nodes),
+    Job("expired_invitations", 60, _expired_invitations),
+    Job("old_sign_ins", 600, _old_sign_ins),
+    Job("wal_checkpoint", 300, _checkpoint),
+)

@@ -1,0 +1,113 @@
+"""What must be true before the first process starts: our state directory, free ports, existing keys.
+
+Everything that can be refused is refused here, before anything is changed.
+"""
+
+import fcntl
+import socket
+from dataclasses import dataclass
+from typing import IO
+
+from appliance import claim, people
+from appliance.claim.certificate import ensure_certificate
+from appliance.errors import Refused
+from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
+from appliance.settings import Settings
+from appliance.storage import open_activity, open_cellule
+
+LONGEST_SOCKET_PATH_BYTES = 107
+
+
+class PortTaken(Refused):
+    """Another program listens where the box should."""
+
+    code = "port_taken"
+
+
+class StateUnusable(Refused):
+    """The state directory can't be written, or another run holds it: two would write over each other."""
+
+    code = "state_unusable"
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """What the person who starts the box needs; None once it is of no more use."""
+
+    claim_code: str | None
+    demo_api_key: str | None
+
+
+def take_state(settings: Settings) -> IO[str]:
+    """Makes the state directory and locks it until the returned file is closed. Raises StateUnusable."""
+    if len(bytes(settings.engine_socket(DEMO_MODEL_NAME))) > LONGEST_SOCKET_PATH_BYTES:
+        raise StateUnusable(
+            f"The path {settings.state_dir} is too long for a socket.",
+            next_step="Give a shorter one: --state.",
+        )
+    try:
+        for folder in (settings.state_dir, settings.run_dir, settings.secrets_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (settings.state_dir / "lock").open("w")
+    except OSError as error:
+        raise StateUnusable(
+            f"The state directory {settings.state_dir} can't be used: {error.strerror}.",
+            next_step="Give another one: --state.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StateUnusable(
+            f"The state directory {settings.state_dir} is in use by another run.",
+            next_step="Stop that one, or give another directory: --state.",
+        ) from None
+    for leftover in settings.run_dir.iterdir():
+        leftover.unlink()
+    return lock
+
+
+def refuse_taken_ports(settings: Settings) -> None:
+    """Raises PortTaken unless both ports can be bound now."""
+    for host, port in ((settings.listen_host, settings.port), ("127.0.0.1", settings.metrics_port)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise PortTaken(
+                    f"Port {port} of {host} can't be used: {error.strerror}.",
+                    next_step="Choose another one with --port (that one and the next one up must be free).",
+                ) from error
+
+
+def prepare(settings: Settings) -> FirstSteps:
+    """Migrates storage and makes certificate, claim code and demo key where missing. Safe to repeat."""
+    verify_demo_model()
+    open_activity(settings.state_dir).close()
+    database = open_cellule(settings.state_dir)
+    database.close()
+    ensure_certificate(settings)
+    return FirstSteps(_claim_code(settings), _demo_api_key(settings) if settings.development else None)
+
+
+def _claim_code(settings: Settings) -> str | None:
+    database = open_cellule(settings.state_dir)
+    try:
+        return None if claim.is_claimed(database) else claim.ensure_claim_code(settings)
+    finally:
+        database.close()
+
+
+def _demo_api_key(settings: Settings) -> str | None:
+    """The key of this state directory alone, made once; None when an admin has revoked it since."""
+    database, path = open_cellule(settings.state_dir), settings.secrets_dir / "demo-api-key"
+    try:
+        if not path.exists():
+            key = people.create_api_key(database, "Demo", account_id=None)
+            path.touch(mode=0o600)
+            path.write_text(f"{key.record.id}\n{key.secret}\n")
+        key_id, secret = path.read_text().split()
+        valid = any(key.id == key_id and key.revoked_at is None for key in people.list_api_keys(database))
+        return secret if valid else None
+    finally:
+        database.close()
