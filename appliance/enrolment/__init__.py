@@ -1,0 +1,1 @@
+"""From an invitation to a worker of the fleet: code, redemption, approval, revocation."""

@@ -1,0 +1,172 @@
+"""What a worker and the box say to each other, before and after the worker belongs to the fleet.
+
+Enrolment is three calls over TLS whose key the invitation pins: hello (a challenge), submit (the proof,
+with the facts of the machine), status (until an admin has decided). An approved worker then sends
+`WorkerReport` every few seconds through its tunnel; the answer is the state that it should be in.
+
+Bytes travel as hex. A field that one side does not know is ignored, so that box and worker can be of
+different versions.
+"""
+
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+HELLO_PATH = "/enrol/hello"
+SUBMIT_PATH = "/enrol/submit"
+STATUS_PATH = "/enrol/status"
+REPORT_PATH = "/enrol/report"
+
+
+class WorkerState(StrEnum):
+    """Pending until an admin compares the short code; revoked is final, a new invitation makes a new worker."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REVOKED = "revoked"
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text.strip()
+
+
+Bytes16 = Annotated[bytes, Field(min_length=16, max_length=16)]
+Bytes32 = Annotated[bytes, Field(min_length=32, max_length=32)]
+InvitationId = Annotated[bytes, Field(min_length=4, max_length=4)]
+WorkerId = Annotated[str, Field(min_length=1, max_length=40)]
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=120), AfterValidator(_printable)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Message(BaseModel):
+    """Frozen; bytes as hex in JSON; NaN and infinities refused."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="hex", val_json_bytes="hex", allow_inf_nan=False)
+
+
+class WorkerFacts(Message):
+    """What the machine says of itself. Shown to the admin; nothing is allowed because of it."""
+
+    name: Name
+    agent_version: Line = ""
+    os: Line = ""
+    cpu: Line = ""
+    cores: int = Field(default=0, ge=0, le=4096)
+    memory_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    mac_addresses: tuple[Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")], ...] = Field(
+        default=(), max_length=16
+    )
+    """Lower case; kept so that the machine can be woken later."""
+
+
+class Hello(Message):
+    """The worker asks for a challenge. Answered alike whether or not the invitation exists."""
+
+    invitation_id: InvitationId
+    public_key: Bytes32
+    nonce: Bytes16
+
+
+class Challenge(Message):
+    """Valid once, for half a minute."""
+
+    challenge_id: Bytes16
+    ephemeral_key: Bytes32
+    nonce: Bytes16
+
+
+class Submission(Message):
+    """`facts` is the JSON text of WorkerFacts exactly as it was authenticated by `mac`."""
+
+    challenge_id: Bytes16
+    facts: str = Field(max_length=8192)
+    mac: Bytes32
+
+
+class Receipt(Message):
+    """The box's own proof that it knows the invitation's secret, over the worker id that it gave."""
+
+    worker_id: WorkerId
+    mac: Bytes32
+
+
+class StatusRequest(Message):
+    """`mac` is made with the poll key that both sides derived; the key itself never travels."""
+
+    worker_id: WorkerId
+    nonce: Bytes16
+    mac: Bytes32
+
+
+class WorkerConfig(Message):
+    """All that an approved worker needs for its tunnel and its reports."""
+
+    box_public_key: str
+    """WireGuard's, base64."""
+    endpoint: str
+    """HOST:PORT (udp) of the box's WireGuard."""
+    tunnel_address: IPv4Address
+    box_tunnel_address: IPv4Address
+    allowed_ips: tuple[IPv4Network, ...]
+    report_url: str
+    """https, reached through the tunnel, pinned to the box's certificate key like every other call."""
+
+
+class StatusAnswer(Message):
+    """`config` is there only when `state` is approved."""
+
+    state: WorkerState
+    config: WorkerConfig | None = None
+
+
+class EngineReport(Message):
+    """An engine's readiness answer, and the port of the worker's tunnel address where it listens."""
+
+    model: Name
+    port: Port
+    ready: bool
+    slots: int = Field(ge=0, le=4096)
+    busy: int = Field(default=0, ge=0, le=4096)
+    waiting: int = Field(default=0, ge=0)
+    context_tokens: int = Field(default=0, ge=0)
+    tokens_per_second: float = Field(default=0.0, ge=0)
+    demo: bool = False
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+
+class WorkerLoad(Message):
+    """What the person at the machine is using it for."""
+
+    cpu_percent: float = Field(default=0.0, ge=0, le=100)
+    user_active: bool = False
+
+
+class WorkerReport(Message):
+    """Who reports is known by the tunnel address that the report came from, never by its `name`."""
+
+    name: Name
+    agent_version: Line = ""
+    facts: WorkerFacts | None = None
+    engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
+    load: WorkerLoad = WorkerLoad()
+
+
+class DesiredEngine(Message):
+    """An engine that the worker should run, on its tunnel address."""
+
+    model: str
+    slots: int
+    context_tokens: int
+
+
+class DesiredState(Message):
+    """The state that the worker should bring itself into, and when to report again."""
+
+    state: Literal[WorkerState.APPROVED, WorkerState.REVOKED]
+    report_every_seconds: float = Field(default=5, gt=0)
+    engines: tuple[DesiredEngine, ...] = ()
