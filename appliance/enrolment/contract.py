@@ -21,7 +21,7 @@ REPORT_PATH = "/enrol/report"
 
 
 class WorkerState(StrEnum):
-    """Pending until an admin compares the short code; revoked is final, a new invitation makes a new worker."""
+    """Pending until an admin compares the short code; revoked is final: a new code makes a new worker."""
 
     PENDING = "pending"
     APPROVED = "approved"

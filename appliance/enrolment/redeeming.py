@@ -39,7 +39,6 @@ from appliance.enrolment.exchange import (
 from appliance.enrolment.invitation_code import InvitationCode, parse_code
 from appliance.enrolment.pinned import Address, BoxNotTrusted, BoxUnreachable, PinnedAnswer, pinned_post
 
-
 M = TypeVar("M", bound=Message)
 
 

@@ -1,0 +1,34 @@
+"""A file that only its owner reads and that several processes may want to make at the same moment.
+
+It appears complete or not at all, with mode 0600 from its first instant; the first one made counts.
+"""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def write_once(path: Path, content: bytes) -> bytes:
+    """Makes `path` with `content` unless it exists; returns what it holds now, whoever made it."""
+    draft = _draft(path, content)
+    # a link either makes the complete file or fails because another process was first
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+    return path.read_bytes()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Puts `content` in the place of whatever `path` held, in one step."""
+    _draft(path, content).replace(path)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
