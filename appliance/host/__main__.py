@@ -1,0 +1,27 @@
+"""`python -m appliance.host`: the broker, until SIGTERM. Tunnels stay as they are when it ends."""
+
+import logging
+import signal
+import sys
+import threading
+
+from appliance.host.broker import Broker
+from appliance.host.choice import this_machine
+from appliance.settings import load_settings
+
+
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s host %(levelname)s %(message)s", stream=sys.stderr
+    )
+    settings = load_settings()
+    with Broker(settings.broker_socket, this_machine(settings)) as broker:
+        # shutdown waits for the loop, so it can't run on the loop's own thread
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=broker.shutdown).start())
+        signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=broker.shutdown).start())
+        broker.serve_forever(poll_interval=0.2)
+    settings.broker_socket.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The only process with root: it performs the contract's verbs for the service user, over a unix socket.
+
+Who calls is read from the socket itself (SO_PEERCRED), not from what they say: root and the owner of
+the socket's folder are served, anybody else is hung up on. Every verb is logged with its outcome. Verbs
+run one at a time: two plans for one interface never mix.
+"""
+
+import logging
+import os
+import socket
+import socketserver
+import struct
+import threading
+import time
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from appliance.errors import Refusal
+from appliance.host.contract import Host, HostFailed, InvalidPlan
+from appliance.host.wire import (
+    LINE_LIMIT_BYTES,
+    REQUEST,
+    Answer,
+    ApplyFirewall,
+    ApplyTunnel,
+    AskTunnelStatus,
+    Cut,
+    EnsureWireguardKey,
+    RemoveTunnel,
+    Request,
+    failure_of,
+)
+
+log = logging.getLogger(__name__)
+
+
+def perform(host: Host, request: Request) -> JsonValue:
+    """Calls the verb on `host`; its result as JSON."""
+    match request:
+        case EnsureWireguardKey():
+            return host.ensure_wireguard_key()
+        case ApplyTunnel(plan=plan):
+            host.apply_tunnel(plan)
+        case ApplyFirewall(plan=rules):
+            host.apply_firewall(rules)
+        case Cut(interface=interface, addresses=addresses):
+            host.cut(interface, addresses)
+        case AskTunnelStatus(interface=interface):
+            return host.tunnel_status(interface).model_dump(mode="json")
+        case RemoveTunnel(interface=interface):
+            host.remove_tunnel(interface)
+    return None
+
+
+class Broker(socketserver.ThreadingUnixStreamServer):
+    """Listens on `path`, mode 0600, owned by the owner of its folder."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path, host: Host) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.unlink(missing_ok=True)
+        self.host = host
+        self.turn = threading.Lock()
+        owner = path.parent.stat()
+        self.served_users = {0, owner.st_uid}
+        before = os.umask(0o177)
+        try:
+            super().__init__(str(path), Conversation)
+        finally:
+            os.umask(before)
+        if os.geteuid() == 0:
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+    def answer(self, line: bytes, user: int) -> Answer:
+        """Performs one request line. Never raises: what goes wrong is in the answer."""
+        started = time.monotonic()
+        verb = "?"
+        try:
+            request = REQUEST.validate_json(line)
+            verb = request.verb
+            with self.turn:
+                result = perform(self.host, request)
+        except ValidationError as error:
+            # only where and what is wrong: the values could be anything
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+            outcome: Answer = Answer(failure=failure_of(InvalidPlan(f"Not a valid request: {problems}.")))
+        except Refusal as refusal:
+            outcome = Answer(failure=failure_of(refusal))
+        except Exception as error:
+            log.exception("verb %s broke", verb)
+            outcome = Answer(failure=failure_of(HostFailed(f"{verb} broke: {type(error).__name__}.")))
+        else:
+            outcome = Answer(result=result)
+        how = "done" if outcome.failure is None else f"refused ({outcome.failure.sentence})"
+        log.info("verb=%s user=%d ms=%.1f %s", verb, user, (time.monotonic() - started) * 1000, how)
+        return outcome
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    """One connection: any number of requests, each answered before the next is read."""
+
+    server: Broker
+
+    def handle(self) -> None:
+        user = peer_user(self.connection)
+        if user not in self.server.served_users:
+            log.warning("hung up on user %d", user)
+            return
+        while line := self.rfile.readline(LINE_LIMIT_BYTES):
+            answer = self.server.answer(line, user)
+            self.wfile.write(answer.model_dump_json().encode() + b"\n")
+            if not line.endswith(b"\n"):
+                return
+
+
+def peer_user(connection: socket.socket) -> int:
+    """The user id of the process at the other end, from the kernel (unix(7), SO_PEERCRED)."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, user, _group = struct.unpack("3i", credentials)
+    return int(user)

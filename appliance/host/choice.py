@@ -1,0 +1,25 @@
+"""The one place that decides which machine a process speaks to: the real one or its simulated twin."""
+
+from pathlib import Path
+
+from appliance.host.client import BrokeredHost
+from appliance.host.contract import Host
+from appliance.host.linux import LinuxHost
+from appliance.host.simulated import SimulatedHost
+from appliance.settings import Settings
+
+
+def this_machine(settings: Settings) -> Host:
+    """The host that the broker itself acts on."""
+    kind = SimulatedHost if settings.host_simulated else LinuxHost
+    return kind(settings.secrets_dir / "wireguard.key", settings.state_dir / "host")
+
+
+def brokered(settings: Settings) -> Host:
+    """The host for every other process of the box: through the broker."""
+    return BrokeredHost(settings.broker_socket)
+
+
+def own_machine(key_path: Path, memory_dir: Path) -> Host:
+    """The host of a worker, whose agent has root itself and needs no broker."""
+    return LinuxHost(key_path, memory_dir)

@@ -1,0 +1,113 @@
+"""The rules of a tunnel as one nftables table, replaced in one step and named for its interface.
+
+An address on an interface isolates nothing: Linux answers for any of its addresses on any interface
+(the weak host model, RFC 1122 section 3.3.4.2). So at prerouting, before anything else looks at a packet:
+tunnel addresses are spoken to and from through the tunnel only, the tunnel reaches our own tunnel
+address only, and only the peers that the plan names. Nothing is forwarded, either way. What is not
+listed is dropped in both directions, and nothing for the tunnel's network may leave by another door
+while the tunnel is down.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from appliance.host.contract import FirewallKind, FirewallPlan
+from appliance.host.linux.commands import attempt, call
+
+NEW_CONNECTIONS = "limit rate 200/second burst 400 packets"
+ECHO_REQUESTS = "icmp type echo-request limit rate 50/second"
+
+
+def table_name(interface: str) -> str:
+    """The nftables table of an interface."""
+    return f"cellule_{interface}"
+
+
+def ruleset(plan: FirewallPlan) -> str:
+    """The table as text for `nft -f`: it replaces the one before in the same transaction."""
+    table, name, network = table_name(plan.interface), plan.interface, plan.network
+    offered = _ports("accept", plan.offered_ports, f"ct state new {NEW_CONNECTIONS} ")
+    called = _ports("accept", plan.called_ports)
+    # the box pings its workers; a worker pings the box
+    return f"""\
+table inet {table}
+delete table inet {table}
+table inet {table} {{
+    set others {{
+        type ipv4_addr
+        {_elements(plan.others)}
+    }}
+    chain prerouting {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname "lo" accept
+        iifname != "{name}" ip daddr {network} counter drop comment "tunnel address from outside"
+        iifname != "{name}" ip saddr {network} counter drop comment "spoofed tunnel source"
+        iifname "{name}" ip daddr != {plan.own_address} counter drop comment "beyond our own address"
+        iifname "{name}" ip saddr != @others counter drop comment "not {_other(plan.kind)}"
+        iifname "{name}" meta nfproto ipv6 counter drop
+    }}
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        iifname "{name}" jump from_tunnel
+    }}
+    chain from_tunnel {{
+        ct state established,related accept
+        ct state invalid drop
+        {offered}
+        {ECHO_REQUESTS} accept
+        counter drop comment "not offered"
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname "{name}" counter drop
+        oifname "{name}" counter drop
+    }}
+    chain output {{
+        type filter hook output priority filter; policy accept;
+        oifname "{name}" jump into_tunnel
+        oifname != {{ "lo", "{name}" }} ip daddr {network} counter reject comment "tunnel is down"
+    }}
+    chain into_tunnel {{
+        ct state established,related accept
+        ip daddr != @others counter reject comment "not {_other(plan.kind)}"
+        {called}
+        {ECHO_REQUESTS} accept
+        counter reject comment "not called"
+    }}
+}}
+"""
+
+
+def apply_rules(plan: FirewallPlan) -> None:
+    """Replaces the interface's table. Raises NotPermitted, HostFailed."""
+    call("nft", "-f", "-", stdin=ruleset(plan))
+
+
+def forget_addresses(interface: str, addresses: Iterable[IPv4Address]) -> None:
+    """Takes addresses out of the set, so that their packets stop now; a set without them is fine."""
+    for address in addresses:
+        attempt("nft", "delete", "element", "inet", table_name(interface), "others", f"{{ {address} }}")
+
+
+def remove_rules(interface: str) -> None:
+    """Takes the interface's table away; none is fine."""
+    attempt("nft", "delete", "table", "inet", table_name(interface))
+
+
+def _elements(addresses: Iterable[IPv4Address]) -> str:
+    listed = ", ".join(str(address) for address in sorted(addresses))
+    return f"elements = {{ {listed} }}" if listed else ""
+
+
+def _ports(verdict: str, ports: tuple[int, ...], condition: str = "") -> str:
+    if not ports:
+        return ""
+    return f"tcp dport {{ {', '.join(map(str, sorted(set(ports))))} }} {condition}{verdict}"
+
+
+def _other(kind: FirewallKind) -> str:
+    match kind:
+        case FirewallKind.BOX:
+            return "an approved worker"
+        case FirewallKind.WORKER:
+            return "the box"
