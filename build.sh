@@ -145,7 +145,6 @@ bench() {
 lock() {
     environment tests/requirements.lock
     local compile=(uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate)
-    command -v uv >/dev/null || die "uv is not installed" "pip install uv"
     "${compile[@]}" pyproject.toml -o appliance/requirements.lock
     "${compile[@]}" pyproject.toml --group test -o tests/requirements.lock
     "${compile[@]}" --group pyproject.toml:wheel -o hwprofiles/wheels/requirements.lock

@@ -3,7 +3,7 @@
 import logging
 import signal
 
-from appliance.host import connect
+from appliance.host import brokered
 from appliance.jobs.daemon import Daemon
 from appliance.settings import load_settings
 
@@ -13,7 +13,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     settings = load_settings()
-    daemon = Daemon(settings, connect(settings))
+    daemon = Daemon(settings, brokered(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop.set())
     daemon.run()
