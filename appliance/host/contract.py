@@ -140,7 +140,7 @@ class PeerStatus(Plan):
 
 
 class TunnelStatus(Plan):
-    """An interface as it is now; `kind` is None and there are no peers when it does not exist."""
+    """An interface as it is now, peers sorted by key; `kind` is None when it does not exist."""
 
     interface: InterfaceName
     kind: TunnelKind | None

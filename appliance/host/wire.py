@@ -66,7 +66,7 @@ def failure_of(error: Refusal) -> Failure:
 
 
 def error_of(failure: Failure) -> Refusal:
-    """The refusal as the caller raises it again: of the class with its code, HostFailed for an unknown one."""
+    """The refusal as the caller raises it again: of the class with its code, else HostFailed."""
     for kind in BROKER_ERRORS:
         if kind.code == failure.code:
             return kind(failure.sentence, next_step=failure.next_step)

@@ -18,7 +18,7 @@ class Dump:
         self.private_key = own[0]
         self.listen_port = int(own[2])
         self.keepalives = {fields[0]: fields[7] for fields in peers}
-        self.peers = tuple(_peer(fields) for fields in peers)
+        self.peers = tuple(sorted((_peer(fields) for fields in peers), key=lambda peer: peer.public_key))
 
 
 def read_dump(interface: str) -> Dump:

@@ -69,7 +69,7 @@ class SimulatedHost:
                 received_bytes=0,
                 sent_bytes=0,
             )
-            for peer in plan.peers
+            for peer in sorted(plan.peers, key=lambda peer: peer.public_key)
         )
         return TunnelStatus(
             interface=interface, kind=TunnelKind.SIMULATED, listen_port=plan.listen_port, peers=peers
