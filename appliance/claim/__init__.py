@@ -1,0 +1,21 @@
+"""First boot: from a box that belongs to nobody to one with its first admin."""
+
+from appliance.claim.claiming import (
+    AlreadyClaimed,
+    WrongClaimCode,
+    check_claim_code,
+    claim_box,
+    ensure_claim_code,
+    is_claimed,
+)
+from appliance.claim.code import read_claim_code
+
+__all__ = [
+    "AlreadyClaimed",
+    "WrongClaimCode",
+    "check_claim_code",
+    "claim_box",
+    "ensure_claim_code",
+    "is_claimed",
+    "read_claim_code",
+]

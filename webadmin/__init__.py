@@ -1,0 +1,69 @@
+"""The pages: claim, sign-in, overview, workers, keys, people and chat, as one Flask application.
+
+`create_app` is what gunicorn calls. The application keeps nothing between requests but open database
+connections; whatever counts is in storage. Only the pool reaches it, over a unix socket, so the client
+address that the pool writes into X-Forwarded-For is believed.
+"""
+
+import logging
+from importlib.util import find_spec
+
+from flask import Flask
+from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from appliance.settings import Settings, load_settings
+from webadmin import (
+    account,
+    claim,
+    database,
+    errors,
+    headers,
+    keys,
+    languages,
+    layout,
+    overview,
+    people,
+    secret,
+    signin,
+    visitor,
+    workers,
+)
+
+BODY_LIMIT_BYTES = 64 * 1024
+"""Pages only send short forms; chat talks to the pool."""
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application over the storage that `settings` name (CELLULE_* by default)."""
+    settings = settings or load_settings()
+    app = Flask(__name__)
+    app.config.update(
+        CELLULE=settings,
+        SECRET_KEY=secret.form_secret(settings),
+        SESSION_COOKIE_NAME="cellule_form",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_SECURE=settings.tls,
+        MAX_CONTENT_LENGTH=BODY_LIMIT_BYTES,
+        # a token lives as long as the form session it is bound to
+        WTF_CSRF_TIME_LIMIT=None,
+        TEMPLATES_AUTO_RELOAD=settings.development,
+    )
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    logging.getLogger("webadmin").setLevel(logging.INFO)
+    languages.install(app)
+    database.install(app)
+    # the visitor first: the answer to a missing form token is written in the visitor's language
+    visitor.install(app)
+    CSRFProtect(app)
+    headers.install(app)
+    errors.install(app)
+    layout.install(app)
+    for page in (claim, signin, overview, workers, keys, people, account, languages):
+        app.register_blueprint(page.blueprint)
+    if find_spec("webadmin.chat"):
+        from webadmin import chat  # type: ignore[attr-defined,unused-ignore]
+
+        app.register_blueprint(chat.blueprint)
+    return app

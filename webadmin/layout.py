@@ -1,0 +1,114 @@
+"""What every template may use: the visitor, addresses of static files, the navigation, the texts of scripts."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app, request, url_for
+from flask_babel import format_datetime, gettext, lazy_gettext
+from flask_babel.speaklater import LazyString
+
+from appliance.people import COMMON, LONGEST_PASSWORD, SHORTEST_PASSWORD
+from webadmin.database import box_settings
+from webadmin.languages import LANGUAGES, language
+from webadmin.refusals import PASSWORD_RULES
+from webadmin.visitor import current_account, home
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the navigation; `icon` names a symbol in static/icons.svg."""
+
+    endpoint: str
+    title: LazyString
+    icon: str
+    admins_only: bool = True
+
+
+NAVIGATION = (
+    Entry("overview.show", lazy_gettext("Overview"), "overview"),
+    Entry("chat.page", lazy_gettext("Chat"), "chat", admins_only=False),
+    Entry("workers.show", lazy_gettext("Workers"), "workers"),
+    Entry("keys.show", lazy_gettext("API keys"), "keys"),
+    Entry("people.show", lazy_gettext("People"), "people"),
+)
+
+
+@lru_cache(maxsize=256)
+def _content_hash(path: Path, changed_ns: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def asset(name: str) -> str:
+    """The address of a static file, which changes with its content, so that browsers may keep it for ever."""
+    path = Path(current_app.static_folder or "") / name
+    return url_for("static", filename=name, v=_content_hash(path, path.stat().st_mtime_ns))
+
+
+def navigation() -> list[Entry]:
+    """The pages that this visitor may open."""
+    account = current_account()
+    if account is None or account.must_change_password:
+        return []
+    return [
+        entry
+        for entry in NAVIGATION
+        if entry.endpoint in current_app.view_functions and (account.is_admin or not entry.admins_only)
+    ]
+
+
+def script_texts() -> dict[str, str]:
+    """What own scripts say, in the visitor's language; they read it from the page's body."""
+    return {
+        "copied": gettext("Copied"),
+        "copy_failed": gettext("Press Ctrl+C to copy"),
+        "offline": gettext("The box does not answer. Trying again…"),
+        "signed_out": gettext("Your session has ended. Sign in again."),
+        "expired": gettext("expired"),
+    }
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601 in UTC, for <time datetime>."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def datetime_text(at: float) -> str:
+    """Epoch seconds in words, in UTC: what is seen where scripts don't run."""
+    return f"{format_datetime(datetime.fromtimestamp(at, UTC), 'medium')} UTC"
+
+
+def password_policy() -> dict[str, object]:
+    """The numbers and words of the password rules, for static/password.js."""
+    return {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "common": COMMON}
+
+
+def real_model_command() -> str:
+    """The line that starts an engine with a model of the admin's own; the pool finds it by its socket's name."""
+    socket = box_settings().engine_socket("my-model")
+    return f"python -m appliance.engines --model my-model.gguf --name my-model --listen unix:{socket}"
+
+
+def install(app: Flask) -> None:
+    """Makes the names above known to the templates."""
+
+    @app.context_processor
+    def names() -> dict[str, Any]:
+        return {
+            "account": current_account(),
+            "asset": asset,
+            "datetime_text": datetime_text,
+            "home": home,
+            "iso": iso,
+            "language": language(),
+            "languages": LANGUAGES,
+            "navigation": navigation,
+            "page_path": request.full_path.rstrip("?"),
+            "password_policy": password_policy,
+            "password_rules": PASSWORD_RULES.items,
+            "real_model_command": real_model_command,
+            "script_texts": script_texts,
+        }

@@ -1,0 +1,55 @@
+"""Refusals of the appliance in the visitor's language, found by their stable code."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from flask_babel import gettext, lazy_gettext, ngettext
+
+from appliance.errors import Refusal, TryAgain
+from appliance.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, PasswordRefused, PasswordRule
+
+PASSWORD_RULES = {
+    PasswordRule.TOO_SHORT: lazy_gettext("At least %(count)s characters", count=SHORTEST_PASSWORD),
+    PasswordRule.TOO_LONG: lazy_gettext("At most %(count)s characters", count=LONGEST_PASSWORD),
+    PasswordRule.HOLDS_NAME: lazy_gettext("Does not contain the account name"),
+    PasswordRule.COMMON: lazy_gettext("Not one of the passwords that everybody tries first"),
+}
+
+
+def _password_refused(error: Any) -> str:
+    assert isinstance(error, PasswordRefused)
+    rules = "; ".join(str(PASSWORD_RULES[rule]) for rule in error.rules)
+    return gettext("This password can't be used. What is missing: %(rules)s.", rules=rules)
+
+
+def _too_many_attempts(error: Any) -> str:
+    assert isinstance(error, TryAgain)
+    return ngettext(
+        "Too many wrong attempts. Try again in %(num)s second.",
+        "Too many wrong attempts. Try again in %(num)s seconds.",
+        math.ceil(error.retry_after_seconds),
+    )
+
+
+_SENTENCES: dict[str, Callable[[Any], str]] = {
+    "password_refused": _password_refused,
+    "too_many_attempts": _too_many_attempts,
+    "account_name_refused": lambda _: gettext(
+        "An account name has 2 to 64 characters: letters, digits and . - _ @, a letter or digit first."
+    ),
+    "account_name_taken": lambda _: gettext("There is already an account with this name."),
+    "account_unknown": lambda _: gettext("There is no such account."),
+    "last_admin": lambda _: gettext(
+        "This is the only admin who can sign in. Make another admin first, then disable this one."
+    ),
+    "wrong_password": lambda _: gettext("The current password is not this one."),
+    "already_claimed": lambda _: gettext("This box already has an admin. Sign in."),
+    "wrong_claim_code": lambda _: gettext("This is not the claim code of this box."),
+}
+
+
+def explain(error: Refusal) -> str:
+    """The refusal as a sentence for the visitor; in English when its code has no translation yet."""
+    sentence = _SENTENCES.get(error.code)
+    return sentence(error) if sentence else str(error)
