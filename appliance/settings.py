@@ -14,7 +14,7 @@ TUNNEL_BOX_ADDRESS = "10.77.0.1"
 WIREGUARD_PORT = 51820
 WORKER_ENGINE_PORT = 8000
 """The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
-WORKER_ENGINES_AT_MOST = 4
+WORKER_ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + 4))
 
 
 class Settings(BaseModel):

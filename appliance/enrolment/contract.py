@@ -58,6 +58,7 @@ class WorkerFacts(Message):
     cpu: Line = ""
     cores: int = Field(default=0, ge=0, le=4096)
     memory_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    gpus: tuple[Line, ...] = Field(default=(), max_length=16)
     mac_addresses: tuple[Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")], ...] = Field(
         default=(), max_length=16
     )

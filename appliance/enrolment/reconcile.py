@@ -14,12 +14,9 @@ from appliance.host import FirewallKind, FirewallPlan, Host, Peer, TunnelPlan, T
 from appliance.settings import (
     TUNNEL_BOX_ADDRESS,
     TUNNEL_NETWORK,
-    WORKER_ENGINE_PORT,
-    WORKER_ENGINES_AT_MOST,
+    WORKER_ENGINE_PORTS,
     Settings,
 )
-
-ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + WORKER_ENGINES_AT_MOST))
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def desired_firewall(members: Iterable[Member], settings: Settings) -> FirewallP
         own_address=IPv4Address(TUNNEL_BOX_ADDRESS),
         others=tuple(member.tunnel_address for member in members),
         offered_ports=(settings.port,),
-        called_ports=ENGINE_PORTS,
+        called_ports=WORKER_ENGINE_PORTS,
     )
 
 
