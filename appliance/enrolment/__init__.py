@@ -4,6 +4,8 @@ Also imported on workers (`redeeming`, `contract`), so nothing heavy and nothing
 imported here.
 """
 
+from typing import TYPE_CHECKING
+
 from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
 from appliance.enrolment.invitations import (
     create_invitation,
@@ -13,6 +15,10 @@ from appliance.enrolment.invitations import (
 )
 from appliance.enrolment.records import Invitation, InvitationState, NewInvitation, Worker
 from appliance.enrolment.workers import approve_worker, list_workers, revoke_worker
+from appliance.settings import Settings
+
+if TYPE_CHECKING:
+    from appliance.enrolment.app import EnrolmentApp
 
 __all__ = [
     "DesiredState",
@@ -28,6 +34,14 @@ __all__ = [
     "expire_invitations",
     "list_invitations",
     "list_workers",
+    "make_enrolment_app",
     "revoke_invitation",
     "revoke_worker",
 ]
+
+
+def make_enrolment_app(settings: Settings) -> "EnrolmentApp":
+    """The ASGI application for every path under /enrol/."""
+    from appliance.enrolment.app import EnrolmentApp
+
+    return EnrolmentApp(settings)

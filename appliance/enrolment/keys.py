@@ -3,10 +3,11 @@
 The private half stays in a file that only its owner reads; the host layer is given that file's path.
 """
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.host.keys import ensure_private_key, public_text
+from appliance.host.keys import ensure_private_key
 from appliance.settings import Settings
 
 
@@ -21,4 +22,9 @@ class WireguardKey:
 def ensure_wireguard_key(settings: Settings) -> WireguardKey:
     """The box's key, made at the first call; safe in several processes at once."""
     path = settings.secrets_dir / "wireguard.key"
-    return WireguardKey(path, public_text(ensure_private_key(path)))
+    return WireguardKey(path, wireguard_text(ensure_private_key(path).public_key().public_bytes_raw()))
+
+
+def wireguard_text(public_key: bytes) -> str:
+    """32 bytes in base64, as WireGuard's programs write a key."""
+    return base64.b64encode(public_key).decode()
