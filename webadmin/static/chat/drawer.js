@@ -1,0 +1,44 @@
+/** The conversation list on a narrow page: slides over the rest, which is out of reach meanwhile. */
+
+const isNarrow = matchMedia("(max-width: 64rem)");
+
+export class Drawer {
+    #panel;
+    #rest;
+    #opener;
+    #backdrop;
+
+    /**
+     * @param {HTMLElement} panel
+     * @param {HTMLElement} rest what lies behind the open drawer
+     * @param {HTMLButtonElement} opener
+     * @param {HTMLElement} backdrop
+     */
+    constructor(panel, rest, opener, backdrop) {
+        this.#panel = panel;
+        this.#rest = rest;
+        this.#opener = opener;
+        this.#backdrop = backdrop;
+        opener.addEventListener("click", () => this.#set(true));
+        backdrop.addEventListener("click", () => this.close());
+        panel.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+        isNarrow.addEventListener("change", () => this.#set(false));
+        this.#set(false);
+    }
+
+    close() {
+        if (this.#panel.classList.contains("is-open")) {
+            this.#set(false);
+            this.#opener.focus();
+        }
+    }
+
+    #set(isOpen) {
+        this.#panel.classList.toggle("is-open", isOpen);
+        this.#panel.inert = isNarrow.matches && !isOpen; // off the page: no tab stop there
+        this.#rest.inert = isOpen;
+        this.#backdrop.hidden = !isOpen;
+        this.#opener.setAttribute("aria-expanded", String(isOpen));
+        if (isOpen) this.#panel.querySelector("button").focus();
+    }
+}

@@ -1,0 +1,48 @@
+/** How an answer came about: a button under it that names node and speed, and tells the rest when asked. */
+import { element, icon } from "./elements.js";
+import { amount, seconds, words } from "./wording.js";
+
+let made = 0;
+
+/**
+ * Shown on hover and keyboard focus by the style sheet, and on tap by aria-expanded.
+ *
+ * @param {{node?: string, model?: string, requestId?: string, tokens?: number,
+ *          firstTokenSeconds?: number|null, tokensPerSecond?: number|null}} facts of an answer that has ended
+ * @returns {HTMLElement|null} null when no node ever took the question
+ */
+export function factsOf(facts) {
+    if (!facts.node && !facts.tokens) return null;
+    const id = `facts-${(made += 1)}`;
+    const panel = element("div", { class: "chat-facts-panel", role: "tooltip", id }, list(facts));
+    const summary = [facts.node, facts.tokensPerSecond && words("tokens_per_second", { number: amount(facts.tokensPerSecond) })];
+    const button = element(
+        "button",
+        {
+            type: "button",
+            class: "chat-facts-button",
+            "aria-describedby": id,
+            "aria-expanded": "false",
+            onclick: () => button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") === "false")),
+            onblur: () => button.setAttribute("aria-expanded", "false"),
+            onkeydown: (event) => event.key === "Escape" && button.blur(),
+        },
+        icon("node"),
+        element("span", { class: "visually-hidden" }, words("about_answer")),
+        summary.filter(Boolean).join(" · "),
+    );
+    return element("div", { class: "chat-facts" }, button, panel);
+}
+
+function list(facts) {
+    const rows = [
+        ["fact_node", facts.node],
+        ["fact_model", facts.model],
+        ["fact_first_token", facts.firstTokenSeconds != null && words("seconds", { number: seconds(facts.firstTokenSeconds) })],
+        ["fact_speed", facts.tokensPerSecond && words("tokens_per_second", { number: amount(facts.tokensPerSecond) })],
+        ["fact_length", facts.tokens && words("tokens", { number: amount(facts.tokens) })],
+        ["fact_request", facts.requestId],
+    ];
+    const present = rows.filter(([, value]) => value);
+    return element("dl", {}, ...present.flatMap(([key, value]) => [element("dt", {}, words(key)), element("dd", {}, value)]));
+}
