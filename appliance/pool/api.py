@@ -1,0 +1,178 @@
+"""The requests under /v1: admit → queue → route → relay → meter, and the list of models."""
+
+import asyncio
+import logging
+import re
+from time import monotonic
+
+import orjson
+
+from appliance.clock import now
+from appliance.errors import Broken, NotTrusted, Refusal, Refused, TryAgain
+from appliance.people.api_keys import Caller, Callers
+from appliance.pool.admit import Budgets, identify, refuse_over_budget
+from appliance.pool.asgi import (
+    JSON,
+    BodyTooSlow,
+    ClientLeft,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    Watch,
+    answer,
+    answer_refusal,
+    read_body,
+)
+from appliance.pool.ask import Endpoint, read_ask
+from appliance.pool.limits import Limits
+from appliance.pool.meter import Exchange, Meter, Outcome, new_request_id
+from appliance.pool.metrics import Metrics
+from appliance.pool.relay import Relay
+from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,100}")
+
+
+class UnknownPath(Refused):
+    code = "unknown_url"
+    http_status = 404
+
+
+class WrongMethod(Refused):
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class Stopping(TryAgain):
+    code = "stopping"
+    http_status = 503
+    openai_type = "server_error"
+
+
+class InternalError(Broken):
+    code = "internal_error"
+
+
+class Api:
+    """Everything under /v1. `callers` is replaced as a whole when keys change."""
+
+    def __init__(
+        self, settings: Settings, limits: Limits, relay: Relay, meter: Meter, metrics: Metrics
+    ) -> None:
+        self.callers = Callers({}, {})
+        self._settings = settings
+        self._limits = limits
+        self._relay = relay
+        self._meter = meter
+        self._metrics = metrics
+        self._budgets = Budgets()
+        self._endpoints = {str(endpoint): endpoint for endpoint in Endpoint}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; an authenticated one to an endpoint of Endpoint leaves one ledger line."""
+        given: Headers = scope["headers"]
+        own_id = new_request_id()
+        headers = [(b"x-request-id", own_id.encode())]
+        for name, value in given:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                headers = [(b"x-request-id", value)]
+                own_id = f"{value.decode()}~{own_id}"
+        try:
+            caller = identify(given, scope["method"], self.callers, now())
+            endpoint = self._endpoints.get(scope["path"])
+            if endpoint is None or scope["method"] != "POST":
+                return await self._answer_other(scope, send, headers)
+        except Refusal as refusal:
+            if isinstance(refusal, NotTrusted):
+                self._metrics.turned_away.labels(refusal.code).inc()
+            return await answer_refusal(send, refusal, headers)
+        exchange = Exchange(own_id, caller, endpoint)
+        try:
+            await self._answer_inference(exchange, given, receive, send, headers)
+        finally:
+            line = exchange.line()
+            self._meter.record(line)
+            self._metrics.count(line)
+
+    async def _answer_inference(
+        self, exchange: Exchange, given: Headers, receive: Receive, send: Send, headers: Headers
+    ) -> None:
+        watch: Watch | None = None
+        try:
+            self._charge(exchange.caller, headers)
+            body = await read_body(receive, given, self._settings.body_limit_bytes, self._limits.body_seconds)
+            ask = read_ask(exchange.endpoint, body)
+            if self._relay.dispatch.nodes.serves(ask.model):
+                exchange.model = ask.model
+            watch = Watch(receive)
+            await self._relay.run(exchange, ask, watch, send, headers)
+            return
+        except ClientLeft:
+            exchange.ended(Outcome.CANCELLED, CLIENT_CLOSED_REQUEST)
+            return
+        except Refusal as error:
+            refusal = error
+        except asyncio.CancelledError:
+            refusal = Stopping(
+                "The box is restarting.", retry_after_seconds=5, next_step="Repeat the request."
+            )
+        except Exception:
+            log.exception("request %s", exchange.request_id)
+            refusal = InternalError(
+                "Something broke here.", next_step=f"Tell support: {exchange.request_id}."
+            )
+        finally:
+            if watch is not None:
+                watch.stop()
+        failed = refusal.http_status >= 500
+        exchange.ended(Outcome.FAILED if failed else Outcome.REFUSED, refusal.http_status)
+        if exchange.place:
+            headers.append((b"x-cellule-queue-position", b"%d" % exchange.place))
+        await answer_refusal(send, refusal, headers, close=isinstance(refusal, BodyTooSlow))
+
+    def _charge(self, caller: Caller, headers: Headers) -> None:
+        """Takes the request from the caller's budget. Raises TooManyRequests."""
+        state = self._budgets.take(caller, monotonic())
+        if state is not None:
+            headers += state.headers()
+            refusal = refuse_over_budget(state)
+            if refusal is not None:
+                raise refusal
+
+    async def _answer_other(self, scope: Scope, send: Send, headers: Headers) -> None:
+        path, method = scope["path"], scope["method"]
+        listing = path == "/v1/models" or path.startswith("/v1/models/")
+        if not listing and path not in self._endpoints:
+            raise UnknownPath(
+                f"There is nothing at {path[:100]}.", next_step="See /openapi.json for what there is."
+            )
+        allowed = "GET" if listing else "POST"
+        if method != allowed:
+            headers.append((b"allow", allowed.encode()))
+            raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
+        models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
+        listed = [_listed(model, report) for model, report in sorted(models.items())]
+        if path == "/v1/models":
+            return await answer(send, 200, orjson.dumps({"object": "list", "data": listed}), [JSON, *headers])
+        for model in listed:
+            if model["id"] == path.removeprefix("/v1/models/"):
+                return await answer(send, 200, orjson.dumps(model), [JSON, *headers])
+        raise self._relay.dispatch.unknown_model(path.removeprefix("/v1/models/"))
+
+
+def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
+    """A model as /v1/models shows it."""
+    shown: dict[str, object] = {"id": model, "object": "model", "created": 0, "owned_by": "cellule"}
+    if report.get("demo"):
+        shown["demo"] = True
+        shown["description"] = (
+            "A demo model that knows this appliance and common office questions. "
+            "Put a GGUF file of a real model on the box to replace it."
+        )
+    if report.get("context_tokens"):
+        shown["context_tokens"] = report["context_tokens"]
+    return shown

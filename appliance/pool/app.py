@@ -1,0 +1,117 @@
+"""The pool as one ASGI application: `app`, served by gunicorn (see gunicorn_conf.py).
+
+/v1 is answered by the steps admit → queue → route → relay → meter; /enrol goes to enrolment, /health and
+/openapi.json are answered here, and every other path is the web service's.
+"""
+
+import asyncio
+from time import monotonic
+
+import orjson
+import psutil
+
+from appliance.pool.api import Api
+from appliance.pool.asgi import JSON, Receive, Scope, Send, answer
+from appliance.pool.boxhealth import BoxHealth
+from appliance.pool.dispatch import Dispatch
+from appliance.pool.limits import Limits
+from appliance.pool.memory import Decided, Heard, Memory
+from appliance.pool.meter import Meter
+from appliance.pool.metrics import Metrics
+from appliance.pool.nodes import BOX, EngineHealth, Nodes
+from appliance.pool.openapi import description
+from appliance.pool.pages import Pages
+from appliance.pool.relay import Relay
+from appliance.pool.upstream import Address, Upstream
+from appliance.settings import Settings, load_settings
+
+
+class Pool:
+    """Wires the steps together and runs what belongs to them between startup and shutdown."""
+
+    def __init__(self, settings: Settings, limits: Limits | None = None) -> None:
+        self._settings = settings
+        self._limits = limits or Limits()
+        self._upstream = Upstream(self._limits.connect_seconds)
+        self._nodes = Nodes(self._limits.node_silent_seconds)
+        self._known = {BOX}
+        self._dispatch = Dispatch(self._nodes, settings.queue_limit, self._limits.queue_wait_seconds)
+        self._metrics = Metrics(self._dispatch)
+        self._meter = Meter(settings.state_dir, self._limits.flush_every_seconds)
+        relay = Relay(self._dispatch, self._upstream, self._limits)
+        self._api = Api(settings, self._limits, relay, self._meter, self._metrics)
+        self._pages = Pages(self._upstream, Address.unix(settings.web_socket))
+        self._memory = Memory(settings, self._limits, self._take_decided, self._take_heard)
+        self._box = BoxHealth(self._upstream, self._limits)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(receive, send)
+        path: str = scope["path"]
+        if path.startswith("/v1/"):
+            return await self._api(scope, receive, send)
+        if path == "/health/live":
+            return await answer(send, 200, b'{"live":true}', [JSON])
+        if path == "/health/ready":
+            return await self._answer_ready(send)
+        if path == "/openapi.json":
+            return await answer(send, 200, description(), [JSON])
+        return await self._pages(scope, receive, send)
+
+    async def _answer_ready(self, send: Send) -> None:
+        models = self._nodes.usable_models()
+        body = orjson.dumps({"ready": bool(models), "models": models})
+        await answer(send, 200 if models else 503, body, [JSON])
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._meter.start()
+        self._metrics.start(self._settings.metrics_port)
+        await self._memory.start()
+        self._tasks = [asyncio.create_task(self._watch_box()), asyncio.create_task(self._report())]
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.to_thread(self._memory.stop)
+        self._upstream.close()
+        self._metrics.stop()
+        await asyncio.to_thread(self._meter.stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _take_decided(self, decided: Decided) -> None:
+        self._api.callers = decided.callers
+        self._known = {BOX, *(worker.id for worker in decided.workers)}
+        self._take_engines(())
+
+    def _take_heard(self, heard: Heard) -> None:
+        self._box.sockets = heard.box_sockets
+        self._take_engines(heard.engines)
+
+    def _take_engines(self, heard: tuple[EngineHealth, ...]) -> None:
+        for engine in self._nodes.update(heard, self._known, monotonic()):
+            self._upstream.forget(engine.address)
+        self._dispatch.serve_all()
+
+    async def _watch_box(self) -> None:
+        while True:
+            self._take_engines(await self._box.ask_all())
+            await asyncio.sleep(self._limits.health_every_seconds)
+
+    async def _report(self) -> None:
+        """What the overview shows of the box and of the pool."""
+        while True:
+            in_flight: dict[str, int] = {}
+            for engine in self._nodes:
+                in_flight[engine.node] = in_flight.get(engine.node, 0) + engine.in_flight
+            queue = self._dispatch.queue
+            pool = {"queue_length": len(queue), "in_flight": in_flight, "max_queue": queue.limit}
+            engines = [engine.report for engine in self._nodes if engine.node_id == BOX]
+            box = {"name": BOX, "engines": engines, "load": {"cpu_percent": psutil.cpu_percent()}}
+            self._meter.report("pool", orjson.dumps(pool))
+            self._meter.report(BOX, orjson.dumps(box))
+            await asyncio.sleep(self._limits.own_report_every_seconds)
+
+
+app = Pool(load_settings())

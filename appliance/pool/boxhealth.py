@@ -1,0 +1,57 @@
+"""Asks the box's own engines, each on its unix socket, whether they are ready."""
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+
+import orjson
+
+from appliance.pool.limits import Limits
+from appliance.pool.memory import health
+from appliance.pool.nodes import BOX, EngineHealth
+from appliance.pool.upstream import Address, Upstream, UpstreamLost
+
+_REQUEST = b"GET /health/ready HTTP/1.1\r\nhost: engine\r\n\r\n"
+
+
+class BoxHealth:
+    """`sockets` is what lies in the run directory; a socket that nobody answers on is simply not heard."""
+
+    def __init__(self, upstream: Upstream, limits: Limits) -> None:
+        self.sockets: tuple[Path, ...] = ()
+        self._upstream = upstream
+        self._limits = limits
+        self._models: dict[Path, str] = {}
+
+    async def ask_all(self) -> tuple[EngineHealth, ...]:
+        """What each engine says of itself; one that does not answer is not ready."""
+        return tuple(
+            said
+            for said in await asyncio.gather(*(self._ask(path) for path in self.sockets))
+            if said is not None
+        )
+
+    async def _ask(self, path: Path) -> EngineHealth | None:
+        address = Address.unix(path)
+        try:
+            async with asyncio.timeout(self._limits.health_timeout_seconds):
+                said = orjson.loads(await self._get(address))
+            answer = health(said, BOX, BOX, address, monotonic())
+            self._models[path] = answer.model
+        except (UpstreamLost, TimeoutError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            if path not in self._models:
+                return None
+            said = {"model": self._models[path], "ready": False}
+            return health(said, BOX, BOX, address, monotonic())
+        return answer
+
+    async def _get(self, address: Address) -> bytes:
+        connection = await self._upstream.connect(address)
+        try:
+            connection.write(_REQUEST)
+            body = b""
+            while (data := await connection.read()) is not None:
+                body += data
+            return body
+        finally:
+            connection.release()

@@ -1,0 +1,141 @@
+"""Between queue and route: gives each request an engine's free slot, at once or in its turn.
+
+A slot is given out in one step of one process, so no two requests take the same one. Whoever holds a
+lease must release it; that is when the next in the queue is served.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from appliance.errors import Refused, TryAgain
+from appliance.pool.asgi import ClientLeft, Watch
+from appliance.pool.ask import Ask
+from appliance.pool.nodes import NodeEngine, Nodes
+from appliance.pool.queue import FairQueue, Ticket
+from appliance.pool.route import choose
+
+log = logging.getLogger(__name__)
+
+
+class ModelNotFound(Refused):
+    code = "model_not_found"
+    http_status = 404
+
+
+class NoNodeAnswers(TryAgain):
+    """Every node that holds the model stayed busy, silent or broken for too long."""
+
+    code = "no_node_available"
+    http_status = 503
+    openai_type = "server_error"
+
+
+class Lease:
+    """One slot of one engine, held by one request."""
+
+    __slots__ = ("_dispatch", "engine", "tokens")
+
+    def __init__(self, dispatch: "Dispatch", engine: NodeEngine, tokens: float) -> None:
+        self._dispatch = dispatch
+        self.engine = engine
+        self.tokens = tokens
+        engine.in_flight += 1
+        engine.outstanding_tokens += tokens
+
+    def release(self) -> None:
+        """Gives the slot back and lets the next in the queue have it. Call it once."""
+        self.engine.in_flight -= 1
+        self.engine.outstanding_tokens -= self.tokens
+        self._dispatch.serve(self.engine.model)
+
+
+_Waiting = tuple[Ask, "asyncio.Future[Lease]"]
+
+
+class Dispatch:
+    def __init__(self, nodes: Nodes, queue_limit: int, wait_seconds: float) -> None:
+        self.nodes = nodes
+        self.queue: FairQueue[_Waiting] = FairQueue(queue_limit)
+        self._wait_seconds = wait_seconds
+
+    async def lease(
+        self, ask: Ask, caller_id: str, watch: Watch, *, again: bool = False, on_place: Callable[[int], None]
+    ) -> Lease:
+        """A slot of the engine that should answer. Waits in the queue if none is free, and tells the
+        place there to `on_place`. Raises ModelNotFound, QueueFull, NoNodeAnswers, ClientLeft."""
+        if not self.queue.waiting_for(ask.model):
+            lease = self._try(ask)
+            if lease is not None:
+                return lease
+            # before the first node was heard of nobody knows which models there are
+            if self.nodes.models() and not self.nodes.serves(ask.model):
+                raise self.unknown_model(ask.model)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Lease] = loop.create_future()
+        ticket = Ticket(ask.model, caller_id, (ask, future))
+        on_place(self.queue.join(ticket, front=again))
+        deadline = loop.call_later(self._wait_seconds, self._give_up, ticket, self._too_long(ask.model))
+        watch.on_leave = lambda: self._give_up(ticket, ClientLeft())
+        if watch.left:
+            self._give_up(ticket, ClientLeft())
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._give_up(ticket, None)
+            if not future.cancelled() and future.exception() is None:
+                future.result().release()
+            raise
+        finally:
+            deadline.cancel()
+            watch.on_leave = None
+
+    def serve(self, model: str) -> None:
+        """Gives free slots to those who wait for `model`, in fair order."""
+        if self.queue.waiting_for(model):
+            self.queue.serve(model, self._grant)
+
+    def serve_all(self) -> None:
+        """After anything about the nodes changed."""
+        for model in self.queue.models():
+            self.serve(model)
+
+    def _grant(self, ticket: Ticket[_Waiting]) -> bool:
+        ask, future = ticket.waiter
+        lease = self._try(ask)
+        if lease is None:
+            return False
+        future.set_result(lease)
+        return True
+
+    def _try(self, ask: Ask) -> Lease | None:
+        route = choose(ask.model, ask.tokens, self.nodes)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "route for %s: %s", ask.model, "; ".join(f"{node} {why}" for node, why in route.reasons)
+            )
+        return None if route.chosen is None else Lease(self, route.chosen, ask.tokens)
+
+    def _give_up(self, ticket: Ticket[_Waiting], why: Exception | None) -> None:
+        _, future = ticket.waiter
+        if not future.done() or future.cancelled():
+            self.queue.leave(ticket)
+        if not future.done():
+            if why is None:
+                future.cancel()
+            else:
+                future.set_exception(why)
+
+    def unknown_model(self, model: str) -> ModelNotFound:
+        """The refusal of a model that no node holds; its sentence lists those that there are."""
+        known = ", ".join(self.nodes.models()) or "none yet"
+        return ModelNotFound(
+            f"There is no model '{model[:100]}' here.", next_step=f"The models are: {known}.", param="model"
+        )
+
+    def _too_long(self, model: str) -> NoNodeAnswers:
+        return NoNodeAnswers(
+            f"No node could take a request for '{model[:100]}' within {self._wait_seconds:g} seconds.",
+            retry_after_seconds=10,
+            next_step="Repeat the request later.",
+        )

@@ -1,0 +1,22 @@
+"""The pool under gunicorn: `gunicorn -c appliance/pool/gunicorn_conf.py appliance.pool.app:app`."""
+
+from appliance.pool.logs import logging_config
+from appliance.pool.server import STOP_SECONDS
+from appliance.settings import load_settings
+
+_settings = load_settings()
+
+bind = [f"{_settings.listen_host}:{_settings.port}"]
+workers = 1  # by decision: the fair queue and the free slots live in one memory
+worker_class = "appliance.pool.server.PoolWorker"
+keepalive = 75
+graceful_timeout = STOP_SECONDS + 10  # after that gunicorn kills; the pool is done before
+timeout = 60
+logconfig_dict = logging_config()
+
+if _settings.tls:
+    from appliance.claim.certificate import ensure_certificate
+
+    _certificate = ensure_certificate(_settings)
+    certfile = str(_certificate.cert_path)
+    keyfile = str(_certificate.key_path)

@@ -1,0 +1,27 @@
+"""How long and how much the pool tolerates, in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times in seconds, sizes in bytes."""
+
+    queue_wait_seconds: float = 60.0
+    """Longest wait for a free slot before 503."""
+    body_seconds: float = 30.0
+    """A request body that takes longer to arrive is refused with 408."""
+    node_silent_seconds: float = 15.0
+    """A node not heard of for so long leaves routing, and its unanswered requests go elsewhere."""
+    connect_seconds: float = 3.0
+    attempts: int = 3
+    """A request that broke this many nodes is not tried on yet another one."""
+    health_every_seconds: float = 1.0
+    health_timeout_seconds: float = 2.0
+    refresh_every_seconds: float = 0.2
+    """How often keys and workers are looked at for changes."""
+    reports_every_seconds: float = 1.0
+    """How often the workers' reports are read; they arrive every 5 s."""
+    own_report_every_seconds: float = 2.0
+    flush_every_seconds: float = 0.5
+    """How often ledger lines are written to disk."""

@@ -1,0 +1,139 @@
+"""What the pool knows of the nodes: which engines exist, whether they are well, and what they are doing.
+
+The box's own engines are the unix sockets in the run directory, asked for their readiness every second.
+Workers are the approved ones that reported within the last 15 s. A node that falls silent leaves
+routing and its unanswered requests are cut, so that they are answered elsewhere; a node that broke a
+request is left alone until it has said again that it is ready.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.pool.upstream import Address
+
+BOX = "box"
+_EWMA_WEIGHT = 0.2
+_TOKENS_WORTH_MEASURING = 8
+_SPEED_WHEN_UNKNOWN = 10.0
+
+
+@dataclass(frozen=True)
+class EngineHealth:
+    """What one engine said of itself, as the relay and the route use it."""
+
+    node_id: str
+    node: str
+    address: Address
+    model: str
+    ready: bool
+    slots: int
+    tokens_per_second: float
+    seen_at: float
+    """Monotonic seconds."""
+    report: dict[str, Any]
+    """The engine's whole /health/ready answer, for the overview."""
+
+
+@dataclass(eq=False)
+class NodeEngine:
+    """One engine on one node. `cuts` are called when its requests must be taken back, with the reason."""
+
+    node_id: str
+    node: str
+    model: str
+    address: Address
+    slots: int = 1
+    in_flight: int = 0
+    outstanding_tokens: float = 0.0
+    tokens_per_second: float = _SPEED_WHEN_UNKNOWN
+    unusable: str = "not heard of yet"
+    ready: bool = False
+    ready_at: float = float("-inf")
+    broke_at: float = float("-inf")
+    measured: bool = False
+    report: dict[str, Any] = field(default_factory=dict)
+    cuts: set[Callable[[str], None]] = field(default_factory=set)
+
+    def hear(self, health: EngineHealth) -> None:
+        """Takes over what the engine said of itself."""
+        self.node, self.address, self.slots = health.node, health.address, health.slots
+        self.ready, self.report = health.ready, health.report
+        if health.ready:
+            self.ready_at = health.seen_at
+        if not self.measured and health.tokens_per_second > 0:
+            self.tokens_per_second = health.tokens_per_second
+
+    def judge(self, at: float, silent_seconds: float) -> None:
+        """Decides whether it may be given requests, at monotonic second `at`."""
+        if at - self.ready_at > silent_seconds:
+            self.unusable = "silent" if self.ready_at > 0 else "not ready yet"
+        elif not self.ready:
+            self.unusable = "not ready"
+        elif self.broke_at >= self.ready_at:
+            self.unusable = "broke a request and has not reported since"
+        else:
+            self.unusable = ""
+
+    def broke(self, at: float) -> None:
+        """Notes a request that failed here."""
+        self.broke_at = at
+        self.unusable = "broke a request and has not reported since"
+
+    def measure(self, tokens: int, seconds: float) -> None:
+        """Learns the engine's capacity from a finished answer: its rate times those that ran beside it."""
+        if tokens >= _TOKENS_WORTH_MEASURING and seconds > 0:
+            sample = tokens / seconds * max(1, self.in_flight)
+            self.tokens_per_second += _EWMA_WEIGHT * (sample - self.tokens_per_second)
+            self.measured = True
+
+    def cut(self, reason: str) -> None:
+        """Takes back every request it has."""
+        for cut in tuple(self.cuts):
+            cut(reason)
+
+
+class Nodes:
+    """The engines of all nodes, keyed by node and model."""
+
+    def __init__(self, silent_seconds: float) -> None:
+        self._silent_seconds = silent_seconds
+        self._engines: dict[tuple[str, str], NodeEngine] = {}
+
+    def __iter__(self) -> Iterator[NodeEngine]:
+        return iter(self._engines.values())
+
+    def models(self) -> list[str]:
+        """Every model that some node holds, whether it is well now or not."""
+        return sorted({engine.model for engine in self._engines.values()})
+
+    def serves(self, model: str) -> bool:
+        return any(engine.model == model for engine in self._engines.values())
+
+    def usable_models(self) -> list[str]:
+        return sorted({engine.model for engine in self._engines.values() if not engine.unusable})
+
+    def update(self, heard: Iterable[EngineHealth], known_nodes: set[str], at: float) -> list[NodeEngine]:
+        """Takes over what was heard; removes and cuts the engines of nodes that are known no more,
+        and returns those."""
+        for health in heard:
+            key = (health.node_id, health.model)
+            engine = self._engines.get(key)
+            if engine is None:
+                engine = NodeEngine(health.node_id, health.node, health.model, health.address)
+                self._engines[key] = engine
+            engine.hear(health)
+        gone = [engine for engine in self._engines.values() if engine.node_id not in known_nodes]
+        for engine in gone:
+            del self._engines[engine.node_id, engine.model]
+            engine.unusable = "no longer a node"
+            engine.cut("the node was removed")
+        self.judge(at)
+        return gone
+
+    def judge(self, at: float) -> None:
+        """Judges every engine anew and cuts the silent ones."""
+        for engine in self._engines.values():
+            engine.judge(at, self._silent_seconds)
+            if engine.cuts and at - engine.ready_at > self._silent_seconds:
+                engine.cut(f"{engine.node} was silent for {self._silent_seconds:g} s")

@@ -1,0 +1,247 @@
+"""Fourth step: the request goes to the node, and the node's bytes to the client, unchanged.
+
+Until the first byte was passed on, a node that breaks is replaced by another and the client never
+knows. After it, the stream ends with an error event, which OpenAI clients raise as an error. The
+client's leaving closes the connection to the engine at once. A slow client slows the engine: reading
+stops while sending waits.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from time import monotonic
+
+import orjson
+
+from appliance.errors import Broken, TryAgain, openai_error
+from appliance.pool.asgi import ClientLeft, Headers, Send, Watch, answer
+from appliance.pool.ask import Ask
+from appliance.pool.dispatch import Dispatch, Lease
+from appliance.pool.limits import Limits
+from appliance.pool.meter import Exchange, Outcome
+from appliance.pool.nodes import NodeEngine
+from appliance.pool.stream import BadStream, EventFilter, usage_of_answer
+from appliance.pool.upstream import Connection, Upstream, UpstreamLost
+
+log = logging.getLogger(__name__)
+
+_EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+_TRY_ELSEWHERE = (429, 502, 503, 504)
+_ANSWER_LIMIT = 256 * 1024 * 1024
+
+
+class NodesBroke(TryAgain):
+    """Several nodes took the request and each broke."""
+
+    code = "nodes_failed"
+    http_status = 503
+    openai_type = "server_error"
+
+
+class Interrupted(Broken):
+    """The node broke off in the middle of an answer."""
+
+    code = "answer_interrupted"
+
+
+class BadAnswer(Broken):
+    """The node refused with something that is no OpenAI error object."""
+
+    code = "bad_upstream_answer"
+    http_status = 502
+
+
+@dataclass
+class Relay:
+    dispatch: Dispatch
+    upstream: Upstream
+    limits: Limits
+
+    async def run(self, exchange: Exchange, ask: Ask, watch: Watch, send: Send, headers: Headers) -> None:
+        """Answers one request; notes its course in `exchange`. Raises the refusals of Dispatch.lease,
+        NodesBroke and ClientLeft, as long as nothing was passed on."""
+        while True:
+            waited_from = monotonic()
+            lease = await self.dispatch.lease(
+                ask,
+                exchange.caller.id,
+                watch,
+                again=exchange.attempts > 0,
+                on_place=lambda place: setattr(exchange, "place", exchange.place or place),
+            )
+            attempt = _Attempt(self, exchange, ask, lease, watch, send)
+            exchange.queue_seconds += monotonic() - waited_from
+            exchange.attempts += 1
+            exchange.node = lease.engine.node
+            try:
+                return await attempt.run(headers)
+            except UpstreamLost as lost:
+                if watch.left:
+                    raise ClientLeft from None
+                log.warning("request %s: %s broke it: %s", exchange.request_id, lease.engine.node, lost)
+                lease.engine.broke(monotonic())
+                if exchange.attempts >= self.limits.attempts:
+                    raise NodesBroke(
+                        f"{exchange.attempts} nodes failed on this request.",
+                        retry_after_seconds=10,
+                        next_step="Repeat it later; if it fails again, change it.",
+                    ) from None
+            finally:
+                lease.release()
+
+
+class _Attempt:
+    """One request on one node."""
+
+    __slots__ = ("_ask", "_connection", "_engine", "_exchange", "_passed_on", "_relay", "_send", "_watch")
+
+    def __init__(
+        self, relay: Relay, exchange: Exchange, ask: Ask, lease: Lease, watch: Watch, send: Send
+    ) -> None:
+        self._relay = relay
+        self._exchange = exchange
+        self._ask = ask
+        self._engine: NodeEngine = lease.engine
+        self._watch = watch
+        self._send = send
+        self._connection: Connection | None = None
+        self._passed_on = False
+
+    async def run(self, headers: Headers) -> None:
+        self._engine.cuts.add(self._cut)
+        try:
+            connection = await self._ask_node()
+            if connection.status in _TRY_ELSEWHERE:
+                raise UpstreamLost(f"it answered {connection.status}")
+            headers = [
+                *headers,
+                (b"x-cellule-node", _header_text(self._engine.node)),
+                (b"x-cellule-queue-position", b"%d" % self._exchange.place),
+            ]
+            if self._ask.stream and connection.status == 200:
+                await self._pass_stream(connection, headers)
+            else:
+                await self._pass_whole(connection, headers)
+        finally:
+            self._engine.cuts.discard(self._cut)
+            self._watch.on_leave = None
+            if self._connection is not None:
+                self._connection.release()
+
+    async def _ask_node(self) -> Connection:
+        """Sends the request and returns the connection once the node's answer begins."""
+        request = self._request()
+        fresh = False
+        while True:
+            connection = await self._relay.upstream.connect(self._engine.address, fresh=fresh)
+            self._connection = connection
+            if self._watch.left:
+                raise ClientLeft
+            self._watch.on_leave = self._client_left
+            connection.write(request)
+            try:
+                await connection.head()
+            except UpstreamLost:
+                # the node may close a kept-alive connection at the moment when it is used again
+                if not connection.reused or connection.received_any or self._watch.left:
+                    raise
+                connection.release()
+                fresh = True
+            else:
+                return connection
+
+    def _request(self) -> bytes:
+        return (
+            b"POST %s HTTP/1.1\r\nhost: engine\r\ncontent-type: application/json\r\n"
+            b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n%s"
+            % (
+                self._ask.endpoint.encode(),
+                self._exchange.request_id.encode(),
+                len(self._ask.body),
+                self._ask.body,
+            )
+        )
+
+    def _cut(self, reason: str) -> None:
+        if self._connection is not None:
+            self._connection.fail(reason)
+
+    def _client_left(self) -> None:
+        self._cut("the client left")
+
+    async def _pass_whole(self, connection: Connection, headers: Headers) -> None:
+        parts: list[bytes] = []
+        size = 0
+        while (part := await connection.read()) is not None:
+            parts.append(part)
+            size += len(part)
+            if size > _ANSWER_LIMIT:
+                raise UpstreamLost("its answer is too large")
+        body = b"".join(parts)
+        exchange, status = self._exchange, connection.status
+        exchange.first_token_seconds = monotonic() - exchange.started
+        if status >= 400 and not connection.content_type.startswith(b"application/json"):
+            raise BadAnswer(f"The node answered {status} without a reason.", next_step="Try again.")
+        if status == 200:
+            exchange.tokens_in, exchange.tokens_out = usage_of_answer(body) or (0, 0)
+            self._engine.measure(exchange.tokens_out, exchange.first_token_seconds - exchange.queue_seconds)
+        exchange.ended(
+            Outcome.ANSWERED if status < 400 else Outcome.REFUSED if status < 500 else Outcome.FAILED, status
+        )
+        self._watch.stop()
+        await answer(self._send, status, body, [(b"content-type", connection.content_type), *headers])
+
+    async def _pass_stream(self, connection: Connection, headers: Headers) -> None:
+        events = EventFilter(drop_usage=self._ask.usage_added)
+        send, exchange = self._send, self._exchange
+        first_at = 0.0
+        try:
+            while (data := await connection.read()) is not None:
+                data = events.feed(data)
+                if not data:
+                    continue
+                if not self._passed_on:
+                    self._passed_on = True
+                    first_at = monotonic()
+                    exchange.first_token_seconds = first_at - exchange.started
+                    await send(
+                        {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *headers]}
+                    )
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except (UpstreamLost, BadStream, asyncio.CancelledError) as error:
+            self._count(events)
+            if self._passed_on:
+                await self._break_off(str(error))
+                return
+            if isinstance(error, BadStream):
+                raise UpstreamLost("its stream has no events") from error
+            raise
+        if not self._passed_on:
+            raise UpstreamLost("its stream was empty")
+        self._count(events)
+        self._engine.measure(exchange.tokens_out, monotonic() - first_at)
+        exchange.ended(Outcome.ANSWERED, 200)
+        self._watch.stop()
+        await send({"type": "http.response.body", "body": events.end()})
+
+    def _count(self, events: EventFilter) -> None:
+        # without a usage chunk the stream broke off: what is known is how many events were passed on
+        self._exchange.tokens_in, self._exchange.tokens_out = events.usage or (0, events.events)
+
+    async def _break_off(self, reason: str) -> None:
+        """Ends a stream that can't go on, so that the client knows that it is not whole."""
+        if self._watch.left:
+            raise ClientLeft
+        exchange = self._exchange
+        exchange.ended(Outcome.INTERRUPTED, 200)
+        log.warning("request %s: interrupted on %s: %s", exchange.request_id, exchange.node, reason)
+        error = Interrupted(
+            f"The answer broke off: {exchange.node} stopped answering.", next_step="Send the request again."
+        )
+        self._watch.stop()
+        event = b"data: " + orjson.dumps(openai_error(error)) + b"\n\n"
+        await self._send({"type": "http.response.body", "body": event})
+
+
+def _header_text(text: str) -> bytes:
+    return text.encode("ascii", "replace").replace(b"\r", b"").replace(b"\n", b"")
