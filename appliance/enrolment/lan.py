@@ -20,12 +20,16 @@ def lan_addresses() -> tuple[str, ...]:
                 for name, addresses in psutil.net_if_addrs().items()
                 if name in statuses and statuses[name].isup
                 for address in addresses
-                if address.family == socket.AF_INET and _is_of_lan(address.address)
+                if address.family == socket.AF_INET and is_of_lan(address.address)
             }
         )
     )
 
 
-def _is_of_lan(text: str) -> bool:
-    address = ipaddress.IPv4Address(text)
-    return not (address.is_loopback or address.is_link_local or address in _TUNNEL)
+def is_of_lan(text: str) -> bool:
+    """Whether `text` is an IPv4 address that other machines of the LAN can call."""
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return not (address.is_unspecified or address.is_loopback or address.is_link_local or address in _TUNNEL)
