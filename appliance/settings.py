@@ -15,6 +15,10 @@ WIREGUARD_PORT = 51820
 WORKER_ENGINE_PORT = 8000
 """The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
 WORKER_ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + 4))
+SILENT_AFTER_SECONDS = 15.0
+"""A worker that has not reported for this long gets no request, and those it has are answered elsewhere."""
+NOTICE_SECONDS = 0.2
+"""How often a process looks whether people decided something new (storage.data_version)."""
 
 
 class Settings(BaseModel):

@@ -14,7 +14,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from appliance.errors import Broken, Refusal
-from appliance.settings import Settings
+from appliance.settings import Settings, load_settings
 from appliance.supervisor.preparation import FirstSteps, prepare, refuse_taken_ports, take_state
 from appliance.supervisor.processes import Supervisor
 
@@ -75,7 +75,10 @@ def announce(settings: Settings, first_steps: FirstSteps) -> None:
 
 
 def parse_arguments(arguments: list[str]) -> Settings:
-    """Settings of a development run. Exits with 2 and a sentence for a wrong argument."""
+    """Settings of a development run: the command line, then CELLULE_* for what it doesn't name.
+
+    Exits with 2 and a sentence for a wrong argument.
+    """
     state_home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     parser = argparse.ArgumentParser(prog="./build.sh run")
     parser.add_argument(
@@ -86,15 +89,18 @@ def parse_arguments(arguments: list[str]) -> Settings:
     given = parser.parse_args(arguments)
     if given.lan and os.geteuid() != 0:
         parser.error("--lan makes tunnels and firewall rules: run it as root")
+    asked_for = {
+        "STATE_DIR": given.state.absolute(),
+        "PORT": given.port,
+        "METRICS_PORT": given.port + 1,
+        "LISTEN_HOST": "0.0.0.0" if given.lan else "127.0.0.1",  # noqa: S104
+        "TLS": given.lan,
+        "HOST_SIMULATED": not given.lan,
+        "DEVELOPMENT": True,
+    }
     try:
-        return Settings(
-            state_dir=given.state.absolute(),
-            port=given.port,
-            metrics_port=given.port + 1,
-            listen_host="0.0.0.0" if given.lan else "127.0.0.1",  # noqa: S104
-            tls=given.lan,
-            host_simulated=not given.lan,
-            development=True,
+        return load_settings(
+            {**os.environ, **{f"CELLULE_{name}": str(value) for name, value in asked_for.items()}}
         )
     except ValidationError as error:
         parser.error("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors()))

@@ -13,7 +13,7 @@ from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.jobs.table import JOBS, Job
 from appliance.settings import SILENT_AFTER_SECONDS, Settings
 from appliance.storage import open_activity, open_cellule
-from tests.waiting import eventually
+from tests.waiting import wait_until
 
 
 def add_worker(settings: Settings, name: str, state: str, address: str | None) -> None:
@@ -90,9 +90,9 @@ def test_an_approved_worker_becomes_a_peer_and_a_revoked_one_is_gone_within_two_
 ) -> None:
     add_worker(settings, "desk-1", "approved", "10.77.0.2")
     with daemon_running(settings) as host, open_cellule(settings.state_dir) as database:
-        eventually(lambda: peers(settings, host) == {"10.77.0.2/32"}, within_seconds=2)
+        wait_until(lambda: peers(settings, host) == {"10.77.0.2/32"}, within_seconds=2, what="a peer")
         database.execute("UPDATE workers SET state = 'revoked', revoked_at = ? WHERE id = 'desk-1'", [now()])
-        eventually(lambda: peers(settings, host) == set(), within_seconds=2)
+        wait_until(lambda: not peers(settings, host), within_seconds=2, what="the peer is gone")
 
 
 def test_a_failing_job_is_not_the_end_of_the_daemon(
@@ -106,5 +106,5 @@ def test_a_failing_job_is_not_the_end_of_the_daemon(
 
     monkeypatch.setattr("appliance.jobs.daemon.JOBS", (Job("planted", 0.05, fails),))
     with daemon_running(settings):
-        eventually(lambda: len(turns) >= 3)
+        wait_until(lambda: len(turns) >= 3, within_seconds=10, what="three turns")
     assert "job planted failed" in caplog.text

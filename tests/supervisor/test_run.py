@@ -16,7 +16,7 @@ import pytest
 from openai import OpenAI
 
 from tests.conftest import free_port
-from tests.waiting import eventually
+from tests.waiting import wait_until
 
 READY_WITHIN_SECONDS = 90
 
@@ -37,6 +37,10 @@ class Run:
         children = psutil.Process(self.popen.pid).children()
         return next(child for child in children if any(word in part for part in child.cmdline()))
 
+    def has(self, word: str) -> bool:
+        children = psutil.Process(self.popen.pid).children()
+        return any(word in part for child in children for part in child.cmdline())
+
 
 def command(port: int, state: Path) -> list[str]:
     return [sys.executable, "-m", "appliance.supervisor", "--port", str(port), "--state", str(state)]
@@ -53,6 +57,10 @@ def running(port: int, state: Path) -> Iterator[Run]:
     finally:
         popen.send_signal(signal.SIGINT)
         popen.wait(30)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def answers(run: Run) -> bool:
@@ -102,11 +110,9 @@ def test_the_openai_client_gets_a_streamed_answer(run: Run) -> None:
 def test_a_killed_process_comes_back(run: Run, word: str) -> None:
     first = run.process(word)
     first.kill()
-    eventually(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
-    eventually(
-        lambda: any(word in part for c in psutil.Process(run.popen.pid).children() for part in c.cmdline())
-    )
-    eventually(lambda: answers(run))
+    wait_until(lambda: is_gone(first), within_seconds=10, what="it died")
+    wait_until(lambda: run.has(word), within_seconds=30, what="it was started again")
+    wait_until(lambda: answers(run), within_seconds=60, what="it answers again")
     assert run.process(word).pid != first.pid
 
 
