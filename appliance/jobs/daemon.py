@@ -76,12 +76,13 @@ class Daemon:
                 version = data_version(database)
                 if version == seen and time.monotonic() < due_at:
                     continue
-                seen = version
+                seen, due_at = version, time.monotonic() + RETRY_SECONDS
                 try:
                     reconcile_network(database, self._host, self._settings)
                     if announcer:
                         announcer.refresh()
                     due_at = time.monotonic() + RECONCILE_SECONDS
-                except (Refusal, OSError) as error:
-                    log.error("the network could not be reconciled: %s", error)
-                    due_at = time.monotonic() + RETRY_SECONDS
+                except Refusal as refusal:
+                    log.warning("the network could not be reconciled: %s", refusal)
+                except Exception:
+                    log.exception("the network could not be reconciled")

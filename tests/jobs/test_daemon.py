@@ -1,5 +1,7 @@
 """The core daemon on a real database: jobs run by themselves, decisions reach the host."""
 
+import base64
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ def add_worker(settings: Settings, name: str, state: str, address: str | None) -
             {
                 "id": name,
                 "name": name,
-                "public_key": f"{name:=<43}=",
+                "public_key": base64.b64encode(os.urandom(32)).decode(),
                 "invitation_id": name,
                 "state": state,
                 "short_code": "1",
