@@ -1,0 +1,190 @@
+"""The life of an enrolled worker: tunnel up, engines as desired, a report every few seconds.
+
+Level-triggered throughout: tunnel and rules are made as planned again and again, each report carries
+everything, each answer is the whole desired state. When the tunnel stays silent the box is asked on the
+LAN who we are to it, at its last address or wherever mDNS finds it; the pin tells the box from an
+impostor. So a box that moved is found again, and a revocation is heard although the tunnel is cut.
+"""
+
+import logging
+import random
+import socket
+import time
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from appliance import VERSION
+from appliance.enrolment.contract import (
+    REPORT_PATH,
+    DesiredState,
+    WorkerConfig,
+    WorkerReport,
+    WorkerState,
+)
+from appliance.enrolment.pinned import Address, pinned_post
+from appliance.enrolment.redeeming import Approved, Pending, Revoked
+from appliance.errors import NotTrusted, Refusal
+from appliance.host import Host
+from appliance.worker.engines import Engines
+from appliance.worker.facts import current_load, machine_facts
+from appliance.worker.membership import Membership, MembershipStore
+from appliance.worker.standing import FindBoxes, ask_standing
+from appliance.worker.tunnel import worker_firewall, worker_tunnel
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+NETWORK_CHECK_SECONDS = 10.0
+REPORT_TIMEOUT_SECONDS = 3.0
+ASK_ON_LAN_AFTER_FAILURES = 2
+LONGEST_RETRY_SECONDS = 10.0
+
+
+class WorkerRevoked(NotTrusted):
+    """The box took this worker out of its fleet; final."""
+
+    code = "worker_revoked"
+
+
+def report_address(config: WorkerConfig) -> Address:
+    """Host and port of the box's front inside the tunnel."""
+    url = urlsplit(config.report_url)
+    return str(config.box_tunnel_address), url.port or 443
+
+
+def retry_delay_seconds(failures: int, jitter: float) -> float:
+    """1 s, then doubling up to LONGEST_RETRY_SECONDS; `jitter` in 0..1 keeps a fleet from calling in step."""
+    return min(2.0 ** (failures - 1), LONGEST_RETRY_SECONDS) * (0.75 + 0.5 * jitter)
+
+
+class Agent:
+    """Works for an approved membership. `find_boxes` yields candidate addresses on the LAN."""
+
+    def __init__(
+        self,
+        store: MembershipStore,
+        membership: Membership,
+        host: Host,
+        find_boxes: FindBoxes,
+    ) -> None:
+        self._store = store
+        self._membership = membership
+        assert membership.config is not None
+        self._config = membership.config
+        self._host = host
+        self._find_boxes = find_boxes
+        self._engines = Engines(store.folder, self._config.tunnel_address)
+        self._facts = machine_facts()
+        self._failures = 0
+
+    def run(self) -> None:
+        """Works until KeyboardInterrupt, leaving neither engine nor tunnel behind. Raises WorkerRevoked."""
+        report_at = network_at = 0.0
+        try:
+            while True:
+                now = time.monotonic()
+                if now >= network_at or not self._interface_exists():
+                    self._bring_network_up()
+                    network_at = now + NETWORK_CHECK_SECONDS
+                if self._engines.tend() or now >= report_at:
+                    report_at = time.monotonic() + self._report()
+                time.sleep(TICK_SECONDS)
+        except WorkerRevoked:
+            self._leave()
+            self._store.wipe()
+            raise
+        finally:
+            self._leave()
+
+    def _report(self) -> float:
+        """One report; seconds until the next. Raises WorkerRevoked."""
+        report = WorkerReport(
+            name=self._facts.name,
+            agent_version=VERSION,
+            facts=self._facts,
+            engines=self._engines.reports(),
+            load=current_load(),
+        )
+        try:
+            answer = pinned_post(
+                report_address(self._config),
+                self._membership.pin,
+                REPORT_PATH,
+                report.model_dump_json(),
+                timeout_seconds=REPORT_TIMEOUT_SECONDS,
+            )
+            desired = DesiredState.model_validate_json(answer.body)
+        except (Refusal, ValidationError) as error:
+            return self._after_failure(error)
+        if self._failures:
+            log.info("the box answers again")
+        self._failures = 0
+        if desired.state is WorkerState.REVOKED:
+            raise _revoked()
+        self._engines.apply(desired.engines)
+        return desired.report_every_seconds
+
+    def _after_failure(self, error: Exception) -> float:
+        self._failures += 1
+        log.warning("report %d failed: %s", self._failures, error)
+        if self._failures >= ASK_ON_LAN_AFTER_FAILURES:
+            self._ask_on_lan()
+        return retry_delay_seconds(self._failures, random.random())
+
+    def _ask_on_lan(self) -> None:
+        """Takes over what the box says of us on the LAN. Raises WorkerRevoked."""
+        try:
+            address, standing = ask_standing(self._membership, self._find_boxes)
+        except Refusal as error:
+            log.warning("%s", error)
+            return
+        match standing:
+            case Revoked():
+                raise _revoked()
+            case Approved(config):
+                self._adopt(address, config)
+            case Pending():
+                log.warning("the box has not approved this machine")
+
+    def _adopt(self, address: Address, config: WorkerConfig) -> None:
+        if (address, config) == (self._membership.address, self._config):
+            return
+        log.info("the box is at %s now", address[0])
+        if config.tunnel_address != self._config.tunnel_address:
+            self._engines.stop()
+            self._engines = Engines(self._store.folder, config.tunnel_address)
+        self._config = config
+        self._membership = self._membership.model_copy(update={"address": address, "config": config})
+        self._store.save(self._membership)
+        self._bring_network_up()
+
+    def _bring_network_up(self) -> None:
+        interface = self._membership.interface
+        try:
+            _address, port = report_address(self._config)
+            # the rules stand before there is anything to protect
+            self._host.apply_firewall(worker_firewall(self._config, interface, port))
+            self._host.apply_tunnel(worker_tunnel(self._config, interface))
+        except Refusal as error:
+            log.error("the tunnel can't be brought up: %s", error)
+            if not self._interface_exists():
+                raise
+
+    def _interface_exists(self) -> bool:
+        try:
+            socket.if_nametoindex(self._membership.interface)
+        except OSError:
+            return False
+        return True
+
+    def _leave(self) -> None:
+        self._engines.stop()
+        self._host.remove_tunnel(self._membership.interface)
+
+
+def _revoked() -> WorkerRevoked:
+    return WorkerRevoked(
+        "This machine was taken out of the fleet; its keys are wiped.",
+        next_step="To come back, ask the admin for an invitation and join again.",
+    )

@@ -1,0 +1,55 @@
+"""All engines of this machine, brought from what runs to what the box wants."""
+
+import logging
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from appliance.enrolment.contract import DesiredEngine, EngineReport
+from appliance.worker.desired import EngineSpec, plan_engines
+from appliance.worker.engine_process import EngineProcess
+from appliance.worker.model_files import find_model
+
+log = logging.getLogger(__name__)
+
+
+class Engines:
+    """Empty at first; the processes are children of the calling thread and end with it."""
+
+    def __init__(self, state_dir: Path, address: IPv4Address) -> None:
+        self._state_dir = state_dir
+        self._address = address
+        self._running: dict[EngineSpec, EngineProcess] = {}
+        self._told: tuple[str, ...] = ()
+
+    def apply(self, desired: Sequence[DesiredEngine]) -> None:
+        """Stops and starts what differs; says once what can't be done."""
+        changes = plan_engines(desired, tuple(self._running), self._find)
+        for spec in changes.stop:
+            log.info("engine %s is not wanted like this any more", spec.model)
+            self._running.pop(spec).stop()
+        for spec in changes.start:
+            self._running[spec] = EngineProcess(spec, self._address)
+        if changes.left_out != self._told:
+            self._told = changes.left_out
+            for reason in changes.left_out:
+                log.warning("%s", reason)
+
+    def tend(self) -> bool:
+        """Restarts what died. True when an engine has just become ready: news for the box."""
+        became_ready = False
+        for engine in self._running.values():
+            engine.tend()
+            if not engine.is_ready:
+                became_ready |= engine.report().ready
+        return became_ready
+
+    def reports(self) -> tuple[EngineReport, ...]:
+        return tuple(engine.report() for engine in self._running.values())
+
+    def stop(self) -> None:
+        while self._running:
+            self._running.popitem()[1].stop()
+
+    def _find(self, model: str) -> Path | None:
+        return find_model(self._state_dir, model)

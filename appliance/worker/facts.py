@@ -1,0 +1,95 @@
+"""What this machine says of itself, read from where Linux shows it; a fact that can't be read stays empty."""
+
+import platform
+import time
+from pathlib import Path
+
+import psutil
+
+from appliance import VERSION
+from appliance.enrolment.contract import WorkerFacts, WorkerLoad
+
+LINE = 120
+DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")
+"""PCI classes of graphics: VGA, 3D, other display (PCI Code and ID Assignment Specification)."""
+PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+IDLE_AFTER_SECONDS = 300
+
+
+def machine_facts(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> WorkerFacts:
+    """The facts that enrolment shows to the admin."""
+    return WorkerFacts(
+        name=platform.node().partition(".")[0][:64] or "worker",
+        agent_version=VERSION,
+        os=_os_name()[:LINE],
+        cpu=_cpu_model(proc)[:LINE],
+        cores=psutil.cpu_count() or 0,
+        memory_bytes=psutil.virtual_memory().total,
+        gpus=gpu_names(sysfs, proc),
+        mac_addresses=_mac_addresses(sysfs),
+    )
+
+
+def current_load() -> WorkerLoad:
+    """Processor use since the last call, and whether somebody typed within the last five minutes."""
+    return WorkerLoad(cpu_percent=min(psutil.cpu_percent(), 100.0), user_active=_user_active())
+
+
+def gpu_names(sysfs: Path, proc: Path) -> tuple[str, ...]:
+    """One line a graphics device: its product name where the driver tells it, else vendor and PCI id."""
+    nvidia = {
+        information.parent.name: _field(information, "Model")
+        for information in proc.glob("driver/nvidia/gpus/*/information")
+    }
+    names = []
+    for device in sorted(sysfs.glob("bus/pci/devices/*")):
+        if not _read(device / "class").startswith(DISPLAY_CLASSES):
+            continue
+        vendor, model = _read(device / "vendor"), _read(device / "device")
+        plain = f"{PCI_VENDORS.get(vendor, vendor)} {model}"
+        names.append((nvidia.get(device.name) or _read(device / "product_name") or plain)[:LINE])
+    return tuple(names[:16])
+
+
+def _cpu_model(proc: Path) -> str:
+    return _field(proc / "cpuinfo", "model name") or platform.machine()
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return f"{platform.system()} {platform.release()}"
+
+
+def _mac_addresses(sysfs: Path) -> tuple[str, ...]:
+    # only what has hardware behind it can be woken; a virtual interface has no device link
+    found = {_read(device.parent / "address") for device in sysfs.glob("class/net/*/device")}
+    return tuple(sorted(address for address in found if len(address) == 17))[:16]
+
+
+def _user_active() -> bool:
+    # a terminal's file is touched by each key pressed in it, as w(1) reads idle times
+    for user in psutil.users():
+        try:
+            idle = time.time() - Path("/dev", user.terminal or "").stat().st_atime
+        except OSError:
+            continue
+        if idle < IDLE_AFTER_SECONDS:
+            return True
+    return False
+
+
+def _field(file: Path, name: str) -> str:
+    for line in _read(file).splitlines():
+        label, _, value = line.partition(":")
+        if label.strip() == name:
+            return value.strip()
+    return ""
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip()
+    except OSError:
+        return ""
