@@ -44,7 +44,8 @@ def claim() -> Response:
         )
     except AlreadyClaimed as error:
         return make_response(
-            render_template("error.html", status=error.http_status, title=explain(error), hint=""), error.http_status
+            render_template("error.html", status=error.http_status, title=explain(error), hint=""),
+            error.http_status,
         )
     except Refusal as error:
         response = _form(error.http_status, error)

@@ -8,7 +8,7 @@ import logging
 import math
 import sqlite3
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask_babel import gettext
 from werkzeug.exceptions import HTTPException
 
@@ -16,7 +16,6 @@ from appliance.errors import Refusal, TryAgain
 from webadmin.refusals import explain
 
 log = logging.getLogger("webadmin")
-Answer = tuple[object, int, dict[str, str]]
 
 
 def install(app: Flask) -> None:
@@ -27,7 +26,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _our_bug)
 
 
-def _http_error(error: HTTPException) -> Answer:
+def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     titles = {
         400: gettext("This request can't be read"),
@@ -51,26 +50,30 @@ def _http_error(error: HTTPException) -> Answer:
     return _answer(status, titles.get(status, error.name), hints.get(status, ""), kept)
 
 
-def _refusal(error: Refusal) -> Answer:
+def _refusal(error: Refusal) -> Response:
     headers = {}
     if isinstance(error, TryAgain):
         headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     return _answer(error.http_status, explain(error), "", headers)
 
 
-def _storage_away(error: sqlite3.OperationalError) -> Answer:
+def _storage_away(error: sqlite3.OperationalError) -> Response:
     log.error("storage: %s %s: %s", request.method, request.endpoint, error)
     hint = gettext("Wait a few seconds, then reload the page.")
     return _answer(503, gettext("The box can't reach its storage"), hint, {"Retry-After": "5"})
 
 
-def _our_bug(error: Exception) -> Answer:
+def _our_bug(error: Exception) -> Response:
     log.exception("unforeseen error in %s %s", request.method, request.endpoint)
     hint = gettext("It is not your fault; it was written to the log. Try again, or tell an admin.")
     return _answer(500, gettext("Something went wrong in the box"), hint, {})
 
 
-def _answer(status: int, title: str, hint: str, headers: dict[str, str]) -> Answer:
+def _answer(status: int, title: str, hint: str, headers: dict[str, str]) -> Response:
     if request.path.endswith(".json"):
-        return jsonify(error={"status": status, "message": title}), status, headers
-    return render_template("error.html", status=status, title=title, hint=hint), status, headers
+        response = jsonify(error={"status": status, "message": title})
+        response.status_code = status
+    else:
+        response = make_response(render_template("error.html", status=status, title=title, hint=hint), status)
+    response.headers.update(headers)
+    return response

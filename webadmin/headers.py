@@ -1,4 +1,4 @@
-"""What every answer tells the browser: load from this origin only, run no inline code, sit in no frame, keep no copy."""
+"""What every answer tells the browser: load from this origin, run no inline code, keep no copy."""
 
 from flask import Flask, request
 from werkzeug.wrappers import Response

@@ -34,7 +34,7 @@ def language() -> str:
 
 
 def local_path(target: str | None) -> str | None:
-    """`target` if it is a path of this site, else None: `//host`, `/\\host` and full addresses lead elsewhere."""
+    """`target` if it is a path of this site, else None: `//host` and `/\\host` lead elsewhere."""
     if not target or not target.startswith("/") or re.search(r"[\x00-\x20\x7f\\]", target):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What every template may use: the visitor, addresses of static files, the navigation, the texts of scripts."""
+"""What every template may use: the visitor, static files, the navigation, the texts of scripts."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from flask_babel import format_datetime, gettext, lazy_gettext
 from flask_babel.speaklater import LazyString
 
 from appliance.people import COMMON, LONGEST_PASSWORD, SHORTEST_PASSWORD
+from webadmin import figures
 from webadmin.database import box_settings
 from webadmin.languages import LANGUAGES, language
 from webadmin.refusals import PASSWORD_RULES
@@ -71,6 +72,11 @@ def script_texts() -> dict[str, str]:
     }
 
 
+def page_path() -> str:
+    """Where to come back to from a form that is on every page; the answer to a form is not a place."""
+    return request.full_path.rstrip("?") if request.method == "GET" else home()
+
+
 def iso(at: float) -> str:
     """Epoch seconds as ISO 8601 in UTC, for <time datetime>."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
@@ -87,7 +93,7 @@ def password_policy() -> dict[str, object]:
 
 
 def real_model_command() -> str:
-    """The line that starts an engine with a model of the admin's own; the pool finds it by its socket's name."""
+    """The line that starts an engine with another model; the pool finds it by its socket's name."""
     socket = box_settings().engine_socket("my-model")
     return f"python -m appliance.engines --model my-model.gguf --name my-model --listen unix:{socket}"
 
@@ -101,12 +107,14 @@ def install(app: Flask) -> None:
             "account": current_account(),
             "asset": asset,
             "datetime_text": datetime_text,
+            "endpoints": current_app.view_functions,
+            "figures": figures,
             "home": home,
             "iso": iso,
             "language": language(),
             "languages": LANGUAGES,
             "navigation": navigation,
-            "page_path": request.full_path.rstrip("?"),
+            "page_path": page_path,
             "password_policy": password_policy,
             "password_rules": PASSWORD_RULES.items,
             "real_model_command": real_model_command,

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from flask_babel import gettext, lazy_gettext, ngettext
 
@@ -17,13 +16,13 @@ PASSWORD_RULES = {
 }
 
 
-def _password_refused(error: Any) -> str:
+def _password_refused(error: Refusal) -> str:
     assert isinstance(error, PasswordRefused)
     rules = "; ".join(str(PASSWORD_RULES[rule]) for rule in error.rules)
     return gettext("This password can't be used. What is missing: %(rules)s.", rules=rules)
 
 
-def _too_many_attempts(error: Any) -> str:
+def _too_many_attempts(error: Refusal) -> str:
     assert isinstance(error, TryAgain)
     return ngettext(
         "Too many wrong attempts. Try again in %(num)s second.",
@@ -32,7 +31,7 @@ def _too_many_attempts(error: Any) -> str:
     )
 
 
-_SENTENCES: dict[str, Callable[[Any], str]] = {
+_SENTENCES: dict[str, Callable[[Refusal], str]] = {
     "password_refused": _password_refused,
     "too_many_attempts": _too_many_attempts,
     "account_name_refused": lambda _: gettext(

@@ -1,8 +1,8 @@
 """Who is looking at the page, and whether they may: decided before any page's own code runs.
 
 Every page needs a signed-in account unless it is marked `@public`, and an admin if it is marked
-`@admins_only`; forgetting a mark closes a page, it never opens one. Until the box is claimed there is only the
-claim page, and an account with an initial password sees only the page where it is replaced.
+`@admins_only`; forgetting a mark closes a page, it never opens one. Until the box is claimed there is
+only the claim page; an account with an initial password sees only the page where it is replaced.
 """
 
 from collections.abc import Callable

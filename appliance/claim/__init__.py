@@ -1,5 +1,6 @@
 """First boot: from a box that belongs to nobody to one with its first admin."""
 
+from appliance.claim.certificate import Certificate, ensure_certificate
 from appliance.claim.claiming import (
     AlreadyClaimed,
     WrongClaimCode,
@@ -12,9 +13,11 @@ from appliance.claim.code import read_claim_code
 
 __all__ = [
     "AlreadyClaimed",
+    "Certificate",
     "WrongClaimCode",
     "check_claim_code",
     "claim_box",
+    "ensure_certificate",
     "ensure_claim_code",
     "is_claimed",
     "read_claim_code",

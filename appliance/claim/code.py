@@ -5,13 +5,12 @@ look like digits. It lies in a file that only the service user reads, from the f
 is claimed; it is never printed to a log.
 """
 
-import contextlib
 import hmac
-import os
 import re
 import secrets
 from pathlib import Path
 
+from appliance.private_file import write_once
 from appliance.settings import Settings
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -51,16 +50,7 @@ def code_matches(settings: Settings, typed: str) -> bool:
 
 def write_claim_code(settings: Settings) -> str:
     """Makes the code's file unless one is there already; returns the code that now counts."""
-    settings.secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = claim_code_path(settings)
-    draft = path.with_name(f".claim-code.{os.getpid()}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(make_claim_code() + "\n")
-    # a link either makes the complete file or fails because another process was first
-    with contextlib.suppress(FileExistsError):
-        os.link(draft, path)
-    draft.unlink()
-    return path.read_text("ascii").strip()
+    return write_once(claim_code_path(settings), f"{make_claim_code()}\n".encode()).decode().strip()
 
 
 def remove_claim_code(settings: Settings) -> None:

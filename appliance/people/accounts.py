@@ -20,7 +20,7 @@ from appliance.people.passwords import hash_password, password_matches
 from appliance.storage import transaction
 
 _NAME = re.compile(r"[^\W_][\w.@-]{1,63}")
-_INITIAL_PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+_INITIAL_PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105 an alphabet
 
 
 class Role(StrEnum):
@@ -118,16 +118,18 @@ def insert_account(
     if find_account(db, name):
         raise AccountNameTaken(f"There is already an account named {name}.", param="name")
     account = Account(secrets.token_hex(8), name, role, language, now(), None, must_change_password)
-    db["accounts"].insert(
-        {
-            "id": account.id,
-            "name": account.name,
-            "password_hash": password_hash,
-            "role": account.role.value,
-            "language": account.language,
-            "created_at": account.created_at,
-            "must_change_password": int(must_change_password),
-        }
+    db.execute(
+        "INSERT INTO accounts (id, name, password_hash, role, language, created_at, must_change_password)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            account.id,
+            name,
+            password_hash,
+            role.value,
+            language,
+            account.created_at,
+            int(must_change_password),
+        ],
     )
     return account
 
@@ -146,23 +148,20 @@ def create_account(
 
 def find_account(db: Database, name: str) -> Account | None:
     """The account of that name, in any spelling that folds to it."""
-    rows = db.query(f"SELECT {_COLUMNS} FROM accounts WHERE name = ?", [folded_name(name)])
+    rows = db.query(f"{_SELECT} WHERE name = ?", [folded_name(name)])
     return next((_account(row) for row in rows), None)
 
 
 def get_account(db: Database, account_id: str) -> Account:
     """The account with that id. Raises AccountUnknown."""
-    for row in db.query(f"SELECT {_COLUMNS} FROM accounts WHERE id = ?", [account_id]):
+    for row in db.query(f"{_SELECT} WHERE id = ?", [account_id]):
         return _account(row)
     raise AccountUnknown("There is no such account.")
 
 
 def list_accounts(db: Database) -> list[Account]:
     """All accounts: those who can sign in first, then by name."""
-    return [
-        _account(row)
-        for row in db.query(f"SELECT {_COLUMNS} FROM accounts ORDER BY disabled_at IS NOT NULL, name")
-    ]
+    return [_account(row) for row in db.query(f"{_SELECT} ORDER BY disabled_at IS NOT NULL, name")]
 
 
 def authenticate(db: Database, name: str, password: str) -> Account | None:
@@ -222,7 +221,7 @@ def enable_account(db: Database, account_id: str) -> None:
         db.execute("UPDATE accounts SET disabled_at = NULL WHERE id = ?", [account_id])
 
 
-_COLUMNS = "id, name, role, language, created_at, disabled_at, must_change_password"
+_SELECT = "SELECT id, name, role, language, created_at, disabled_at, must_change_password FROM accounts"
 
 
 def _account(row: dict[str, Any]) -> Account:

@@ -58,7 +58,6 @@ def record_attempt(
     """Counts a try and returns its id for `forget_attempts`. Raises TooManyAttempts without counting it."""
     at = now()
     with transaction(activity):
-        activity.execute("DELETE FROM sign_in_attempts WHERE at < ?", [at - WINDOW_SECONDS])
         wait = max(
             _wait(activity, "name", name, per_name, at),
             _wait(activity, "address", address, per_address, at),
@@ -74,14 +73,20 @@ def record_attempt(
 
 
 def forget_attempts(activity: Database, attempt_id: int, name: str) -> None:
-    """After success: the name's failures are forgiven; the address keeps its others, which were for other names."""
+    """After success: the name's failures are forgiven; the address keeps those for other names."""
     with transaction(activity):
         activity.execute("DELETE FROM sign_in_attempts WHERE id = ? OR name = ?", [attempt_id, name])
 
 
+def forget_old_sign_in_attempts(activity: Database) -> None:
+    """Drops what no longer counts."""
+    with transaction(activity):
+        activity.execute("DELETE FROM sign_in_attempts WHERE at <= ?", [now() - WINDOW_SECONDS])
+
+
 def _wait(activity: Database, column: str, value: str, patience: Patience, at: float) -> float:
     failures, last = activity.execute(
-        f"SELECT COUNT(*), COALESCE(MAX(at), 0) FROM sign_in_attempts WHERE {column} = ?",  # noqa: S608 our own column
-        [value],
+        f"SELECT COUNT(*), COALESCE(MAX(at), 0) FROM sign_in_attempts WHERE {column} = ? AND at > ?",  # noqa: S608 our own column
+        [value, at - WINDOW_SECONDS],
     ).fetchone()
     return wait_seconds(failures, last, patience, at)

@@ -38,7 +38,6 @@ def start_session(db: Database, account_id: str, *, replaces: str | None = None)
     with transaction(db):
         if replaces:
             db.execute("DELETE FROM sessions WHERE token_hash = ?", [session_hash(replaces)])
-        db.execute("DELETE FROM sessions WHERE expires_at <= ?", [created_at])
         db.execute(
             "INSERT INTO sessions (token_hash, account_id, created_at, expires_at) VALUES (?, ?, ?, ?)",
             [session_hash(session.token), account_id, created_at, session.expires_at],
@@ -60,3 +59,9 @@ def end_session(db: Database, token: str) -> None:
     """Signs out: the token opens nothing from now on."""
     with transaction(db):
         db.execute("DELETE FROM sessions WHERE token_hash = ?", [session_hash(token)])
+
+
+def forget_old_sessions(db: Database) -> None:
+    """Drops the sessions that have ended by themselves; they open nothing already."""
+    with transaction(db):
+        db.execute("DELETE FROM sessions WHERE expires_at <= ?", [now()])

@@ -89,5 +89,8 @@ addEventListener("pageshow", () => {
 for (const button of document.querySelectorAll("[data-reveal]")) button.hidden = false;
 for (const box of document.querySelectorAll("[data-toast]")) leaveLater(box);
 for (const dialog of document.querySelectorAll("dialog[data-open-now]")) dialog.showModal();
+// a page that shows a secret once came as the answer to a form: loading it again must not make another secret
+const shownOnce = document.querySelector("[data-address]");
+if (shownOnce) history.replaceState(null, "", shownOnce.dataset.address);
 showMoments(document);
 setInterval(() => showMoments(document), 1000);
