@@ -13,6 +13,8 @@ Cellule Appliance
                           start the product with its demo model; Ctrl-C stops it.
                           Without --lan it answers on this machine only; with --lan it serves
                           HTTPS on the LAN and other PCs can join as workers (needs root)
+  ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
+                          worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
   ./build.sh bench [NAME] measure engine, gateway or join against their peers (all without NAME)
   ./build.sh lock         pin the dependencies of pyproject.toml anew, with hashes
@@ -33,12 +35,14 @@ declare -A NEEDED_TO_RUN=(
     [g++]="compiles the engine, once"
     [libgomp1]="the engine's threads"
 )
-declare -A NEEDED_TO_TEST=(
-    [iproute2]="test networks in namespaces"
-    [iputils-ping]="tunnel checks"
+declare -A NEEDED_FOR_TUNNELS=(
+    [iproute2]="network interfaces"
     [nftables]="the firewall of box and workers"
     [wireguard-tools]="tunnels"
     [wireguard-go]="tunnels without the kernel module"
+)
+declare -A NEEDED_TO_TEST=(
+    [iputils-ping]="tunnel checks"
     [chromium]="the browser of the web tests"
 )
 declare -A NEEDED_TO_BENCH=(
@@ -124,20 +128,26 @@ environment() {
 
 run() {
     packages NEEDED_TO_RUN
-    case " $* " in *" --lan "*) packages NEEDED_TO_RUN NEEDED_TO_TEST ;; esac
+    case " $* " in *" --lan "*) packages NEEDED_FOR_TUNNELS ;; esac
     environment appliance/requirements.lock
     exec python -m appliance.supervisor "$@"
 }
 
+worker() {
+    packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS
+    environment appliance/requirements.lock
+    exec python -m appliance.worker "$@"
+}
+
 run_tests() {
-    packages NEEDED_TO_RUN NEEDED_TO_TEST
+    packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS NEEDED_TO_TEST
     environment tests/requirements.lock
     [ $# -gt 0 ] || set -- tests
     exec python -m pytest "$@"
 }
 
 bench() {
-    packages NEEDED_TO_RUN NEEDED_TO_TEST NEEDED_TO_BENCH
+    packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS NEEDED_TO_TEST NEEDED_TO_BENCH
     environment tests/requirements.lock
     exec python -m tests.bench "$@"
 }
@@ -154,6 +164,7 @@ command=${1:-help}
 shift || true
 case "$command" in
     run) run "$@" ;;
+    worker) worker "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;
     lock) lock ;;
