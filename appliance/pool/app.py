@@ -10,6 +10,7 @@ from time import monotonic
 import orjson
 import psutil
 
+from appliance.enrolment import make_enrolment_app
 from appliance.pool.api import Api
 from appliance.pool.asgi import JSON, Receive, Scope, Send, answer
 from appliance.pool.boxhealth import BoxHealth
@@ -41,6 +42,7 @@ class Pool:
         relay = Relay(self._dispatch, self._upstream, self._limits)
         self._api = Api(settings, self._limits, relay, self._meter, self._metrics)
         self._pages = Pages(self._upstream, Address.unix(settings.web_socket))
+        self._enrolment = make_enrolment_app(settings)
         self._memory = Memory(settings, self._limits, self._take_decided, self._take_heard)
         self._box = BoxHealth(self._upstream, self._limits)
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,6 +53,8 @@ class Pool:
         path: str = scope["path"]
         if path.startswith("/v1/"):
             return await self._api(scope, receive, send)
+        if path.startswith("/enrol/"):
+            return await self._enrolment(scope, receive, send)
         if path == "/health/live":
             return await answer(send, 200, b'{"live":true}', [JSON])
         if path == "/health/ready":

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from appliance.engines.contract import ChatRequest, CompletionRequest, EmbeddingRequest
 from appliance.errors import Refused
 
 _TOKENS_WHEN_NOT_SAID = 256
@@ -25,6 +26,13 @@ class Endpoint(StrEnum):
     CHAT = "/v1/chat/completions"
     COMPLETIONS = "/v1/completions"
     EMBEDDINGS = "/v1/embeddings"
+
+
+BODIES: dict[Endpoint, type[ChatRequest | CompletionRequest | EmbeddingRequest]] = {
+    Endpoint.CHAT: ChatRequest,
+    Endpoint.COMPLETIONS: CompletionRequest,
+    Endpoint.EMBEDDINGS: EmbeddingRequest,
+}
 
 
 class InvalidRequest(Refused):
@@ -45,40 +53,32 @@ class Ask:
     """The expected cost, in generated tokens."""
 
 
-class _StreamOptions(BaseModel):
-    model_config = ConfigDict(strict=True)
-    include_usage: bool = False
-
-
-class _Envelope(BaseModel):
-    model_config = ConfigDict(strict=True)
-    model: str = Field(min_length=1, max_length=200)
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=0)
-    max_completion_tokens: int | None = Field(default=None, ge=0)
-    n: int | None = Field(default=None, ge=1, le=128)
-
-
 def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
     """Reads and checks a request body. Raises InvalidRequest, which names the field."""
     try:
-        envelope = _Envelope.model_validate_json(body)
+        request = BODIES[endpoint].model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from None
-    stream = bool(envelope.stream)
-    usage_added = stream and not (envelope.stream_options and envelope.stream_options.include_usage)
-    generated = envelope.max_completion_tokens or envelope.max_tokens or _TOKENS_WHEN_NOT_SAID
-    tokens = generated * (envelope.n or 1) + len(body) / _BYTES_A_TOKEN / _PROMPT_TOKENS_A_GENERATED_ONE
+    reading = len(body) / _BYTES_A_TOKEN / _PROMPT_TOKENS_A_GENERATED_ONE
+    if isinstance(request, EmbeddingRequest):
+        return Ask(endpoint, request.model, False, body, False, reading)
+    generated = request.max_tokens
+    if isinstance(request, ChatRequest):
+        generated = request.max_completion_tokens or generated
+    usage_added = request.stream and not (request.stream_options and request.stream_options.include_usage)
     if usage_added:
-        body = _with_usage(body, rewrite="stream_options" in envelope.model_fields_set)
-    return Ask(endpoint, envelope.model, stream, body, usage_added, tokens)
+        body = _with_usage(body)
+    tokens = (generated or _TOKENS_WHEN_NOT_SAID) * request.n + reading
+    return Ask(endpoint, request.model, request.stream, body, usage_added, tokens)
 
 
-def _with_usage(body: bytes, *, rewrite: bool) -> bytes:
-    if rewrite:
-        document = orjson.loads(body)
-        document["stream_options"] = (document["stream_options"] or {}) | {"include_usage": True}
+def _with_usage(body: bytes) -> bytes:
+    if b'"stream_options"' in body:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as error:  # stricter than the check before: NaN, for one
+            raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
+        document["stream_options"] = (document.get("stream_options") or {}) | {"include_usage": True}
         return orjson.dumps(document)
     start = body.index(b"{") + 1  # the object is not empty: it has at least a model
     return body[:start] + b'"stream_options":{"include_usage":true},' + body[start:]

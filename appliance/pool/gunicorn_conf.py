@@ -12,6 +12,7 @@ worker_class = "appliance.pool.server.PoolWorker"
 keepalive = 75
 graceful_timeout = STOP_SECONDS + 10  # after that gunicorn kills; the pool is done before
 timeout = 60
+control_socket_disable = True
 logconfig_dict = logging_config()
 
 if _settings.tls:

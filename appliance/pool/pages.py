@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 # those of one connection (RFC 9110, 7.6.1), and those that only the pool may set
 _NOT_PASSED_ON = frozenset(
     (
-        b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-        b"content-length", b"expect", b"forwarded", b"x-real-ip",
+        b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding",
+        b"upgrade", b"content-length", b"expect", b"forwarded", b"x-real-ip",
     )
 )  # fmt: skip
 _NOT_PASSED_BACK = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer"))

@@ -16,7 +16,7 @@ import orjson
 from appliance.errors import Broken, TryAgain, openai_error
 from appliance.pool.asgi import ClientLeft, Headers, Send, Watch, answer
 from appliance.pool.ask import Ask
-from appliance.pool.dispatch import Dispatch, Lease
+from appliance.pool.dispatch import Dispatch
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Outcome
 from appliance.pool.nodes import NodeEngine
@@ -69,7 +69,7 @@ class Relay:
                 again=exchange.attempts > 0,
                 on_place=lambda place: setattr(exchange, "place", exchange.place or place),
             )
-            attempt = _Attempt(self, exchange, ask, lease, watch, send)
+            attempt = _Attempt(self, exchange, ask, lease.engine, watch, send)
             exchange.queue_seconds += monotonic() - waited_from
             exchange.attempts += 1
             exchange.node = lease.engine.node
@@ -90,22 +90,18 @@ class Relay:
                 lease.release()
 
 
+@dataclass(slots=True, eq=False)
 class _Attempt:
     """One request on one node."""
 
-    __slots__ = ("_ask", "_connection", "_engine", "_exchange", "_passed_on", "_relay", "_send", "_watch")
-
-    def __init__(
-        self, relay: Relay, exchange: Exchange, ask: Ask, lease: Lease, watch: Watch, send: Send
-    ) -> None:
-        self._relay = relay
-        self._exchange = exchange
-        self._ask = ask
-        self._engine: NodeEngine = lease.engine
-        self._watch = watch
-        self._send = send
-        self._connection: Connection | None = None
-        self._passed_on = False
+    _relay: Relay
+    _exchange: Exchange
+    _ask: Ask
+    _engine: NodeEngine
+    _watch: Watch
+    _send: Send
+    _connection: Connection | None = None
+    _passed_on: bool = False
 
     async def run(self, headers: Headers) -> None:
         self._engine.cuts.add(self._cut)

@@ -1,4 +1,4 @@
-"""The gunicorn worker: uvicorn set as the pool needs it; errors of HTTP itself are OpenAI error objects too."""
+"""The gunicorn worker: uvicorn set as the pool needs it, refusing bad HTTP with OpenAI error objects."""
 
 import asyncio
 from typing import Any

@@ -48,8 +48,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunks", "_complete", "_framed", "_head_size", "_idle", "_keep_alive", "_loop", "_lost", "_no_body", "_parser",
-        "_paused", "_reason", "_released", "_unread", "_waiter", "_writable",
+        "_chunks", "_complete", "_framed", "_head_size", "_idle", "_keep_alive", "_loop", "_lost", "_no_body",
+        "_parser", "_paused", "_reason", "_released", "_unread", "_waiter", "_writable",
         "address", "content_type", "headers", "received_any", "reused", "status", "transport",
     )  # fmt: skip
 

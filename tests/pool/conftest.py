@@ -1,5 +1,6 @@
-"""The real pool under gunicorn, with scripted engines on the box's sockets."""
+"""The real pool under gunicorn, with scripted engines on the box's sockets and scripted workers."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import orjson
@@ -17,10 +19,13 @@ from sqlite_utils import Database
 from appliance.people.api_keys import NewApiKey, create_api_key
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+from tests.conftest import free_port
 from tests.pool.upstreams import ScriptedEngine
+from tests.pool.workers import ScriptedWorker
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
+QUICK = {"node_silent_seconds": 1.5, "queue_wait_seconds": 2, "body_seconds": 1, "reports_every_seconds": 0.2}
 
 
 @dataclass
@@ -32,23 +37,26 @@ class Box:
     process: subprocess.Popen[bytes]
     log_path: Path
     engines: list[ScriptedEngine] = field(default_factory=list)
+    workers: list[ScriptedWorker] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return self.settings.base_url
 
     @property
-    def headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.key.secret}"}
-
-    @property
     def log(self) -> str:
         return self.log_path.read_text()
+
+    @property
+    def pool_pid(self) -> int:
+        """The gunicorn worker's process, which is the pool itself."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """One GET. Raises OSError when nobody answers."""
         try:
-            return httpx.get(f"{self.url}{path}", headers=headers, verify=False)
+            return httpx.get(f"{self.url}{path}", headers=headers)
         except httpx.TransportError as error:
             raise OSError(str(error)) from error
 
@@ -58,23 +66,33 @@ class Box:
     def cellule(self) -> Database:
         return open_cellule(self.settings.state_dir)
 
-    def new_key(self, name: str, **given: object) -> NewApiKey:
+    def new_key(self, name: str, **given: Any) -> NewApiKey:
         """Makes a key and returns when the pool knows it."""
-        key = create_api_key(self.cellule(), name, account_id=None, **given)  # type: ignore[arg-type]
-        headers = {"authorization": f"Bearer {key.secret}"}
+        key = create_api_key(self.cellule(), name, account_id=None, **given)
         wait_until(
-            lambda: self.get("/v1/models", **headers).status_code == 200,
+            lambda: self.get("/v1/models", authorization=f"Bearer {key.secret}").status_code == 200,
             within_seconds=3,
             what="the pool knows the new key",
         )
         return key
 
-    def engine(self, name: str = "scripted", **given: object) -> ScriptedEngine:
+    def engine(self, name: str, **given: Any) -> ScriptedEngine:
         """A scripted engine on one of the box's sockets, once the pool uses it."""
-        engine = ScriptedEngine(self.settings.engine_socket(name), model=name, **given).start()  # type: ignore[arg-type]
+        engine = ScriptedEngine(self.settings.engine_socket(name), model=name, **given).start()
         self.engines.append(engine)
         self.wait_for_model(name)
         return engine
+
+    def worker(self, name: str, *, model: str, **given: Any) -> ScriptedWorker:
+        """A scripted worker, once the pool uses it."""
+        worker = ScriptedWorker(self.settings, name, 10 + len(self.workers), model=model, **given)
+        self.workers.append(worker)
+        gauge = f'cellule_pool_usable{{model="{model}",node="{name}"}} 1.0'
+        wait_until(lambda: gauge in self.metrics(), within_seconds=5, what=f"the pool uses {name}")
+        return worker
+
+    def metrics(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.settings.metrics_port}/metrics").text
 
     def wait_for_model(self, model: str) -> None:
         wait_until(
@@ -83,7 +101,9 @@ class Box:
             what=f"the pool can answer with {model}",
         )
 
-    def chat(self, prompt: str = "hello", *, model: str = "scripted", secret: str | None = None, **more: object) -> httpx.Response:
+    def chat(
+        self, model: str, prompt: str = "hello", *, secret: str | None = None, **more: object
+    ) -> httpx.Response:
         """One chat request over plain HTTP."""
         return httpx.post(
             f"{self.url}/v1/chat/completions",
@@ -92,48 +112,58 @@ class Box:
             timeout=30,
         )
 
-    def ledger(self, expected: int) -> list[dict[str, object]]:
-        """The ledger's rows, once there are at least `expected`."""
+    def ledger(self, expected: int, where: str = "1", *values: object) -> list[dict[str, Any]]:
+        """The ledger's rows that match, once there are `expected`; fails if there are more."""
         database = open_activity(self.settings.state_dir)
-        wait_until(
-            lambda: database["ledger"].count >= expected, within_seconds=5, what=f"{expected} ledger lines"
-        )
-        return list(database.query("SELECT * FROM ledger ORDER BY id"))
 
-    def reported(self) -> dict[str, object]:
+        def enough() -> list[dict[str, Any]] | None:
+            rows = list(database.query(f"SELECT * FROM ledger WHERE {where} ORDER BY id", values))
+            return rows if len(rows) >= expected else None
+
+        rows = wait_until(enough, within_seconds=5, what=f"{expected} ledger lines")
+        assert len(rows) == expected
+        return rows
+
+    def reported(self) -> dict[str, Any]:
         """What the pool last reported of itself."""
-        row = open_activity(self.settings.state_dir).execute("SELECT report FROM node_reports WHERE node = 'pool'")
-        report: dict[str, object] = orjson.loads(row.fetchone()[0])
+        query = "SELECT report FROM node_reports WHERE node = 'pool'"
+        report: dict[str, Any] = orjson.loads(
+            open_activity(self.settings.state_dir).execute(query).fetchone()[0]
+        )
         return report
 
-    def stop(self, sent: signal.Signals = signal.SIGTERM) -> None:
-        self.process.send_signal(sent)
+    def stop(self) -> None:
+        """Stops the pool as the supervisor does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         self.process.wait(25)
 
+    def stop_all(self) -> None:
+        self.stop()
+        for stopping in (*self.engines, *self.workers):
+            stopping.stop()
 
-def start_box(settings: Settings, **environment: str) -> Box:
+
+def start_box(settings: Settings, limits: dict[str, float] | None = None) -> Box:
     """Starts gunicorn with the pool as the product does, and waits until it is live."""
     key = create_api_key(open_cellule(settings.state_dir), "test", account_id=None)
-    variables = {
-        f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value is not None
-    }
+    variables = {f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
     log_path = settings.state_dir / "pool.log"
+    app = "tests.pool.limited_app:app" if limits else "appliance.pool.app:app"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "appliance/pool/gunicorn_conf.py", "appliance.pool.app:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "appliance/pool/gunicorn_conf.py", app],
             cwd=ROOT,
-            env={**os.environ, **variables, **environment, "PYTHONPATH": str(ROOT)},
+            env=os.environ | variables | {"PYTHONPATH": str(ROOT), "TEST_POOL_LIMITS": json.dumps(limits)},
             stdout=log,
             stderr=log,
         )
     box = Box(settings, key, process, log_path)
     try:
         wait_until(
-            lambda: box.get("/health/live").status_code == 200,
-            within_seconds=20,
-            what="the pool is live",
+            lambda: box.get("/health/live").status_code == 200, within_seconds=20, what="the pool is live"
         )
-    except Exception as error:
+    except AssertionError as error:
         process.kill()
         raise AssertionError(box.log) from error
     return box
@@ -141,22 +171,37 @@ def start_box(settings: Settings, **environment: str) -> Box:
 
 @pytest.fixture
 def start(settings: Settings) -> Iterator[Callable[..., Box]]:
-    """Starts a pool with settings changed as asked; stopped at the end of the test."""
+    """Starts a pool with settings or limits changed as asked; stopped at the end of the test."""
     boxes: list[Box] = []
 
-    def start_one(**changes: object) -> Box:
-        boxes.append(start_box(settings.model_copy(update=changes)))
+    def start_one(limits: dict[str, float] | None = None, **changes: object) -> Box:
+        boxes.append(start_box(settings.model_copy(update=changes), limits))
         return boxes[-1]
 
     yield start_one
     for box in boxes:
-        if box.process.poll() is None:
-            box.stop()
-        for engine in box.engines:
-            engine.stop()
+        box.stop_all()
+
+
+@pytest.fixture(scope="session")
+def shared_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    state_dir = tmp_path_factory.mktemp("box")
+    for folder in ("run", "secrets"):
+        (state_dir / folder).mkdir(mode=0o700)
+    box = start_box(
+        Settings(state_dir=state_dir, port=free_port(), metrics_port=free_port(), body_limit_bytes=100_000),
+        QUICK,
+    )
+    yield box
+    box.stop_all()
 
 
 @pytest.fixture
-def box(start: Callable[..., Box]) -> Box:
-    """A pool with nothing behind it yet."""
-    return start()
+def box(shared_box: Box) -> Iterator[Box]:
+    """One pool for many tests, with quick limits; each test brings engines of its own name."""
+    yield shared_box
+    for stopping in (*shared_box.engines, *shared_box.workers):
+        stopping.stop()
+    for worker in shared_box.workers:
+        worker.revoke()
+    shared_box.engines.clear()

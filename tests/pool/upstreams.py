@@ -39,7 +39,8 @@ class Asked:
     async def respond(self, status: int, document: object, content_type: str = "application/json") -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         await self.write(
-            f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+            f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            + body
         )
 
     async def begin_stream(self) -> None:
@@ -60,9 +61,20 @@ class Asked:
         )
 
     async def usage(self, tokens_in: int, tokens_out: int) -> None:
-        usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+        usage = {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+        }
         await self.event(
-            {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [], "usage": usage}
+            {
+                "id": "c",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": "m",
+                "choices": [],
+                "usage": usage,
+            }
         )
 
     async def end_stream(self) -> None:
@@ -84,11 +96,22 @@ async def answer(asked: Asked) -> None:
     """A good engine: "one two three" as a stream or whole; 7 tokens in, 3 out."""
     document = asked.document
     if not document.get("stream"):
-        choice = {"index": 0, "message": {"role": "assistant", "content": "one two three"}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "one two three"},
+            "finish_reason": "stop",
+        }
         usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
         await asked.respond(
             200,
-            {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage},
+            {
+                "id": "c",
+                "object": "chat.completion",
+                "created": 1,
+                "model": "m",
+                "choices": [choice],
+                "usage": usage,
+            },
         )
         return
     await asked.begin_stream()
@@ -184,7 +207,9 @@ class ScriptedEngine:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])
+        }
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         asked = Asked(self, path, headers, body, writer)
         if method == "GET":
