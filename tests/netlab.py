@@ -129,11 +129,11 @@ class Lab:
 
     def unplug(self, name: str) -> None:
         """Pulls a computer's network cable."""
-        _ip("-n", self.namespace("lan"), "link", "set", name, "down")
+        _ip("-n", self.namespace("lan"), "link", "set", _port(name), "down")
 
     def plug(self, name: str) -> None:
         """Puts the cable back."""
-        _ip("-n", self.namespace("lan"), "link", "set", name, "up")
+        _ip("-n", self.namespace("lan"), "link", "set", _port(name), "up")
 
     def stop(self, process: subprocess.Popen[bytes], *, limit_seconds: float = 10) -> int:
         """SIGTERM to a process of this lab, and its exit code. Raises AssertionError when it stays."""
@@ -154,8 +154,21 @@ class Lab:
         namespace = self.namespace(name)
         _ip("netns", "add", namespace)
         _ip("-n", namespace, "link", "set", "lo", "up")
-        _ip("link", "add", "eth0", "netns", namespace, "type", "veth", "peer", "name", name, "netns", lan)
-        _ip("-n", lan, "link", "set", name, "master", "lan", "up")
+        _ip(
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            _port(name),
+            "netns",
+            lan,
+        )
+        _ip("-n", lan, "link", "set", _port(name), "master", "lan", "up")
         _ip("-n", namespace, "address", "add", f"{self.address(name)}/24", "brd", "+", "dev", "eth0")
         _ip("-n", namespace, "link", "set", "eth0", "up")
 
@@ -193,6 +206,11 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     return {f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
 
 
+def _port(name: str) -> str:
+    """The bridge's end of a computer's cable; prefixed, for ip takes short names as its own words."""
+    return f"port-{name}"
+
+
 def _enter(namespace: int) -> None:
     if _LIBC.setns(namespace, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
@@ -206,4 +224,5 @@ def _kill(pid: int, how: signal.Signals) -> None:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"

@@ -1,8 +1,8 @@
-"""An engine runs with as little as it needs: the agent's root is for the tunnel, not for reading models.
+"""An engine runs with as little as it needs: the agent's root is for the tunnel, not for making tokens.
 
 The engine becomes the user `cellule-worker`, or `nobody` where that doesn't exist, without any
-capability, and ends when the agent does. Where that user can't read the program or the model (a clone in
-root's home), the engine keeps the agent's user, still without capabilities, and the log says so.
+capability, and ends when the agent does. Where that user may not read the program or the model (a clone
+in root's home), it gets the one capability to read files, still writes none, and the log says so.
 """
 
 import logging
@@ -17,8 +17,7 @@ import appliance
 log = logging.getLogger(__name__)
 
 ACCOUNTS = ("cellule-worker", "nobody")
-# setpriv(1) becomes the program itself, so there is no process in between
-_CONFINED = ("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--pdeathsig=TERM")
+READ_ANY_FILE = "dac_read_search"
 
 
 def confinement(model: Path) -> list[str]:
@@ -26,22 +25,32 @@ def confinement(model: Path) -> list[str]:
     if os.geteuid() != 0:
         return ["setpriv", "--no-new-privs", "--pdeathsig=TERM"]
     account = next(name for name in ACCOUNTS if _exists(name))
-    as_account = [
-        *_CONFINED,
+    confined = _confined(account, "-all")
+    if _can_read(confined, model):
+        return confined
+    log.warning("the user %s can't read %s or the program: its engine may read every file", account, model)
+    return _confined(account, f"-all,+{READ_ANY_FILE}")
+
+
+def _confined(account: str, capabilities: str) -> list[str]:
+    # setpriv(1) becomes the program itself, so there is no process in between
+    return [
+        "setpriv",
+        "--no-new-privs",
+        "--pdeathsig=TERM",
         f"--reuid={account}",
         f"--regid={pwd.getpwnam(account).pw_gid}",
         "--clear-groups",
+        f"--inh-caps={capabilities}",
+        f"--ambient-caps={capabilities}",
+        f"--bounding-set={capabilities}",
     ]
-    if _can_read(as_account, model):
-        return as_account
-    log.warning("the user %s can't read %s or the program: the engine runs as root", account, model)
-    return list(_CONFINED)
 
 
-def _can_read(as_account: list[str], model: Path) -> bool:
+def _can_read(confined: list[str], model: Path) -> bool:
     package = Path(appliance.__file__)
     conditions = ["-x", sys.executable, "-a", "-r", str(package), "-a", "-r", str(model)]
-    return subprocess.run([*as_account, "test", *conditions], check=False).returncode == 0
+    return subprocess.run([*confined, "test", *conditions], check=False).returncode == 0
 
 
 def _exists(account: str) -> bool:
