@@ -1,0 +1,105 @@
+"""python -m appliance.engines --model FILE --name NAME --listen unix:PATH|HOST:PORT
+
+Listens at once and answers 503 until the model is loaded and made its first token. Ends with a status
+other than 0 when the model can't be used or the engine thread dies; a supervisor then starts it anew.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import uvicorn
+import uvloop
+
+from appliance.engines.engine import Engine, EngineOptions
+from appliance.engines.http import EngineApp
+from appliance.engines.metrics import EngineMetrics
+
+_log = logging.getLogger("appliance.engines")
+
+
+def main() -> NoReturn:
+    options, listen = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    app = EngineApp(EngineMetrics())
+    config = uvicorn.Config(
+        app,
+        **listen,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        status = runner.run(_serve(app, options, uvicorn.Server(config)))
+    logging.shutdown()
+    os._exit(status)  # without waiting for the engine thread, which may be in the middle of a step
+
+
+def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
+    parser = argparse.ArgumentParser(prog="python -m appliance.engines", description="Serve one GGUF model.")
+    parser.add_argument("--model", required=True, type=Path, help="GGUF file")
+    parser.add_argument("--name", required=True, help="the model's name in the API")
+    parser.add_argument("--listen", required=True, type=_listen_address, help="unix:PATH or HOST:PORT")
+    parser.add_argument("--slots", type=int, default=8, help="sequences that run at once")
+    parser.add_argument(
+        "--context-tokens", type=int, default=0, help="of one sequence; 0: as the model, at most 8192"
+    )
+    parser.add_argument("--kv-tokens", type=int, default=0, help="of all sequences; 0: what memory allows")
+    parser.add_argument("--threads", type=int, default=0, help="0: one per physical core")
+    parser.add_argument("--waiting", type=int, default=64, help="requests that may wait for a slot")
+    given = parser.parse_args()
+    if not 1 <= given.slots <= 128:
+        parser.error("--slots must be 1 to 128")
+    options = EngineOptions(
+        model_file=given.model,
+        name=given.name,
+        slots=given.slots,
+        context_tokens=given.context_tokens,
+        kv_tokens=given.kv_tokens,
+        threads=given.threads,
+        waiting=given.waiting,
+    )
+    return options, given.listen
+
+
+def _listen_address(text: str) -> dict[str, Any]:
+    if text.startswith("unix:"):
+        return {"uds": text.removeprefix("unix:")}
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError("must be unix:PATH or HOST:PORT")
+    return {"host": host.strip("[]"), "port": int(port)}
+
+
+async def _serve(app: EngineApp, options: EngineOptions, server: uvicorn.Server) -> int:
+    loading = asyncio.create_task(_load(app, options))
+    serving = asyncio.create_task(server.serve())
+    await asyncio.wait((loading, serving), return_when=asyncio.FIRST_COMPLETED)
+    if loading.done() and loading.exception():
+        _log.critical("%s", loading.exception())
+        server.should_exit = True
+        await serving
+        return 1
+    await serving
+    return 0
+
+
+async def _load(app: EngineApp, options: EngineOptions) -> None:
+    engine = await asyncio.to_thread(Engine, options, app.metrics)
+    app.engine = engine
+    await engine.warm_up()
+    _log.info(
+        "ready: %s with %d slots of %d tokens", engine.name, engine.limits.slots, engine.limits.context_tokens
+    )
+
+
+if __name__ == "__main__":
+    main()

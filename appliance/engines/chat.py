@@ -1,0 +1,158 @@
+"""POST /v1/chat/completions: messages in, an assistant's message or tool calls out."""
+
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from appliance.engines.answering import answer_with
+from appliance.engines.contract import ChatRequest, JsonObjectFormat, JsonSchemaFormat
+from appliance.engines.engine import Engine
+from appliance.engines.exchange import Exchange
+from appliance.engines.generation import Output
+from appliance.engines.json_grammar import grammar_of_any_object, grammar_of_schema
+from appliance.engines.model import Model
+from appliance.engines.sampling import TokenLogprobs
+from appliance.engines.tool_calls import CalledTool, ToolCallSplitter, forced_call_grammar
+from appliance.errors import Refused
+
+
+class ToolsNotOffered(Refused):
+    code: ClassVar[str] = "tools_not_offered"
+
+
+class ParametersConflict(Refused):
+    code: ClassVar[str] = "parameters_conflict"
+
+
+async def chat_completions(exchange: Exchange, engine: Engine) -> None:
+    request = await exchange.body_as(ChatRequest)
+    engine.check_model_name(request.model)
+    uses_tools = bool(request.tools) and request.tool_choice != "none"
+    if request.tools and not engine.template.knows_tools:
+        raise ToolsNotOffered("The chat template of this model knows no tools.", param="tools")
+    grammar = _grammar(request)
+    rendered = engine.template.render(request)
+    prompt = await engine.tokenize(rendered, special=True)
+    engine.check_prompt(prompt, "messages")
+    generations = engine.generations(
+        request,
+        prompt,
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
+        grammar=grammar,
+    )
+    shape = ChatShape(engine, request.n, uses_tools=uses_tools)
+    include_usage = bool(request.stream_options and request.stream_options.include_usage)
+    await answer_with(exchange, engine, generations, shape, include_usage=include_usage)
+
+
+def _grammar(request: ChatRequest) -> str | None:
+    """The one grammar that the answer must follow. Raises ParametersConflict where there would be two."""
+    wanted: dict[str, str] = {}
+    if request.grammar is not None:
+        wanted["grammar"] = request.grammar
+    if isinstance(request.response_format, JsonObjectFormat):
+        wanted["response_format"] = grammar_of_any_object()
+    if isinstance(request.response_format, JsonSchemaFormat):
+        schema = request.response_format.json_schema.schema_
+        wanted["response_format"] = grammar_of_schema(schema, "response_format")
+    forced = forced_call_grammar(request)
+    if forced:
+        wanted["tool_choice"] = forced
+    if len(wanted) > 1:
+        raise ParametersConflict(f"{' and '.join(wanted)} can't both shape the answer.", param=min(wanted))
+    if ("response_format" in wanted or forced) and request.stop_strings:
+        raise ParametersConflict("A stop string could cut the JSON.", param="stop")
+    return next(iter(wanted.values()), None)
+
+
+class ChatShape:
+    """Writes chat.completion and chat.completion.chunk objects."""
+
+    def __init__(self, engine: Engine, choices: int, *, uses_tools: bool) -> None:
+        self._model: Model = engine.model
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
+        self._splitters = [ToolCallSplitter() if uses_tools else None for _ in range(choices)]
+        self._spoken = [False] * choices
+        self._calls = [0] * choices
+
+    def chunks(self, choice: int, output: Output) -> Iterable[dict[str, Any]]:
+        logprobs = self._logprobs(output.logprobs)
+        for part in self._parts(choice, output):
+            delta: dict[str, Any] = {} if self._spoken[choice] else {"role": "assistant"}
+            if isinstance(part, str):
+                delta["content"] = part
+            else:
+                delta["tool_calls"] = [{"index": self._calls[choice], **_call(part)}]
+                self._calls[choice] += 1
+            self._spoken[choice] = True
+            yield self._chunk(choice, delta, logprobs, None)
+            logprobs = None
+        if output.finish:
+            delta = {} if self._spoken[choice] else {"role": "assistant", "content": ""}
+            yield self._chunk(choice, delta, logprobs, self._finish(choice, output))
+
+    def usage_chunk(self, usage: dict[str, Any]) -> dict[str, Any]:
+        return {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage}
+
+    def answer(self, outputs: list[list[Output]], usage: dict[str, Any]) -> dict[str, Any]:
+        choices = [self._choice(choice, given) for choice, given in enumerate(outputs)]
+        return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage}
+
+    def _choice(self, choice: int, outputs: list[Output]) -> dict[str, Any]:
+        parts = [part for output in outputs for part in self._parts(choice, output)]
+        text = "".join(part for part in parts if isinstance(part, str))
+        calls = [_call(part) for part in parts if isinstance(part, CalledTool)]
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": text or (None if calls else ""),
+            "refusal": None,
+        }
+        if calls:
+            message["tool_calls"] = calls
+        return {
+            "index": choice,
+            "message": message,
+            "logprobs": self._logprobs(tuple(one for output in outputs for one in output.logprobs)),
+            "finish_reason": self._finish(choice, outputs[-1]),
+        }
+
+    def _parts(self, choice: int, output: Output) -> list[str | CalledTool]:
+        splitter = self._splitters[choice]
+        if splitter is None:
+            return [output.text] if output.text else []
+        return splitter.push(output.text, last=output.finish is not None)
+
+    def _finish(self, choice: int, output: Output) -> str | None:
+        splitter = self._splitters[choice]
+        if splitter and splitter.calls and output.finish == "stop":
+            return "tool_calls"
+        return output.finish
+
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], logprobs: dict[str, Any] | None, finish: str | None
+    ) -> dict[str, Any]:
+        one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return {**self._head, "object": "chat.completion.chunk", "choices": [one]}
+
+    def _logprobs(self, entries: tuple[TokenLogprobs, ...]) -> dict[str, Any] | None:
+        if not entries:
+            return None
+        content = [
+            {
+                **self._token(entry.token, entry.logprob),
+                "top_logprobs": [self._token(token, logprob) for token, logprob in entry.top],
+            }
+            for entry in entries
+        ]
+        return {"content": content, "refusal": None}
+
+    def _token(self, token: int, logprob: float) -> dict[str, Any]:
+        piece = self._model.piece(token)
+        return {"token": piece.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(piece)}
+
+
+def _call(called: CalledTool) -> dict[str, Any]:
+    function = {"name": called.name, "arguments": called.arguments}
+    return {"id": called.id, "type": "function", "function": function}

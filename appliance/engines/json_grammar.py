@@ -1,0 +1,247 @@
+"""JSON mode: a JSON Schema becomes a GBNF grammar, or is refused by the keyword that can't be held.
+
+Every text the grammar allows is valid JSON that the schema allows; the opposite does not hold (properties
+come in the order of the schema, and only declared ones). llama-cpp-python's converter is not used: it
+lets control characters into strings, breaks constants with quotes, and drops keywords silently.
+"""
+
+import json
+from typing import Any, ClassVar
+
+from appliance.errors import Refused
+
+MAX_DEPTH = 32
+MAX_SCHEMA_BYTES = 65536
+MAX_REPEATS = 1000
+_ANNOTATIONS = {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated"}
+_ANNOTATIONS |= {"readOnly", "writeOnly", "$defs", "definitions"}
+_WORDS_OF_TYPE: dict[str, set[str]] = {
+    "object": {"properties", "required", "additionalProperties"},
+    "array": {"items", "minItems", "maxItems"},
+    "string": {"minLength", "maxLength", "format"},
+    "number": {"minimum"},
+    "integer": {"minimum"},
+    "boolean": set(),
+    "null": set(),
+}
+_BASE_RULES = r"""
+space ::= " "?
+hex ::= [0-9a-fA-F]
+digit ::= [0-9]
+escape ::= "u" ([0-9a-cA-CefEF] hex | [dD] [0-7]) hex hex | ["\\/bfnrt]
+char ::= [^"\\\x00-\x1F\x7F] | "\\" escape
+string ::= "\"" char* "\""
+natural ::= "0" | [1-9] digit{0,15}
+integer ::= "-"? natural
+positive ::= natural ("." digit{1,16})? ([eE] [-+]? digit{1,2})?
+number ::= "-"? positive
+boolean ::= "true" | "false"
+null ::= "null"
+array ::= "[" space (value ("," space value)*)? "]" space
+object ::= "{" space (string ":" space value ("," space string ":" space value)*)? "}" space
+value ::= (object | array | string | number | boolean | null) space
+date ::= digit{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | "1" digit | "2" [0-8])
+time ::= ([01] digit | "2" [0-3]) ":" [0-5] digit ":" [0-5] digit ("Z" | [-+] ([01] digit | "2" [0-3]) ":" [0-5] digit)
+uuid ::= hex{8} "-" hex{4} "-" hex{4} "-" hex{4} "-" hex{12}
+"""
+_FORMATS = {"date": "date", "time": "time", "date-time": 'date "T" time', "uuid": "uuid"}
+
+
+class SchemaNotOffered(Refused):
+    """The schema has a keyword, or a use of one, that can't be enforced while the answer is made."""
+
+    code: ClassVar[str] = "schema_not_offered"
+
+
+def grammar_of_any_object() -> str:
+    """GBNF of one JSON object."""
+    return f"root ::= object\n{_BASE_RULES}"
+
+
+def grammar_of_schema(schema: dict[str, Any], param: str, *, before: str = "", after: str = "") -> str:
+    """GBNF of the values that `schema` allows, between the fixed texts `before` and `after`.
+
+    Raises SchemaNotOffered, which names `param` and the place in the schema.
+    """
+    writer = _GrammarWriter(schema, param)
+    if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
+        raise writer.refusal("", f"the schema has more than {MAX_SCHEMA_BYTES} bytes")
+    body = writer.rule_of(schema, "", 0)
+    root = " ".join(part for part in (before and literal(before), body, after and literal(after)) if part)
+    return "\n".join(
+        [f"root ::= {root}", *(f"{name} ::= {rule}" for name, rule in writer.rules), _BASE_RULES]
+    )
+
+
+def literal(text: str) -> str:
+    """`text` as a GBNF string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+class _GrammarWriter:
+    """Turns each subschema into the name of a rule; paths in refusals are JSON pointers."""
+
+    def __init__(self, root: dict[str, Any], param: str) -> None:
+        self.rules: list[tuple[str, str]] = []
+        self._root = root
+        self._param = param
+        self._of_reference: dict[str, str] = {}
+        self._names = 0
+
+    def refusal(self, path: str, what: str) -> SchemaNotOffered:
+        return SchemaNotOffered(
+            f"The JSON schema can't be enforced at {path or '/'}: {what}.", param=self._param
+        )
+
+    def rule_of(self, schema: Any, path: str, depth: int) -> str:
+        """The name of the rule for `schema`, which is written at the first call."""
+        if schema is True or schema == {}:
+            return "value"
+        if not isinstance(schema, dict):
+            raise self.refusal(path, "a schema must be an object")
+        if depth > MAX_DEPTH:
+            raise self.refusal(path, f"nested deeper than {MAX_DEPTH}")
+        words = set(schema) - _ANNOTATIONS
+        if words == {"$ref"}:
+            return self._referenced(schema["$ref"], path, depth)
+        if words in ({"anyOf"}, {"allOf"}):
+            return self._alternatives(schema, min(words), path, depth)
+        if words & {"const", "enum"} and words <= {"const", "enum", "type"}:
+            return self._constants(schema, path)
+        kinds = schema.get("type", "object" if "properties" in words else None)
+        if not words - {"type"} and isinstance(kinds, list) and kinds:
+            return self._define(" | ".join(self.rule_of({"type": kind}, path, depth + 1) for kind in kinds))
+        if not isinstance(kinds, str) or kinds not in _WORDS_OF_TYPE:
+            unknown = sorted(words - {"type"})
+            raise self.refusal(
+                path, f"'{unknown[0]}' is not offered without one type" if unknown else "unknown type"
+            )
+        if unknown := sorted(words - {"type"} - _WORDS_OF_TYPE[kinds]):
+            raise self.refusal(path, f"'{unknown[0]}' is not offered with type {kinds}")
+        return self._typed(kinds, schema, path, depth)
+
+    def _define(self, body: str, name: str | None = None) -> str:
+        name = name or self._new_name()
+        self.rules.append((name, body or '""'))
+        return name
+
+    def _new_name(self) -> str:
+        self._names += 1
+        return f"r{self._names}"
+
+    def _referenced(self, reference: Any, path: str, depth: int) -> str:
+        parts = reference.split("/") if isinstance(reference, str) else []
+        if parts == ["#"]:
+            target: Any = self._root
+        elif len(parts) == 3 and parts[0] == "#" and parts[1] in ("$defs", "definitions"):
+            target = self._root.get(parts[1], {}).get(parts[2])
+        else:
+            raise self.refusal(path, "'$ref' may only lead to # or #/$defs/NAME")
+        if target is None:
+            raise self.refusal(path, f"{reference} does not exist")
+        if reference not in self._of_reference:
+            name = self._of_reference[reference] = self._new_name()
+            self._define(self.rule_of(target, reference[1:], depth + 1), name)
+        return self._of_reference[reference]
+
+    def _alternatives(self, schema: dict[str, Any], word: str, path: str, depth: int) -> str:
+        parts = schema[word]
+        if not isinstance(parts, list) or not parts or (word == "allOf" and len(parts) > 1):
+            raise self.refusal(
+                path, f"'{word}' needs {'exactly one schema' if word == 'allOf' else 'a list'}"
+            )
+        rules = [self.rule_of(part, f"{path}/{word}/{place}", depth + 1) for place, part in enumerate(parts)]
+        return self._define(" | ".join(rules))
+
+    def _constants(self, schema: dict[str, Any], path: str) -> str:
+        values = schema["enum"] if "enum" in schema else [schema["const"]]
+        if not isinstance(values, list) or not values or ("const" in schema and "enum" in schema):
+            raise self.refusal(path, "'enum' needs a list of values, and no 'const' beside it")
+        kind = schema.get("type")
+        allowed = [value for value in values if kind is None or _is_of_type(value, kind)]
+        if not allowed:
+            raise self.refusal(path, "no value is of the given type")
+        texts = [literal(json.dumps(value, ensure_ascii=False)) for value in allowed]
+        return self._define(f"({' | '.join(texts)}) space")
+
+    def _typed(self, kind: str, schema: dict[str, Any], path: str, depth: int) -> str:
+        if kind == "object":
+            return self._object(schema, path, depth)
+        if kind == "array":
+            return self._array(schema, path, depth)
+        if kind == "string":
+            return self._string(schema, path)
+        if schema.get("minimum", 0) != 0:
+            raise self.refusal(path, "'minimum' is offered as 0 only")
+        if "minimum" in schema:
+            kind = {"integer": "natural", "number": "positive"}[kind]
+        return self._define(f"{kind} space")
+
+    def _string(self, schema: dict[str, Any], path: str) -> str:
+        low, high = self._limits(schema, path, "minLength", "maxLength")
+        body = "" if high == 0 else f"char{{{low},{'' if high is None else high}}}"
+        if "format" in schema:
+            if schema["format"] not in _FORMATS or "minLength" in schema or "maxLength" in schema:
+                raise self.refusal(path, f"the format {schema['format']!r} is not offered here")
+            body = _FORMATS[schema["format"]]
+        return self._define(f'"\\"" {body} "\\"" space')
+
+    def _array(self, schema: dict[str, Any], path: str, depth: int) -> str:
+        item = self.rule_of(schema.get("items", {}), f"{path}/items", depth + 1)
+        low, high = self._limits(schema, path, "minItems", "maxItems")
+        if high == 0:
+            return self._define('"[" space "]" space')
+        most_after = "" if high is None else high - 1
+        more = f'("," space {item}){{{max(0, low - 1)},{most_after}}}'
+        items = f"{item} {more}" if low else f"({item} {more})?"
+        return self._define(f'"[" space {items} "]" space')
+
+    def _limits(self, schema: dict[str, Any], path: str, least: str, most: str) -> tuple[int, int | None]:
+        low, high = schema.get(least, 0), schema.get(most)
+        numbers = [low, low if high is None else high]
+        if (
+            not all(type(number) is int and 0 <= number <= MAX_REPEATS for number in numbers)
+            or low > numbers[1]
+        ):
+            raise self.refusal(path, f"0 ≤ {least} ≤ {most} ≤ {MAX_REPEATS} must hold")
+        return low, high
+
+    def _object(self, schema: dict[str, Any], path: str, depth: int) -> str:
+        properties, required = schema.get("properties", {}), schema.get("required", [])
+        if not isinstance(properties, dict) or not isinstance(required, list):
+            raise self.refusal(path, "'properties' must be an object and 'required' a list")
+        if missing := [name for name in required if name not in properties]:
+            raise self.refusal(path, f"'required' names {missing[0]!r}, which is not among the properties")
+        additional = schema.get("additionalProperties", True)
+        if not properties and additional is not False:
+            value = self.rule_of(additional, f"{path}/additionalProperties", depth + 1)
+            pair = f'string ":" space {value} space'
+            return self._define(f'"{{" space ({pair} ("," space {pair})*)? "}}" space')
+        first = after = '""'
+        # from the last property to the first: what may follow when something stands before it, or nothing
+        for name, part in reversed(properties.items()):
+            value = self.rule_of(part, f"{path}/properties/{name}", depth + 1)
+            pair = self._define(f'{literal(json.dumps(name, ensure_ascii=False))} ":" space {value}')
+            if name in required:
+                first = self._define(f"{pair} {after}")
+                after = self._define(f'"," space {pair} {after}')
+            else:
+                first = self._define(f"{pair} {after} | {first}")
+                after = self._define(f'("," space {pair})? {after}')
+        return self._define(f'"{{" space {first} "}}" space')
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    if isinstance(kind, list):
+        return any(_is_of_type(value, one) for one in kind)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {
+        "object": isinstance(value, dict),
+        "array": isinstance(value, list),
+        "string": isinstance(value, str),
+        "number": number,
+        "integer": number and float(value).is_integer(),
+        "boolean": isinstance(value, bool),
+        "null": value is None,
+    }.get(kind, False)

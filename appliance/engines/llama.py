@@ -1,0 +1,36 @@
+"""The llama.cpp library with its CPU variants loaded, and silent.
+
+Importing this module loads the backend that fits this processor best, through libllama's own handle: a
+second handle would open a second, empty registry. Whatever uses llama.cpp takes `llama` from here, so
+that nothing can run before that. The OpenMP threads sleep when there is nothing to do instead of
+spinning, for the machine is somebody's PC.
+"""
+
+import ctypes
+import logging
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when libgomp is loaded below
+
+from llama_cpp import llama_cpp as llama
+
+__all__ = ["LIBRARY_FOLDER", "llama"]
+
+LIBRARY_FOLDER = Path(llama.__file__).parent / "lib"
+_log = logging.getLogger(__name__)
+_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR
+
+
+@llama.llama_log_callback  # type: ignore[untyped-decorator]
+def _pass_on_errors(level: int, text: bytes, _user_data: object) -> None:
+    if level == _LEVEL_ERROR:
+        _log.warning("llama.cpp: %s", text.decode("utf-8", "replace").strip())
+
+
+llama.llama_log_set(_pass_on_errors, ctypes.c_void_p(0))
+_load_all = llama._lib.ggml_backend_load_all_from_path
+_load_all.argtypes = [ctypes.c_char_p]
+_load_all.restype = None
+_load_all(str(LIBRARY_FOLDER).encode())
+llama.llama_backend_init()

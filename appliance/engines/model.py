@@ -1,0 +1,143 @@
+"""One GGUF model in memory: its weights, its vocabulary and what it says of itself.
+
+Nothing here changes after loading; tokenizing is safe from several threads at once.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.engines.llama import llama
+from appliance.errors import Broken, Refused
+
+DEMO_NAME_START = "Cellule demo"
+_PIECE_BYTES = 256
+
+
+class ModelUnusable(Broken):
+    """The file is missing, no GGUF, or of an architecture that this llama.cpp does not know."""
+
+    code = "model_unusable"
+
+
+class TextNotTokenizable(Refused):
+    code = "text_not_tokenizable"
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """What the file recommends (general.sampling.*), used where a request is silent."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+
+
+class Model:
+    """The loaded model. Raises ModelUnusable where the file can't be used."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise ModelUnusable(f"There is no model file at {path}.", next_step="Check the path.")
+        self.path = path
+        self.handle = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
+        if not self.handle:
+            raise ModelUnusable(
+                f"llama.cpp could not load {path}.",
+                next_step="It must be a complete GGUF file of a known architecture.",
+            )
+        self.vocabulary = llama.llama_model_get_vocab(self.handle)
+        self.vocabulary_size: int = llama.llama_vocab_n_tokens(self.vocabulary)
+        self.context_tokens_trained: int = llama.llama_model_n_ctx_train(self.handle)
+        self.embedding_width: int = llama.llama_model_n_embd_out(self.handle)
+        self.name = self.metadata("general.name") or path.stem
+        self.is_demo = self.name.startswith(DEMO_NAME_START)
+        template = llama.llama_model_chat_template(self.handle, None)
+        self.chat_template: str | None = template.decode() if template else None
+        self.end_tokens = frozenset(
+            token for token in range(self.vocabulary_size) if llama.llama_vocab_is_eog(self.vocabulary, token)
+        )
+        self.begin_token = self._token_or_none(llama.llama_vocab_bos)
+        self.stop_token = self._token_or_none(llama.llama_vocab_eos)
+        fill_in = (llama.llama_vocab_fim_pre, llama.llama_vocab_fim_suf, llama.llama_vocab_fim_mid)
+        marks = [mark for ask in fill_in if (mark := self._token_or_none(ask)) is not None]
+        self.fill_in_tokens = marks if len(marks) == len(fill_in) else None
+        """Before the prefix, before the suffix, before the answer; None: not trained for it."""
+        self.created = int(path.stat().st_mtime)
+        self.sampling_defaults = self._sampling_defaults()
+        self._pieces: dict[int, bytes] = {}
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Memory of one token in the KV cache at 16 bit, an upper bound (heads × width × layers × K and V)."""
+        heads_q = max(1, llama.llama_model_n_head(self.handle))
+        heads_kv = llama.llama_model_n_head_kv(self.handle)
+        architecture = self.metadata("general.architecture") or ""
+        head_width = int(
+            self.metadata(f"{architecture}.attention.key_length")
+            or llama.llama_model_n_embd(self.handle) // heads_q
+        )
+        return 2 * 2 * heads_kv * head_width * int(llama.llama_model_n_layer(self.handle))
+
+    def metadata(self, key: str) -> str | None:
+        """The value of a GGUF key as text; None where the file has no such key."""
+        size = 512
+        buffer = ctypes.create_string_buffer(size)
+        length = llama.llama_model_meta_val_str(self.handle, key.encode(), buffer, size)
+        return buffer.value.decode("utf-8", "replace") if length >= 0 else None
+
+    def tokenize(self, text: str, *, special: bool, begin: bool = False) -> list[int]:
+        """Token ids of `text`.
+
+        special: whether control tokens written out in the text count as such; only for text that the
+        chat template made. begin: put the model's begin token in front where the model wants one.
+        Raises TextNotTokenizable for lone surrogates.
+        """
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            raise TextNotTokenizable("The text has lone surrogates, which no UTF-8 text can have.") from error
+        room = len(data) + 8
+        tokens = (ctypes.c_int32 * room)()
+        count = llama.llama_tokenize(self.vocabulary, data, len(data), tokens, room, begin, special)
+        if count < 0:
+            raise Broken("llama.cpp needs more tokens than bytes for a text.")
+        return list(tokens[:count])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; they may end inside a UTF-8 character. Control tokens: none."""
+        known = self._pieces.get(token)
+        if known is None:
+            buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+            length = llama.llama_token_to_piece(self.vocabulary, token, buffer, _PIECE_BYTES, 0, False)
+            if length < 0:
+                buffer = ctypes.create_string_buffer(-length)
+                length = llama.llama_token_to_piece(self.vocabulary, token, buffer, -length, 0, False)
+            known = self._pieces[token] = buffer.raw[:length]
+        return known
+
+    def token_text(self, token: int) -> str:
+        """How the vocabulary writes a token, control tokens included."""
+        text = llama.llama_vocab_get_text(self.vocabulary, token)
+        return text.decode("utf-8", "replace") if text else ""
+
+    def _token_or_none(self, ask: Callable[[Any], Any]) -> int | None:
+        token = int(ask(self.vocabulary))
+        return token if token >= 0 else None
+
+    def sha256(self) -> str:
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _sampling_defaults(self) -> SamplingDefaults:
+        names = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
+        given: dict[str, Any] = {}
+        for field, key in names.items():
+            value = self.metadata(f"general.sampling.{key}")
+            if value is not None:
+                given[field] = int(value) if field == "top_k" else float(value)
+        return SamplingDefaults(**given)

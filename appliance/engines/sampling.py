@@ -1,0 +1,166 @@
+"""How one sequence chooses its next token.
+
+Order of the rules, as in llama.cpp: logit bias, penalties, grammar, top-k, top-p, min-p, temperature,
+draw. Penalties count generated tokens only, as OpenAI defines them. The same seed, plan and logits give
+the same tokens. Where the plan is plain greedy the caller may take the row's argmax itself.
+"""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.engines.llama import llama
+from appliance.engines.model import Model
+from appliance.errors import Refused
+
+Logits = NDArray[np.float32]
+"""One float per token of the vocabulary, as the model gave them."""
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
+
+
+class GrammarNotUsable(Refused):
+    code = "grammar_not_usable"
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """What a request asks of the sampler; every value already checked and defaulted."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0: all tokens."""
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str | None = None
+    """GBNF with the rule `root`."""
+    seed: int = 0
+
+    @property
+    def is_plain_greedy(self) -> bool:
+        return self.temperature == 0 and not (
+            self.presence_penalty or self.frequency_penalty or self.logit_bias or self.grammar
+        )
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Natural logarithms of the model's own probabilities, before bias, penalties and temperature."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+    """The likeliest tokens, best first."""
+
+
+class TokenSampler:
+    """The sampler of one sequence. Raises GrammarNotUsable where llama.cpp can't parse the grammar.
+
+    `close` must be called once, after the last token.
+    """
+
+    def __init__(self, model: Model, plan: SamplingPlan) -> None:
+        self.is_plain_greedy = plan.is_plain_greedy
+        self._plan = plan
+        self._end_tokens = model.end_tokens
+        self._all_tokens = np.arange(model.vocabulary_size, dtype=np.int32)
+        self._generated: dict[int, int] = {}
+        self._bias_tokens = np.array([token for token, _ in plan.logit_bias], np.int64)
+        self._bias = np.array([bias for _, bias in plan.logit_bias], np.float32)
+        self._grammar: Any = None
+        if plan.grammar is not None:
+            self._grammar = llama.llama_sampler_init_grammar(model.vocabulary, plan.grammar.encode(), b"root")
+            if not self._grammar:
+                raise GrammarNotUsable(
+                    "The grammar is not valid GBNF with a rule named root, or recurses on its left.",
+                    param="grammar",
+                )
+        self._chain = _chain(plan)
+
+    def choose(self, logits: Logits) -> int | None:
+        """The next token, which counts as generated from now on; None where the grammar leaves no token."""
+        if self.is_plain_greedy:
+            return int(logits.argmax())
+        logits = self._with_bias_and_penalties(logits)
+        token = self._draw(logits, within_grammar=False)
+        # the grammar looks at every candidate, which is slow: ask about one, and about all only if that is refused
+        if self._grammar is not None and not self._grammar_allows(token):
+            token = self._draw(logits, within_grammar=True)
+            if not self._grammar_allows(token):
+                return None
+        if self._grammar is not None and token not in self._end_tokens:
+            llama.llama_sampler_accept(self._grammar, token)
+        self._generated[token] = self._generated.get(token, 0) + 1
+        return token
+
+    def close(self) -> None:
+        for sampler in (self._grammar, self._chain):
+            if sampler is not None:
+                llama.llama_sampler_free(sampler)
+        self._grammar = self._chain = None
+
+    def _with_bias_and_penalties(self, logits: Logits) -> Logits:
+        presence, frequency = self._plan.presence_penalty, self._plan.frequency_penalty
+        if not (self._bias.size or presence or frequency):
+            return logits
+        changed = logits.copy()
+        changed[self._bias_tokens] += self._bias
+        if (presence or frequency) and self._generated:
+            tokens = np.fromiter(self._generated, np.int64)
+            counts = np.fromiter(self._generated.values(), np.float32)
+            changed[tokens] -= presence + frequency * counts
+        return changed
+
+    def _draw(self, logits: Logits, *, within_grammar: bool) -> int:
+        candidates = np.empty(logits.size, _CANDIDATE)
+        candidates["id"], candidates["logit"] = self._all_tokens, logits
+        array = _candidate_array(candidates)
+        if within_grammar:
+            llama.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        llama.llama_sampler_apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
+
+    def _grammar_allows(self, token: int) -> bool:
+        one = np.array([(token, 0.0, 0.0)], _CANDIDATE)
+        llama.llama_sampler_apply(self._grammar, ctypes.byref(_candidate_array(one)))
+        return bool(np.isfinite(one["logit"][0]))
+
+
+def token_logprobs(logits: Logits, token: int, top: int) -> TokenLogprobs:
+    """The log-probability of `token` and of the `top` likeliest tokens."""
+    shifted = logits.astype(np.float64) - float(logits.max())
+    logprobs = shifted - math.log(float(np.exp(shifted).sum()))
+    best: tuple[tuple[int, float], ...] = ()
+    if top:
+        likeliest = np.argpartition(logprobs, -top)[-top:]
+        ordered = likeliest[np.lexsort((likeliest, -logprobs[likeliest]))]
+        best = tuple((int(other), float(logprobs[other])) for other in ordered)
+    return TokenLogprobs(token, float(logprobs[token]), best)
+
+
+def _candidate_array(candidates: "np.ndarray[Any, Any]") -> Any:
+    pointer = candidates.ctypes.data_as(llama.llama_token_data_p)
+    return llama.llama_token_data_array(data=pointer, size=candidates.size, selected=-1, sorted=False)
+
+
+def _chain(plan: SamplingPlan) -> Any:
+    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+    if plan.temperature == 0:
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_greedy())
+        return chain
+    if plan.top_k:
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_top_k(plan.top_k))
+    if plan.top_p < 1:
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_top_p(plan.top_p, 1))
+    if plan.min_p:
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_min_p(plan.min_p, 1))
+    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_temp(plan.temperature))
+    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(plan.seed))
+    return chain

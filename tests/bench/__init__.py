@@ -1,0 +1,1 @@
+"""Measurements of the product against its peers, as ratios in one run: python -m tests.bench NAME."""
