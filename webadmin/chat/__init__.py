@@ -1,11 +1,14 @@
-"""The chat page: one document; what is asked and answered goes from the browser straight to /v1 of this origin.
+"""The chat page: one document; questions and answers go between browser and /v1 of this origin.
 
-The page and its server side keep no conversation: they live in the browser tab (static/chat/conversations.js).
+The server keeps no conversation: they live in the browser tab (static/chat/conversations.js).
 """
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, Response, jsonify, render_template, url_for
 
+from appliance.accounting import pool_overview
+from appliance.clock import now
 from webadmin.chat.wording import suggestions, wording
+from webadmin.database import activity
 from webadmin.languages import language
 from webadmin.visitor import signed_in
 
@@ -21,9 +24,16 @@ def page() -> str:
         "addresses": {
             "completions": "/v1/chat/completions",
             "models": "/v1/models",
+            "queue": url_for("chat.queue"),
             "signIn": url_for("signin.show"),
             "page": url_for("chat.page"),
         },
         "words": wording(),
     }
     return render_template("chat/page.html", config=config, suggestions=suggestions())
+
+
+@blueprint.get("/chat/queue.json")
+def queue() -> Response:
+    """How many questions wait for a free machine, as the pool last reported: {"waiting": number}."""
+    return jsonify(waiting=pool_overview(activity(), now()).queue_length)

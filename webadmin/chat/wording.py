@@ -54,7 +54,8 @@ def _messages() -> dict[str, str]:
         "copy_refused": _("The browser refused to copy"),
         "stopped": _("You stopped this answer."),
         "cut": _("The answer reached its length limit."),
-        "queued": _("Number {number} in the queue…"),
+        "queued": _("Waiting for a free machine. Questions in the queue: {number}"),
+        "reading": _("{node} is reading your question…"),
         "slow": _("Still waiting: the machines are busy…"),
         "pause_busy": _("Too many questions at once. Yours is asked again in {number} s."),
         "pause_no_node": _("No machine can answer right now. Your question is asked again in {number} s."),
@@ -76,19 +77,29 @@ def _messages() -> dict[str, str]:
 
 def _troubles() -> dict[str, str]:
     return {
-        "trouble_signed_out": _("Your sign-in has ended. Sign in again: your conversations stay in this tab."),
+        "trouble_signed_out": _(
+            "Your sign-in has ended. Sign in again: your conversations stay in this tab."
+        ),
         "trouble_forbidden": _(
-            "The box did not accept the question from this page. Reload the page; if that does not help, ask your admin."
+            "The box did not accept the question from this page. Reload the page;"
+            " if that does not help, ask your admin."
         ),
         "trouble_too_long": _(
-            "This conversation has become longer than the model can read. Ask in a new conversation, or shorten the question."
+            "This conversation has become longer than the model can read."
+            " Ask in a new conversation, or shorten the question."
         ),
         "trouble_too_large": _("This question is too large to be sent. Shorten it."),
-        "trouble_model_missing": _("This model does not answer any more. Choose another one above, then try again."),
+        "trouble_model_missing": _(
+            "This model does not answer any more. Choose another one above, then try again."
+        ),
         "trouble_busy": _("Too many questions at once. Try again in a moment."),
-        "trouble_no_node": _("No machine can answer right now. Try again in a moment; if it lasts, tell your admin."),
+        "trouble_no_node": _(
+            "No machine can answer right now. Try again in a moment; if it lasts, tell your admin."
+        ),
         "trouble_rejected": _("The model did not accept this question. Change it, then try again."),
-        "trouble_broken": _("Something broke inside the box. Try again; if it happens again, tell your admin."),
+        "trouble_broken": _(
+            "Something broke inside the box. Try again; if it happens again, tell your admin."
+        ),
         "trouble_unreachable": _(
             "The box can’t be reached. Check that you are on the company network, then try again."
         ),
@@ -105,6 +116,7 @@ def _facts() -> dict[str, str]:
         "fact_model": _("Model"),
         "fact_first_token": _("First word after"),
         "fact_speed": _("Speed"),
+        "fact_place": _("Place in the queue"),
         "fact_length": _("Length"),
         "fact_request": _("Request"),
         "seconds": _("{number} s"),

@@ -4,7 +4,7 @@ import { copyFrom, element, icon, iconButton } from "./elements.js";
 import { factsOf } from "./facts.js";
 import { Prose } from "./prose.js";
 import { remedyOf, secondsUntil } from "./remedies.js";
-import { words } from "./wording.js";
+import { amount, words } from "./wording.js";
 
 const SLOW_AFTER_MS = 4000;
 
@@ -55,12 +55,13 @@ export class AnswerView {
     }
 
     #statusText() {
-        const { state, pause, facts } = this.#answer;
+        const { state, pause, facts, queueLength } = this.#answer;
         if (state === ANSWER_STATES.stopped) return words("stopped");
         if (state === ANSWER_STATES.cut) return words("cut");
         if (state !== ANSWER_STATES.waiting) return "";
         if (pause) return words(`pause_${pause.kind}`, { number: secondsUntil(pause.untilMs) });
-        if (facts.queuePosition > 0) return words("queued", { number: facts.queuePosition });
+        if (facts.node) return words("reading", { node: facts.node });
+        if (queueLength > 0) return words("queued", { number: amount(queueLength) });
         return Date.now() - this.#madeAt > SLOW_AFTER_MS ? words("slow") : "";
     }
 

@@ -7,6 +7,7 @@
  */
 import { streamCompletion } from "./completion.js";
 import { ANSWER_STATES, promptMessages } from "./conversations.js";
+import { watchQueue } from "./queue.js";
 import { PASSES, Trouble } from "./trouble.js";
 
 const PATIENT_ATTEMPTS = 4;
@@ -14,18 +15,18 @@ const PATIENT_SECONDS = 90;
 
 export class Answering {
     #conversations;
-    #endpoint;
+    #addresses;
     #continuePrompt;
     #controllers = new Map(); // conversation id → AbortController
 
     /**
      * @param {import("./conversations.js").Conversations} conversations
-     * @param {string} endpoint path of the chat completions
+     * @param {{completions: string, queue: string}} addresses
      * @param {string} continuePrompt what a person would write to get the rest of an answer
      */
-    constructor(conversations, endpoint, continuePrompt) {
+    constructor(conversations, addresses, continuePrompt) {
         this.#conversations = conversations;
-        this.#endpoint = endpoint;
+        this.#addresses = addresses;
         this.#continuePrompt = continuePrompt;
     }
 
@@ -90,9 +91,10 @@ export class Answering {
     async #answerOnce(conversation, answer, messages, signal) {
         const watch = new StreamWatch();
         const body = { model: conversation.model, messages };
-        for await (const happening of streamCompletion(this.#endpoint, body, signal)) {
+        for await (const happening of this.#whileWatchingTheQueue(conversation, answer, body, signal)) {
             if (happening.kind === "accepted") {
-                Object.assign(answer.facts, { ...happening, kind: undefined });
+                const { node, queuePosition, requestId } = happening;
+                Object.assign(answer.facts, { node, queuePosition, requestId });
             } else if (happening.kind === "text") {
                 watch.textCame();
                 answer.state = ANSWER_STATES.streaming;
@@ -102,6 +104,24 @@ export class Answering {
                 Object.assign(answer.facts, watch.facts(happening.completionTokens));
             }
             this.#changed(conversation, answer);
+        }
+    }
+
+    async *#whileWatchingTheQueue(conversation, answer, body, signal) {
+        const queueing = new AbortController();
+        const seen = (waiting) => {
+            answer.queueLength = waiting;
+            this.#changed(conversation, answer);
+        };
+        watchQueue(this.#addresses.queue, seen, queueing.signal);
+        try {
+            for await (const happening of streamCompletion(this.#addresses.completions, body, signal)) {
+                queueing.abort(); // a machine has taken the question
+                yield happening;
+            }
+        } finally {
+            queueing.abort();
+            delete answer.queueLength;
         }
     }
 

@@ -18,7 +18,7 @@ import { accountId, addresses, words } from "./wording.js";
 const part = (name) => document.getElementById(`chat-${name}`);
 
 const conversations = new Conversations(sessionStorage, accountId);
-const answering = new Answering(conversations, addresses.completions, words("continue_prompt"));
+const answering = new Answering(conversations, addresses, words("continue_prompt"));
 const announcer = new Announcer(part("announcer"));
 const following = new Following(part("scroller"), part("jump"));
 const drawer = new Drawer(part("sidebar"), part("main"), part("open-sidebar"), part("backdrop"));

@@ -21,7 +21,7 @@ export class Drawer {
         this.#backdrop = backdrop;
         opener.addEventListener("click", () => this.#set(true));
         backdrop.addEventListener("click", () => this.close());
-        panel.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+        document.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
         isNarrow.addEventListener("change", () => this.#set(false));
         this.#set(false);
     }

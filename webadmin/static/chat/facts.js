@@ -1,6 +1,6 @@
 /** How an answer came about: a button under it that names node and speed, and tells the rest when asked. */
 import { element, icon } from "./elements.js";
-import { amount, seconds, words } from "./wording.js";
+import { amount, measure, words } from "./wording.js";
 
 let made = 0;
 
@@ -15,7 +15,7 @@ export function factsOf(facts) {
     if (!facts.node && !facts.tokens) return null;
     const id = `facts-${(made += 1)}`;
     const panel = element("div", { class: "chat-facts-panel", role: "tooltip", id }, list(facts));
-    const summary = [facts.node, facts.tokensPerSecond && words("tokens_per_second", { number: amount(facts.tokensPerSecond) })];
+    const summary = [facts.node, facts.tokensPerSecond && words("tokens_per_second", { number: measure(facts.tokensPerSecond) })];
     const button = element(
         "button",
         {
@@ -38,8 +38,9 @@ function list(facts) {
     const rows = [
         ["fact_node", facts.node],
         ["fact_model", facts.model],
-        ["fact_first_token", facts.firstTokenSeconds != null && words("seconds", { number: seconds(facts.firstTokenSeconds) })],
-        ["fact_speed", facts.tokensPerSecond && words("tokens_per_second", { number: amount(facts.tokensPerSecond) })],
+        ["fact_first_token", facts.firstTokenSeconds != null && words("seconds", { number: measure(facts.firstTokenSeconds) })],
+        ["fact_speed", facts.tokensPerSecond && words("tokens_per_second", { number: measure(facts.tokensPerSecond) })],
+        ["fact_place", facts.queuePosition > 0 && amount(facts.queuePosition)],
         ["fact_length", facts.tokens && words("tokens", { number: amount(facts.tokens) })],
         ["fact_request", facts.requestId],
     ];

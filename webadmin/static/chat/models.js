@@ -28,7 +28,7 @@ export class ModelPicker {
         const models = await listModels(addresses.models).catch(() => null);
         if (models === null || models.length === 0) return;
         this.#demos = new Set(models.filter((model) => model.demo).map((model) => model.id));
-        const options = models.map(({ id, demo }) => element("option", { value: id }, demo ? words("demo_model", { name: id }) : id));
+        const options = models.map(({ id, demo }) => element("option", { value: id }, demo && !/demo/i.test(id) ? words("demo_model", { name: id }) : id));
         if (this.#isShown(models)) return;
         this.#field.replaceChildren(...options);
         this.#field.disabled = false;

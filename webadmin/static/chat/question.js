@@ -26,13 +26,13 @@ export class QuestionView {
         const copy = iconButton("copy", words("copy"), () => copyFrom(copy, text, words), { "data-action": "copy" });
         this.root.replaceChildren(
             element("h3", { class: "visually-hidden" }, words("question_heading")),
-            element("div", { class: "chat-bubble" }, text),
             element(
                 "footer",
                 { class: "chat-actions" },
                 copy,
                 isEditable ? iconButton("edit", words("action_edit"), () => this.edit(), { "data-action": "edit" }) : null,
             ),
+            element("div", { class: "chat-bubble" }, text),
         );
     }
 

@@ -2,12 +2,12 @@
 
 const config = JSON.parse(document.getElementById("chat-config").textContent);
 
-/** @type {{account: string, language: string, completions: string, models: string, signIn: string, page: string}} */
+/** @type {{completions: string, models: string, queue: string, signIn: string, page: string}} */
 export const addresses = config.addresses;
 export const accountId = config.account;
 
-const numbers = new Intl.NumberFormat(config.language, { maximumFractionDigits: 1 });
-const precise = new Intl.NumberFormat(config.language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const whole = new Intl.NumberFormat(config.language);
+const measured = new Intl.NumberFormat(config.language, { maximumSignificantDigits: 3 });
 
 /** The text `key` with its {names} filled in; a missing key is a bug that a test finds. */
 export function words(key, values = {}) {
@@ -16,5 +16,7 @@ export function words(key, values = {}) {
     return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-export const amount = (number) => numbers.format(number);
-export const seconds = (number) => (number < 10 ? precise : numbers).format(number);
+/** A count. */
+export const amount = (number) => whole.format(number);
+/** Something measured, with as many digits as mean anything. */
+export const measure = (number) => measured.format(number);
