@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -40,28 +41,32 @@ class Box:
         return int(self.db.execute(f"SELECT COUNT(*) FROM {sql}").fetchone()[0])
 
 
-@pytest.fixture
-def box(settings: Settings) -> Iterator[Box]:
-    settings = settings.model_copy(update={"tls": True})
+@contextmanager
+def serving(settings: Settings) -> Iterator[None]:
+    """The enrolment application on `settings.port`, with TLS if the settings say so."""
     certificate = ensure_certificate(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             make_enrolment_app(settings),
-            ssl_certfile=certificate.cert_path,
-            ssl_keyfile=certificate.key_path,
+            ssl_certfile=certificate.cert_path if settings.tls else None,
+            ssl_keyfile=certificate.key_path if settings.tls else None,
             lifespan="off",
             proxy_headers=False,
             log_level="warning",
         )
     )
-    listener = socket.create_server(("127.0.0.1", settings.port))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    db = open_cellule(settings.state_dir)
     # connections queue at the listener until the server takes them: nothing to wait for
-    yield Box(settings, db, certificate.pin)
-    db.close()
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    with socket.create_server(("127.0.0.1", settings.port)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        yield
+        server.should_exit = True
+        thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def box(settings: Settings) -> Iterator[Box]:
+    settings = settings.model_copy(update={"tls": True})
+    with serving(settings), open_cellule(settings.state_dir) as db:
+        yield Box(settings, db, ensure_certificate(settings).pin)

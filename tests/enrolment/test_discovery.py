@@ -52,8 +52,8 @@ def test_a_worker_finds_the_box_and_finds_it_again_at_another_address(tmp_path: 
     with cable() as lan:
         # an address of the tunnel's network is on the box too and must not be told
         ip(f"-n {lan.left} link add tunnel0 type veth peer name tunnel0 netns {lan.right}")
-        for namespace, host in ((lan.left, 1), (lan.right, 2)):
-            ip(f"-n {namespace} addr add 10.77.0.{host}/16 dev tunnel0")
+        for namespace, number in ((lan.left, 1), (lan.right, 2)):
+            ip(f"-n {namespace} addr add 10.77.0.{number}/16 dev tunnel0")
             ip(f"-n {namespace} link set tunnel0 up")
         wait_until_running(lan.left, "tunnel0")
         box = lan.start(lan.left, BOX, str(tmp_path), "0.0.0.0")
