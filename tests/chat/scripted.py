@@ -21,6 +21,7 @@ from webadmin import create_app
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+PASSWORD = "correct horse battery"
 Script = Callable[[dict[str, Any]], Response]
 
 
@@ -121,6 +122,7 @@ class ScriptedBox:
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "cellule-demo", "demo": True}])
 
     def __post_init__(self) -> None:
+        create_account(open_cellule(self.settings.state_dir), "admin", PASSWORD, Role.ADMIN, "en")
         self._pages = create_app(self.settings)
         self._server: BaseWSGIServer = make_server(
             "127.0.0.1", self.settings.port, self._serve, threaded=True, request_handler=Http11
@@ -140,7 +142,7 @@ class ScriptedBox:
     def sign_in(self, name: str, language: str = "en") -> str:
         """A new employee's session cookie."""
         db = open_cellule(self.settings.state_dir)
-        account = create_account(db, name, "correct horse battery", Role.USER, language)
+        account = create_account(db, name, PASSWORD, Role.USER, language)
         return start_session(db, account.id).token
 
     def _serve(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

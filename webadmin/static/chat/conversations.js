@@ -24,6 +24,8 @@ const RUNNING = new Set([ANSWER_STATES.waiting, ANSWER_STATES.streaming]);
 export const isRunning = (message) => RUNNING.has(message?.state);
 
 const KEY_PREFIX = "cellule-chat:";
+/** Raised when the shape of what is stored changes. */
+const FORMAT = 1;
 const SAVE_WITHIN_MS = 400;
 const TITLE_LENGTH = 48;
 
@@ -144,7 +146,7 @@ export class Conversations extends EventTarget {
         clearTimeout(this.#saveTimer);
         this.#saveTimer = null;
         try {
-            this.#storage.setItem(this.#key, JSON.stringify({ currentId: this.currentId, all: this.all }));
+            this.#storage.setItem(this.#key, JSON.stringify({ format: FORMAT, currentId: this.currentId, all: this.all }));
             this.isKept = true;
         } catch {
             this.isKept = false; // QuotaExceededError: the page says so
@@ -152,13 +154,10 @@ export class Conversations extends EventTarget {
     }
 
     #load() {
-        try {
-            const stored = JSON.parse(this.#storage.getItem(this.#key)) ?? { currentId: null, all: [] };
-            this.all = stored.all;
-            this.currentId = stored.currentId;
-        } catch {
-            this.#storage.removeItem(this.#key); // written by another version of this page
-        }
+        const stored = JSON.parse(this.#storage.getItem(this.#key));
+        if (stored?.format !== FORMAT) return; // nothing yet, or written by another version of this page
+        this.all = stored.all;
+        this.currentId = stored.currentId;
         for (const answer of this.all.flatMap((conversation) => conversation.messages).filter(isRunning)) {
             answer.state = answer.text ? ANSWER_STATES.interrupted : ANSWER_STATES.failed;
             answer.trouble = { kind: "reloaded" };

@@ -15,6 +15,7 @@ const PURIFY = {
         "pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"],
     ALLOWED_ATTR: ["class", "href", "start", "title"],
     ALLOWED_URI_REGEXP: SAFE_LINK,
+    ADD_URI_SAFE_ATTR: ["start"], // of a numbered list; not an address
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     RETURN_DOM_FRAGMENT: true,
