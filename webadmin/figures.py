@@ -18,17 +18,17 @@ def seconds(duration: float | None) -> str:
     if duration is None:
         return NONE_YET
     if duration < 0.0995:
-        return gettext("%(number)s ms", number=format_decimal(round(duration * 1000)))
+        return _unbroken(gettext("%(number)s ms", number=format_decimal(round(duration * 1000))))
     if duration < 120:
         digits = "0.00" if duration < 9.995 else "0.0"
-        return gettext("%(number)s s", number=format_decimal(duration, format=digits))
-    return gettext("%(number)s min", number=format_decimal(round(duration / 60)))
+        return _unbroken(gettext("%(number)s s", number=format_decimal(duration, format=digits)))
+    return _unbroken(gettext("%(number)s min", number=format_decimal(round(duration / 60))))
 
 
 def percent(share: float) -> str:
     """A share of 0 to 1 as 0 %, 0.4 % or 12 %."""
     digits = "0.0" if 0 < share < 0.0995 else "0"
-    return gettext("%(number)s %%", number=format_decimal(share * 100, format=digits))
+    return _unbroken(gettext("%(number)s %%", number=format_decimal(share * 100, format=digits)))
 
 
 def speed(tokens_per_second: float) -> str:
@@ -36,9 +36,14 @@ def speed(tokens_per_second: float) -> str:
     if tokens_per_second <= 0:
         return NONE_YET
     digits = "0.0" if tokens_per_second < 99.95 else "#,##0"
-    return gettext("%(number)s tokens/s", number=format_decimal(tokens_per_second, format=digits))
+    return _unbroken(gettext("%(number)s tokens/s", number=format_decimal(tokens_per_second, format=digits)))
 
 
 def gigabytes(size_bytes: int) -> str:
     """Memory in GB of 2^30 bytes, as sellers of memory count."""
-    return gettext("%(number)s GB", number=format_decimal(round(size_bytes / 2**30)))
+    return _unbroken(gettext("%(number)s GB", number=format_decimal(round(size_bytes / 2**30))))
+
+
+def _unbroken(number_and_unit: str) -> str:
+    """No line break parts a number from its unit."""
+    return number_and_unit.replace(" ", "\N{NO-BREAK SPACE}")

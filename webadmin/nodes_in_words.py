@@ -8,7 +8,7 @@ from appliance.accounting import EngineOverview, NodeOverview, NodeState, node_o
 from appliance.clock import now
 from appliance.enrolment import WorkerState, list_workers
 from webadmin.database import activity, cellule
-from webadmin.figures import NONE_YET, percent, speed
+from webadmin.figures import NONE_YET, percent, seconds, speed
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ def node_speed(node: NodeOverview) -> str:
 
 def load(node: NodeOverview) -> str:
     """How busy the whole machine is, and whether somebody works at it."""
-    if node.cpu_percent is None or node.state in {NodeState.SILENT, NodeState.NEVER_SEEN}:
+    if node.state is NodeState.SILENT and node.report_age_seconds is not None:
+        return gettext("silent for %(time)s", time=seconds(node.report_age_seconds))
+    if node.cpu_percent is None or node.state is NodeState.NEVER_SEEN:
         return NONE_YET
     share = percent(round(node.cpu_percent) / 100)
     return (

@@ -44,6 +44,15 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
     ),
     "wrong_password": lambda _: gettext("The current password is not this one."),
     "already_claimed": lambda _: gettext("This box already has an admin. Sign in."),
+    "unknown_invitation": lambda _: gettext("There is no such invitation."),
+    "invitation_used": lambda _: gettext("The invitation was already used. Revoke its worker instead."),
+    "invitation_not_possible": lambda _: gettext("Say which PC it is for, in 1 to 80 characters."),
+    "unknown_worker": lambda _: gettext("There is no such worker."),
+    "worker_not_pending": lambda _: gettext("This worker was taken out. Invite it anew."),
+    "short_code_changed": lambda _: gettext("The worker shows another code by now. Compare the new one."),
+    "no_tunnel_address": lambda _: gettext("All tunnel addresses are taken. Revoke workers that are gone."),
+    "unknown_api_key": lambda _: gettext("There is no such API key."),
+    "bad_api_key_request": lambda _: gettext("Give the key a name of 1 to 100 characters."),
     "wrong_claim_code": lambda _: gettext("This is not the claim code of this box."),
 }
 
