@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, work in (("join", join), ("run", run), ("status", status)):
-        one = verbs.add_parser(verb, help=(work.__doc__ or "").partition(".")[0])
+        one = verbs.add_parser(verb, help=(work.__doc__ or "").partition(".")[0], allow_abbrev=False)
         one.set_defaults(work=work)
         one.add_argument("--state", type=Path, default=STATE_DIR, metavar="DIR")
         if verb != "status":
@@ -130,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stop(*_: object) -> NoReturn:
+    # once: the clearing up that follows is not to be interrupted
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -138,7 +141,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s", stream=sys.stderr
     )
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     store = MembershipStore(given.state.absolute())
     try:
         if given.verb == "status":

@@ -2,15 +2,13 @@
 
 Level-triggered throughout: tunnel and rules are made as planned again and again, each report carries
 everything, each answer is the whole desired state. When the tunnel stays silent the box is asked on the
-LAN who we are to it, at its last address or wherever mDNS finds it; the pin tells the box from an
-impostor. So a box that moved is found again, and a revocation is heard although the tunnel is cut.
+LAN who we are to it, at its last address or wherever mDNS finds it. So a box that moved is found again,
+and a revocation is heard although the tunnel is cut.
 """
 
 import logging
 import random
-import socket
 import time
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -22,22 +20,21 @@ from appliance.enrolment.contract import (
     WorkerReport,
     WorkerState,
 )
-from appliance.enrolment.pinned import Address, pinned_post
+from appliance.enrolment.pinned import Address, BoxUnreachable, pinned_post
 from appliance.enrolment.redeeming import Approved, Pending, Revoked
 from appliance.errors import NotTrusted, Refusal
 from appliance.host import Host
 from appliance.worker.engines import Engines
 from appliance.worker.facts import current_load, machine_facts
 from appliance.worker.membership import Membership, MembershipStore
+from appliance.worker.network import WorkerNetwork
 from appliance.worker.standing import FindBoxes, ask_standing
-from appliance.worker.tunnel import worker_firewall, worker_tunnel
+from appliance.worker.tunnel import report_address
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
-NETWORK_CHECK_SECONDS = 10.0
 REPORT_TIMEOUT_SECONDS = 3.0
-ASK_ON_LAN_AFTER_FAILURES = 2
 LONGEST_RETRY_SECONDS = 10.0
 
 
@@ -45,12 +42,6 @@ class WorkerRevoked(NotTrusted):
     """The box took this worker out of its fleet; final."""
 
     code = "worker_revoked"
-
-
-def report_address(config: WorkerConfig) -> Address:
-    """Host and port of the box's front inside the tunnel."""
-    url = urlsplit(config.report_url)
-    return str(config.box_tunnel_address), url.port or 443
 
 
 def retry_delay_seconds(failures: int, jitter: float) -> float:
@@ -62,40 +53,37 @@ class Agent:
     """Works for an approved membership. `find_boxes` yields candidate addresses on the LAN."""
 
     def __init__(
-        self,
-        store: MembershipStore,
-        membership: Membership,
-        host: Host,
-        find_boxes: FindBoxes,
+        self, store: MembershipStore, membership: Membership, host: Host, find_boxes: FindBoxes
     ) -> None:
+        assert membership.config is not None
         self._store = store
         self._membership = membership
-        assert membership.config is not None
-        self._config = membership.config
-        self._host = host
         self._find_boxes = find_boxes
-        self._engines = Engines(store.folder, self._config.tunnel_address)
+        self._network = WorkerNetwork(host, membership.interface, membership.config)
+        self._engines = Engines(store.folder, membership.config.tunnel_address)
         self._facts = machine_facts()
         self._failures = 0
 
     def run(self) -> None:
-        """Works until KeyboardInterrupt, leaving neither engine nor tunnel behind. Raises WorkerRevoked."""
-        report_at = network_at = 0.0
+        """Works until KeyboardInterrupt, leaving neither engine nor tunnel behind.
+
+        Raises WorkerRevoked, with the keys wiped, and what `Host` refuses at the start.
+        """
+        report_at = 0.0
         try:
+            self._network.bring_up()
+            self._network.wait_for_handshake()
             while True:
-                now = time.monotonic()
-                if now >= network_at or not self._interface_exists():
-                    self._bring_network_up()
-                    network_at = now + NETWORK_CHECK_SECONDS
-                if self._engines.tend() or now >= report_at:
+                self._network.tend()
+                if self._engines.tend() or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
-            self._leave()
             self._store.wipe()
             raise
         finally:
-            self._leave()
+            self._engines.stop()
+            self._network.take_down()
 
     def _report(self) -> float:
         """One report; seconds until the next. Raises WorkerRevoked."""
@@ -108,7 +96,7 @@ class Agent:
         )
         try:
             answer = pinned_post(
-                report_address(self._config),
+                report_address(self._network.config),
                 self._membership.pin,
                 REPORT_PATH,
                 report.model_dump_json(),
@@ -128,7 +116,10 @@ class Agent:
     def _after_failure(self, error: Exception) -> float:
         self._failures += 1
         log.warning("report %d failed: %s", self._failures, error)
-        if self._failures >= ASK_ON_LAN_AFTER_FAILURES:
+        if _is_silence(error):
+            self._network.call_anew()
+            if self._network.wait_for_handshake() and self._failures == 1:
+                return 0.0
             self._ask_on_lan()
         return retry_delay_seconds(self._failures, random.random())
 
@@ -148,39 +139,20 @@ class Agent:
                 log.warning("the box has not approved this machine")
 
     def _adopt(self, address: Address, config: WorkerConfig) -> None:
-        if (address, config) == (self._membership.address, self._config):
+        if (address, config) == (self._membership.address, self._membership.config):
             return
         log.info("the box is at %s now", address[0])
-        if config.tunnel_address != self._config.tunnel_address:
+        if config.tunnel_address != self._network.config.tunnel_address:
             self._engines.stop()
             self._engines = Engines(self._store.folder, config.tunnel_address)
-        self._config = config
         self._membership = self._membership.model_copy(update={"address": address, "config": config})
         self._store.save(self._membership)
-        self._bring_network_up()
+        self._network.adopt(config)
 
-    def _bring_network_up(self) -> None:
-        interface = self._membership.interface
-        try:
-            _address, port = report_address(self._config)
-            # the rules stand before there is anything to protect
-            self._host.apply_firewall(worker_firewall(self._config, interface, port))
-            self._host.apply_tunnel(worker_tunnel(self._config, interface))
-        except Refusal as error:
-            log.error("the tunnel can't be brought up: %s", error)
-            if not self._interface_exists():
-                raise
 
-    def _interface_exists(self) -> bool:
-        try:
-            socket.if_nametoindex(self._membership.interface)
-        except OSError:
-            return False
-        return True
-
-    def _leave(self) -> None:
-        self._engines.stop()
-        self._host.remove_tunnel(self._membership.interface)
+def _is_silence(error: Exception) -> bool:
+    # who refuses a connection is there: the box's front is starting, the tunnel is fine
+    return isinstance(error, BoxUnreachable) and not isinstance(error.__cause__, ConnectionRefusedError)
 
 
 def _revoked() -> WorkerRevoked:

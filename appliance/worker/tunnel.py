@@ -5,8 +5,10 @@ must not become the way into the PCs of the company, nor draw their traffic.
 """
 
 from ipaddress import IPv4Interface, IPv4Network
+from urllib.parse import urlsplit
 
 from appliance.enrolment.contract import WorkerConfig
+from appliance.enrolment.pinned import Address
 from appliance.errors import NotTrusted
 from appliance.host import FirewallKind, FirewallPlan, Peer, TunnelPlan
 from appliance.settings import TUNNEL_NETWORK, WORKER_ENGINE_PORTS
@@ -36,6 +38,11 @@ def worker_tunnel(config: WorkerConfig, interface: str) -> TunnelPlan:
             ),
         ),
     )
+
+
+def report_address(config: WorkerConfig) -> Address:
+    """Host and port of the box's front inside the tunnel."""
+    return str(config.box_tunnel_address), urlsplit(config.report_url).port or 443
 
 
 def worker_firewall(config: WorkerConfig, interface: str, box_port: int) -> FirewallPlan:

@@ -1,0 +1,121 @@
+"""The worker's pure decisions: engines from a desired state, a tunnel from a configuration, delays."""
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from appliance.enrolment.contract import DesiredEngine, WorkerConfig
+from appliance.settings import WORKER_ENGINE_PORTS
+from appliance.worker.agent import LONGEST_RETRY_SECONDS, retry_delay_seconds
+from appliance.worker.desired import Changes, EngineSpec, plan_engines
+from appliance.worker.engine_process import STEADY_SECONDS, RestartDelay
+from appliance.worker.model_files import find_model
+from appliance.worker.tunnel import GreedyConfig, report_address, worker_firewall, worker_tunnel
+
+FIRST, SECOND, *_ = WORKER_ENGINE_PORTS
+
+
+def everywhere(model: str) -> Path:
+    return Path(f"/models/{model}.gguf")
+
+
+def wanted(model: str = "demo", slots: int = 4) -> DesiredEngine:
+    return DesiredEngine(model=model, slots=slots, context_tokens=2048)
+
+
+def running(model: str = "demo", slots: int = 4, port: int = FIRST) -> EngineSpec:
+    return EngineSpec(model, everywhere(model), slots, 2048, port)
+
+
+def test_the_first_engine_takes_the_first_port() -> None:
+    assert plan_engines([wanted()], [], everywhere) == Changes(start=(running(),))
+
+
+def test_what_runs_as_wanted_is_left_alone() -> None:
+    assert plan_engines([wanted()], [running()], everywhere) == Changes()
+
+
+def test_other_numbers_mean_a_restart_on_the_port_that_becomes_free() -> None:
+    changes = plan_engines([wanted(slots=8)], [running(slots=4)], everywhere)
+    assert changes == Changes(stop=(running(slots=4),), start=(running(slots=8),))
+
+
+def test_a_second_model_takes_the_next_port_while_the_first_stays() -> None:
+    changes = plan_engines([wanted("large"), wanted()], [running()], everywhere)
+    assert changes == Changes(start=(running("large", port=SECOND),))
+
+
+def test_nothing_desired_stops_everything() -> None:
+    assert plan_engines([], [running()], everywhere) == Changes(stop=(running(),))
+
+
+def test_a_missing_model_is_left_out_with_its_reason_and_disturbs_nobody() -> None:
+    changes = plan_engines([wanted("absent"), wanted()], [], lambda m: everywhere(m) if m == "demo" else None)
+    assert changes.start == (running(),)
+    assert changes.left_out == ("The model absent is not on this machine.",)
+
+
+def test_more_engines_than_ports_are_left_out() -> None:
+    many = [wanted(f"m{number}") for number in range(len(WORKER_ENGINE_PORTS) + 1)]
+    changes = plan_engines(many, [], everywhere)
+    assert [spec.port for spec in changes.start] == list(WORKER_ENGINE_PORTS)
+    assert len(changes.left_out) == 1
+
+
+@pytest.mark.parametrize("name", ["../secrets", "/etc/passwd", "a/b", ".hidden", "", "x" * 65])
+def test_a_model_name_is_no_way_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    assert find_model(tmp_path, name) is None
+
+
+def test_a_model_of_the_workers_own_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "qwen3-4b.gguf").touch()
+    assert find_model(tmp_path, "qwen3-4b") == tmp_path / "models" / "qwen3-4b.gguf"
+    assert find_model(tmp_path, "other") is None
+
+
+def config(allowed_ips: str = "10.77.0.1/32") -> WorkerConfig:
+    return WorkerConfig(
+        box_public_key="A" * 43 + "=",
+        endpoint="192.168.1.10:51820",
+        tunnel_address=IPv4Address("10.77.3.4"),
+        box_tunnel_address=IPv4Address("10.77.0.1"),
+        allowed_ips=(IPv4Network(allowed_ips),),
+        report_url="https://10.77.0.1:8443/enrol/report",
+    )
+
+
+def test_the_tunnel_reaches_the_box_and_nothing_else() -> None:
+    plan = worker_tunnel(config("10.77.0.0/16"), "cellule0")
+    (peer,) = plan.peers
+    assert peer.allowed_ips == (IPv4Network("10.77.0.1/32"),)
+    assert peer.endpoint == "192.168.1.10:51820"
+    assert str(plan.address) == "10.77.3.4/32"
+
+
+def test_a_configuration_that_draws_other_traffic_is_refused() -> None:
+    with pytest.raises(GreedyConfig):
+        worker_tunnel(config("0.0.0.0/0"), "cellule0")
+
+
+def test_the_rules_offer_engines_to_the_box_and_call_its_front() -> None:
+    rules = worker_firewall(config(), "cellule0", report_address(config())[1])
+    assert (rules.others, rules.offered_ports, rules.called_ports) == (
+        (IPv4Address("10.77.0.1"),),
+        WORKER_ENGINE_PORTS,
+        (8443,),
+    )
+
+
+def test_retries_grow_to_a_limit_and_scatter() -> None:
+    assert [retry_delay_seconds(n, 0.5) for n in range(1, 6)] == [1, 2, 4, 8, LONGEST_RETRY_SECONDS]
+    assert retry_delay_seconds(60, 1.0) <= 1.25 * LONGEST_RETRY_SECONDS
+    assert retry_delay_seconds(1, 0.0) < retry_delay_seconds(1, 1.0)
+
+
+def test_an_engine_that_keeps_dying_is_started_less_and_less_often() -> None:
+    delay = RestartDelay()
+    assert [delay.after(1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert delay.after(STEADY_SECONDS) == 0
+    assert delay.after(1) == 0.5
