@@ -30,7 +30,7 @@ def page() -> str:
         },
         "words": wording(),
     }
-    return render_template("chat/page.html", config=config, suggestions=suggestions())
+    return render_template("chat/page.html", config=config, suggestions=suggestions(signed_in().is_admin))
 
 
 @blueprint.get("/chat/queue.json")

@@ -13,14 +13,21 @@ class Suggestion:
     question: str
 
 
-def suggestions() -> tuple[Suggestion, ...]:
+def suggestions(for_admin: bool) -> tuple[Suggestion, ...]:
     """Questions that the demo model knows, and that a real model answers as well."""
-    return (
+    everybody = (
         Suggestion(_("This assistant"), _("What can you do?")),
-        Suggestion(_("Privacy"), _("Where does my data go?")),
-        Suggestion(_("Password"), _("How do I reset my password?")),
-        Suggestion(_("Printer"), _("The printer does not print, what should I do?")),
+        Suggestion(_("Privacy"), _("Where do my questions go?")),
     )
+    admins = (
+        Suggestion(_("More computers"), _("How do I add a worker?")),
+        Suggestion(_("Programs"), _("How do I use the API?")),
+    )
+    employees = (
+        Suggestion(_("Password"), _("How do I reset my password?")),
+        Suggestion(_("Printer"), _("The printer does not work")),
+    )
+    return everybody + (admins if for_admin else employees)
 
 
 def wording() -> dict[str, str]:

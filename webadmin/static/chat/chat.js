@@ -21,7 +21,7 @@ const conversations = new Conversations(sessionStorage, accountId);
 const answering = new Answering(conversations, addresses, words("continue_prompt"));
 const announcer = new Announcer(part("announcer"));
 const following = new Following(part("scroller"), part("jump"));
-const drawer = new Drawer(part("sidebar"), part("main"), part("open-sidebar"), part("backdrop"));
+const drawer = new Drawer(part("sidebar"), part("main"), part("open-sidebar"), part("close-sidebar"), part("backdrop"));
 
 const transcript = new Transcript(part("messages"), { act, resend, grown: () => following.grown() });
 

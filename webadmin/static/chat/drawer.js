@@ -12,15 +12,16 @@ export class Drawer {
      * @param {HTMLElement} panel
      * @param {HTMLElement} rest what lies behind the open drawer
      * @param {HTMLButtonElement} opener
+     * @param {HTMLButtonElement} closeButton
      * @param {HTMLElement} backdrop
      */
-    constructor(panel, rest, opener, backdrop) {
+    constructor(panel, rest, opener, closeButton, backdrop) {
         this.#panel = panel;
         this.#rest = rest;
         this.#opener = opener;
         this.#backdrop = backdrop;
         opener.addEventListener("click", () => this.#set(true));
-        backdrop.addEventListener("click", () => this.close());
+        for (const closer of [backdrop, closeButton]) closer.addEventListener("click", () => this.close());
         document.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
         isNarrow.addEventListener("change", () => this.#set(false));
         this.#set(false);

@@ -7,7 +7,11 @@ export const addresses = config.addresses;
 export const accountId = config.account;
 
 const whole = new Intl.NumberFormat(config.language);
-const measured = new Intl.NumberFormat(config.language, { maximumSignificantDigits: 3 });
+const measured = new Intl.NumberFormat(config.language, {
+    maximumSignificantDigits: 3,
+    maximumFractionDigits: 2,
+    roundingPriority: "lessPrecision",
+});
 
 /** The text `key` with its {names} filled in; a missing key is a bug that a test finds. */
 export function words(key, values = {}) {
