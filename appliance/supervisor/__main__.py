@@ -49,7 +49,7 @@ def run(settings: Settings) -> None:
 def wait_until_ready(supervisor: Supervisor, settings: Settings) -> None:
     """Returns once the pool has a node that can answer and the pages are served. Raises NotReadyInTime."""
     deadline = time.monotonic() + READY_WITHIN_SECONDS
-    while not (_answers(settings, "/health/ready") and _answers(settings, "/signin")):
+    while not (_answers(settings, "/health/ready") and _answers(settings, "/sign-in")):
         if time.monotonic() > deadline:
             raise NotReadyInTime(
                 f"The product could not answer within {READY_WITHIN_SECONDS} s.",

@@ -32,14 +32,15 @@ class Run:
     def openai(self) -> OpenAI:
         return OpenAI(base_url=self.facts["api_base"], api_key=self.facts["demo_api_key"], max_retries=0)
 
-    def process(self, word: str) -> psutil.Process:
-        """The child whose command line holds `word`."""
-        children = psutil.Process(self.popen.pid).children()
-        return next(child for child in children if any(word in part for part in child.cmdline()))
-
-    def has(self, word: str) -> bool:
-        children = psutil.Process(self.popen.pid).children()
-        return any(word in part for child in children for part in child.cmdline())
+    def process(self, word: str) -> psutil.Process | None:
+        """The living child whose command line holds `word`."""
+        for child in psutil.Process(self.popen.pid).children():
+            try:
+                if any(word in part for part in child.cmdline()):
+                    return child
+            except psutil.Error:  # it has just died
+                continue
+        return None
 
 
 def command(port: int, state: Path) -> list[str]:
@@ -57,10 +58,6 @@ def running(port: int, state: Path) -> Iterator[Run]:
     finally:
         popen.send_signal(signal.SIGINT)
         popen.wait(30)
-
-
-def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def answers(run: Run) -> bool:
@@ -87,7 +84,7 @@ def run(state: Path) -> Iterator[Run]:
 
 def test_the_ready_line_says_all_that_one_needs(run: Run) -> None:
     assert set(run.facts) == {"base_url", "api_base", "claim_code", "demo_api_key"}
-    with urllib.request.urlopen(run.facts["base_url"] + "/signin", timeout=10) as page:
+    with urllib.request.urlopen(run.facts["base_url"] + "/sign-in", timeout=10) as page:
         assert page.status == 200
 
 
@@ -109,11 +106,15 @@ def test_the_openai_client_gets_a_streamed_answer(run: Run) -> None:
 )
 def test_a_killed_process_comes_back(run: Run, word: str) -> None:
     first = run.process(word)
+    assert first
     first.kill()
-    wait_until(lambda: is_gone(first), within_seconds=10, what="it died")
-    wait_until(lambda: run.has(word), within_seconds=30, what="it was started again")
+
+    def successor() -> bool:
+        process = run.process(word)
+        return process is not None and process.pid != first.pid
+
+    wait_until(successor, within_seconds=30, what="it is started again")
     wait_until(lambda: answers(run), within_seconds=60, what="it answers again")
-    assert run.process(word).pid != first.pid
 
 
 def test_a_taken_port_is_refused_with_a_sentence(run: Run, tmp_path: Path) -> None:
