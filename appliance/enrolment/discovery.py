@@ -76,7 +76,8 @@ class Announcer:
 def find_boxes(timeout_seconds: float = 5.0, interfaces: Sequence[str] | None = None) -> Iterator[Address]:
     """Candidates for `redeem`, each once, as they are found, until `timeout_seconds` have passed.
 
-    `interfaces` are own addresses to ask from; all of the LAN by default.
+    `interfaces` are own addresses to ask from; all of the LAN by default. The search ends when the
+    iterator is exhausted, closed or dropped; don't keep one until the program exits.
     """
     own = list(interfaces if interfaces is not None else lan_addresses())
     if not own:

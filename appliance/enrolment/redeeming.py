@@ -83,15 +83,19 @@ def redeem(
     failure: BoxUnreachable | BoxNotTrusted = BoxUnreachable(
         "No box was found in this network.", retry_after_seconds=5, next_step="Give its address."
     )
-    for address in addresses:
-        try:
-            return _redeem_at(address, invitation, private_key, facts)
-        except BoxNotTrusted as error:
-            failure = error
-        except BoxUnreachable as error:
-            # the warning that somebody poses as the box is worth more than that another address is silent
-            failure = failure if isinstance(failure, BoxNotTrusted) else error
-    raise failure
+    try:
+        for address in addresses:
+            try:
+                return _redeem_at(address, invitation, private_key, facts)
+            except BoxNotTrusted as error:
+                failure = error
+            except BoxUnreachable as error:
+                # that somebody poses as the box is worth more to hear than that another address is silent
+                failure = failure if isinstance(failure, BoxNotTrusted) else error
+        raise failure
+    finally:
+        # it holds this frame, which holds `addresses`: a search of the LAN would go on until collected
+        del failure
 
 
 def poll_status(

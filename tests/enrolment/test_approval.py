@@ -1,9 +1,12 @@
 """Approval gives each live worker a tunnel address of its own, whoever approves at the same moment."""
 
 import ipaddress
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pytest
 from sqlite_utils import Database
@@ -19,7 +22,7 @@ from appliance.enrolment import (
     revoke_worker,
 )
 from appliance.enrolment.invitations import InvitationNotPossible, UnknownInvitation, revoke_invitation
-from appliance.enrolment.rules import desired_state, next_tunnel_address
+from appliance.enrolment.rules import desired_state, may_redeem, next_tunnel_address
 from appliance.enrolment.workers import (
     InvitationRefused,
     ShortCodeChanged,
@@ -31,6 +34,8 @@ from appliance.settings import Settings
 from appliance.storage import open_cellule
 
 AT_ONCE = 12
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -57,17 +62,34 @@ def redeem(db: Database, invitation_id: str, *, key: str) -> Worker:
 def at_once(state_dir: Path, work: list[str], act: Callable[[Database, str], Worker]) -> list[object]:
     """act(db, item) for each item in a thread with a connection of its own, all at the same moment."""
 
+    start = threading.Barrier(len(work))
+
     def one(item: str) -> object:
-        try:
-            return act(open_cellule(state_dir), item)
-        except InvitationRefused as refused:
-            return refused
+        with open_cellule(state_dir) as own:
+            start.wait(10)
+            try:
+                return act(own, item)
+            except InvitationRefused as refused:
+                return refused
 
     with ThreadPoolExecutor(len(work)) as threads:
         return list(threads.map(one, work))
 
 
-def test_approvals_at_once_give_distinct_addresses(db: Database, settings: Settings) -> None:
+def slowly(rule: Callable[P, T]) -> Callable[P, T]:
+    """The same rule, which takes ten milliseconds."""
+
+    def slow(*arguments: P.args, **named: P.kwargs) -> T:
+        time.sleep(0.01)
+        return rule(*arguments, **named)
+
+    return slow
+
+
+def test_approvals_at_once_give_distinct_addresses(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.enrolment.workers.next_tunnel_address", slowly(next_tunnel_address))
     ids = [pending(db, settings).id for _ in range(AT_ONCE)]
     at_once(settings.state_dir, ids * 2, lambda own, worker: approve_worker(own, worker, approved_by=None))
     workers = list_workers(db)
@@ -76,7 +98,11 @@ def test_approvals_at_once_give_distinct_addresses(db: Database, settings: Setti
     assert addresses == {f"10.77.0.{number}" for number in range(2, 2 + AT_ONCE)}
 
 
-def test_redemptions_at_once_make_one_worker(db: Database, settings: Settings) -> None:
+def test_redemptions_at_once_make_one_worker(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # time for the others to come in between the decision and what follows from it, if they could
+    monkeypatch.setattr("appliance.enrolment.workers.may_redeem", slowly(may_redeem))
     invitation = create_invitation(db, settings, "pc", created_by=None).id
     keys = [f"key {number}" for number in range(AT_ONCE)]
     outcomes = at_once(settings.state_dir, keys, lambda own, key: redeem(own, invitation, key=key))
