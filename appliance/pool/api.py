@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from contextlib import suppress
 from time import monotonic
 
 import orjson
@@ -70,6 +71,9 @@ class Api:
         self._meter = meter
         self._metrics = metrics
         self._budgets = Budgets()
+        self._open = 0
+        self._all_ended = asyncio.Event()
+        self._all_ended.set()
         self._endpoints = {str(endpoint): endpoint for endpoint in Endpoint}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,12 +95,22 @@ class Api:
                 self._metrics.turned_away.labels(refusal.code).inc()
             return await answer_refusal(send, refusal, headers)
         exchange = Exchange(own_id, caller, endpoint)
+        self._open += 1
+        self._all_ended.clear()
         try:
             await self._answer_inference(exchange, given, receive, send, headers)
         finally:
+            self._open -= 1
+            if not self._open:
+                self._all_ended.set()
             line = exchange.line()
             self._meter.record(line)
             self._metrics.count(line)
+
+    async def ended(self, within_seconds: float) -> None:
+        """Returns when no request is open any more, or when the time is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._all_ended.wait(), within_seconds)
 
     async def _answer_inference(
         self, exchange: Exchange, given: Headers, receive: Receive, send: Send, headers: Headers

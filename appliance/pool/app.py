@@ -26,6 +26,9 @@ from appliance.pool.relay import Relay
 from appliance.pool.upstream import Address, Upstream
 from appliance.settings import Settings, load_settings
 
+_LAST_WORDS_SECONDS = 2.0
+"""For requests that were cut off by the shutdown to say so and to be metered."""
+
 
 class Pool:
     """Wires the steps together and runs what belongs to them between startup and shutdown."""
@@ -34,7 +37,7 @@ class Pool:
         self._settings = settings
         self._limits = limits or Limits()
         self._upstream = Upstream(self._limits.connect_seconds)
-        self._nodes = Nodes(self._limits.node_silent_seconds)
+        self._nodes = Nodes(self._limits.node_silent_seconds, self._limits.node_forgotten_seconds)
         self._known = {BOX}
         self._dispatch = Dispatch(self._nodes, settings.queue_limit, self._limits.queue_wait_seconds)
         self._metrics = Metrics(self._dispatch)
@@ -78,6 +81,7 @@ class Pool:
         await receive()
         for task in self._tasks:
             task.cancel()
+        await self._api.ended(_LAST_WORDS_SECONDS)
         await asyncio.to_thread(self._memory.stop)
         self._upstream.close()
         self._metrics.stop()

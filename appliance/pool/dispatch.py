@@ -102,6 +102,8 @@ class Dispatch:
 
     def _grant(self, ticket: Ticket[_Waiting]) -> bool:
         ask, future = ticket.waiter
+        if future.done():  # cancelled in this very turn of the loop; it leaves the queue with this
+            return True
         lease = self._try(ask)
         if lease is None:
             return False
@@ -118,8 +120,7 @@ class Dispatch:
 
     def _give_up(self, ticket: Ticket[_Waiting], why: Exception | None) -> None:
         _, future = ticket.waiter
-        if not future.done() or future.cancelled():
-            self.queue.leave(ticket)
+        self.queue.leave(ticket)
         if not future.done():
             if why is None:
                 future.cancel()

@@ -13,6 +13,10 @@ class Limits:
     """A request body that takes longer to arrive is refused with 408."""
     node_silent_seconds: float = 15.0
     """A node not heard of for so long leaves routing, and its unanswered requests go elsewhere."""
+    node_forgotten_seconds: float = 300.0
+    """After that its models are unknown here, where before they were only not available."""
+    client_stall_seconds: float = 60.0
+    """A client that takes nothing of a waiting stream for so long loses it, and its slot goes to others."""
     connect_seconds: float = 3.0
     attempts: int = 3
     """A request that broke this many nodes is not tried on yet another one."""

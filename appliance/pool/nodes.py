@@ -49,6 +49,7 @@ class NodeEngine:
     tokens_per_second: float = _SPEED_WHEN_UNKNOWN
     unusable: str = "not heard of yet"
     ready: bool = False
+    heard_at: float = float("-inf")
     ready_at: float = float("-inf")
     broke_at: float = float("-inf")
     measured: bool = False
@@ -59,6 +60,7 @@ class NodeEngine:
         """Takes over what the engine said of itself."""
         self.node, self.address, self.slots = health.node, health.address, health.slots
         self.ready, self.report = health.ready, health.report
+        self.heard_at = health.seen_at
         if health.ready:
             self.ready_at = health.seen_at
         if not self.measured and health.tokens_per_second > 0:
@@ -96,8 +98,9 @@ class NodeEngine:
 class Nodes:
     """The engines of all nodes, keyed by node and model."""
 
-    def __init__(self, silent_seconds: float) -> None:
+    def __init__(self, silent_seconds: float, forgotten_seconds: float) -> None:
         self._silent_seconds = silent_seconds
+        self._forgotten_seconds = forgotten_seconds
         self._engines: dict[tuple[str, str], NodeEngine] = {}
 
     def __iter__(self) -> Iterator[NodeEngine]:
@@ -114,8 +117,8 @@ class Nodes:
         return sorted({engine.model for engine in self._engines.values() if not engine.unusable})
 
     def update(self, heard: Iterable[EngineHealth], known_nodes: set[str], at: float) -> list[NodeEngine]:
-        """Takes over what was heard; removes and cuts the engines of nodes that are known no more,
-        and returns those."""
+        """Takes over what was heard; removes and cuts the engines of nodes that are known no more or
+        were silent for very long, and returns those."""
         for health in heard:
             key = (health.node_id, health.model)
             engine = self._engines.get(key)
@@ -123,7 +126,11 @@ class Nodes:
                 engine = NodeEngine(health.node_id, health.node, health.model, health.address)
                 self._engines[key] = engine
             engine.hear(health)
-        gone = [engine for engine in self._engines.values() if engine.node_id not in known_nodes]
+        gone = [
+            engine
+            for engine in self._engines.values()
+            if engine.node_id not in known_nodes or at - engine.heard_at > self._forgotten_seconds
+        ]
         for engine in gone:
             del self._engines[engine.node_id, engine.model]
             engine.unusable = "no longer a node"

@@ -66,10 +66,11 @@ class FairQueue(Generic[Waiter]):
         return 1 if front else sum(min(len(theirs), len(own)) for theirs in line.values())
 
     def leave(self, ticket: Ticket[Waiter]) -> None:
-        """Takes a waiting ticket out."""
-        line = self._lines[ticket.model]
-        line[ticket.caller_id].remove(ticket)
-        self._taken(line, ticket)
+        """Takes a ticket out, if it still waits."""
+        line = self._lines.get(ticket.model, OrderedDict())
+        if ticket in line.get(ticket.caller_id, ()):
+            line[ticket.caller_id].remove(ticket)
+            self._taken(line, ticket)
 
     def serve(self, model: str, grant: Callable[[Ticket[Waiter]], bool]) -> None:
         """Offers the tickets of a model in fair order to `grant`, until it declines one."""

@@ -8,6 +8,8 @@ stops while sending waits.
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -16,7 +18,7 @@ import orjson
 from appliance.errors import Broken, TryAgain, openai_error
 from appliance.pool.asgi import ClientLeft, Headers, Send, Watch, answer
 from appliance.pool.ask import Ask
-from appliance.pool.dispatch import Dispatch
+from appliance.pool.dispatch import Dispatch, Lease
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Outcome
 from appliance.pool.nodes import NodeEngine
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 _TRY_ELSEWHERE = (429, 502, 503, 504)
+_LAST_EVENT_SECONDS = 1.0
 _ANSWER_LIMIT = 256 * 1024 * 1024
 
 
@@ -61,16 +64,8 @@ class Relay:
         """Answers one request; notes its course in `exchange`. Raises the refusals of Dispatch.lease,
         NodesBroke and ClientLeft, as long as nothing was passed on."""
         while True:
-            waited_from = monotonic()
-            lease = await self.dispatch.lease(
-                ask,
-                exchange.caller.id,
-                watch,
-                again=exchange.attempts > 0,
-                on_place=lambda place: setattr(exchange, "place", exchange.place or place),
-            )
+            lease = await self._lease(exchange, ask, watch)
             attempt = _Attempt(self, exchange, ask, lease.engine, watch, send)
-            exchange.queue_seconds += monotonic() - waited_from
             exchange.attempts += 1
             exchange.node = lease.engine.node
             try:
@@ -89,6 +84,18 @@ class Relay:
             finally:
                 lease.release()
 
+    async def _lease(self, exchange: Exchange, ask: Ask, watch: Watch) -> Lease:
+        waited_from = monotonic()
+
+        def note(place: int) -> None:
+            exchange.place = exchange.place or place
+
+        try:
+            again = exchange.attempts > 0
+            return await self.dispatch.lease(ask, exchange.caller.id, watch, again=again, on_place=note)
+        finally:
+            exchange.queue_seconds += monotonic() - waited_from
+
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
@@ -102,6 +109,7 @@ class _Attempt:
     _send: Send
     _connection: Connection | None = None
     _passed_on: bool = False
+    _stalled: bool = False
 
     async def run(self, headers: Headers) -> None:
         self._engine.cuts.add(self._cut)
@@ -191,6 +199,7 @@ class _Attempt:
         events = EventFilter(drop_usage=self._ask.usage_added)
         send, exchange = self._send, self._exchange
         first_at = 0.0
+        stall = _Stall(self._relay.limits.client_stall_seconds, connection, events, self._give_up_stalled)
         try:
             while (data := await connection.read()) is not None:
                 data = events.feed(data)
@@ -212,6 +221,8 @@ class _Attempt:
             if isinstance(error, BadStream):
                 raise UpstreamLost("its stream has no events") from error
             raise
+        finally:
+            stall.stop()
         if not self._passed_on:
             raise UpstreamLost("its stream was empty")
         self._count(events)
@@ -220,13 +231,17 @@ class _Attempt:
         self._watch.stop()
         await send({"type": "http.response.body", "body": events.end()})
 
+    def _give_up_stalled(self, task: "asyncio.Task[None]") -> None:
+        self._stalled = True
+        task.cancel()
+
     def _count(self, events: EventFilter) -> None:
         # without a usage chunk the stream broke off: what is known is how many events were passed on
         self._exchange.tokens_in, self._exchange.tokens_out = events.usage or (0, events.events)
 
     async def _break_off(self, reason: str) -> None:
         """Ends a stream that can't go on, so that the client knows that it is not whole."""
-        if self._watch.left:
+        if self._watch.left or self._stalled:
             raise ClientLeft
         exchange = self._exchange
         exchange.ended(Outcome.INTERRUPTED, 200)
@@ -236,8 +251,43 @@ class _Attempt:
         )
         self._watch.stop()
         event = b"data: " + orjson.dumps(openai_error(error)) + b"\n\n"
-        await self._send({"type": "http.response.body", "body": event})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_EVENT_SECONDS):
+                await self._send({"type": "http.response.body", "body": event})
 
 
 def _header_text(text: str) -> bytes:
     return text.encode("ascii", "replace").replace(b"\r", b"").replace(b"\n", b"")
+
+
+class _Stall:
+    """Looks now and then whether a stream stands still because its client takes nothing."""
+
+    __slots__ = ("_connection", "_events", "_on_stall", "_seconds", "_seen", "_task", "_timer")
+
+    def __init__(
+        self,
+        seconds: float,
+        connection: Connection,
+        events: EventFilter,
+        on_stall: "Callable[[asyncio.Task[None]], None]",
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._seconds = seconds
+        self._connection = connection
+        self._events = events
+        self._on_stall = on_stall
+        self._seen = -1
+        self._timer = task.get_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        if self._connection.held_back and self._seen == self._events.events:
+            self._on_stall(self._task)
+            return
+        self._seen = self._events.events
+        self._timer = self._task.get_loop().call_later(self._seconds / 2, self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()

@@ -153,6 +153,11 @@ class Connection(asyncio.Protocol):
 
     # the relay's side
 
+    @property
+    def held_back(self) -> bool:
+        """Whether reading is paused because its reader does not take what is there."""
+        return self._paused
+
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 

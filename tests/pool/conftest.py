@@ -25,7 +25,14 @@ from tests.pool.workers import ScriptedWorker
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-QUICK = {"node_silent_seconds": 1.5, "queue_wait_seconds": 2, "body_seconds": 1, "reports_every_seconds": 0.2}
+QUICK = {
+    "node_silent_seconds": 1.5,
+    "queue_wait_seconds": 2,
+    "body_seconds": 1,
+    "reports_every_seconds": 0.2,
+    "health_every_seconds": 0.2,
+    "client_stall_seconds": 1.5,
+}
 
 
 @dataclass
@@ -38,6 +45,8 @@ class Box:
     log_path: Path
     engines: list[ScriptedEngine] = field(default_factory=list)
     workers: list[ScriptedWorker] = field(default_factory=list)
+
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     @property
     def url(self) -> str:
@@ -56,7 +65,7 @@ class Box:
     def get(self, path: str, **headers: str) -> httpx.Response:
         """One GET. Raises OSError when nobody answers."""
         try:
-            return httpx.get(f"{self.url}{path}", headers=headers)
+            return self.http.get(f"{self.url}{path}", headers=headers)
         except httpx.TransportError as error:
             raise OSError(str(error)) from error
 
@@ -66,9 +75,9 @@ class Box:
     def cellule(self) -> Database:
         return open_cellule(self.settings.state_dir)
 
-    def new_key(self, name: str, **given: Any) -> NewApiKey:
+    def new_key(self, name: str, **given: object) -> NewApiKey:
         """Makes a key and returns when the pool knows it."""
-        key = create_api_key(self.cellule(), name, account_id=None, **given)
+        key = create_api_key(self.cellule(), name, account_id=None, **given)  # type: ignore[arg-type]
         wait_until(
             lambda: self.get("/v1/models", authorization=f"Bearer {key.secret}").status_code == 200,
             within_seconds=3,
@@ -76,14 +85,14 @@ class Box:
         )
         return key
 
-    def engine(self, name: str, **given: Any) -> ScriptedEngine:
+    def engine(self, name: str, **given: object) -> ScriptedEngine:
         """A scripted engine on one of the box's sockets, once the pool uses it."""
-        engine = ScriptedEngine(self.settings.engine_socket(name), model=name, **given).start()
+        engine = ScriptedEngine(self.settings.engine_socket(name), model=name, **given).start()  # type: ignore[arg-type]
         self.engines.append(engine)
         self.wait_for_model(name)
         return engine
 
-    def worker(self, name: str, *, model: str, **given: Any) -> ScriptedWorker:
+    def worker(self, name: str, *, model: str, **given: object) -> ScriptedWorker:
         """A scripted worker, once the pool uses it."""
         worker = ScriptedWorker(self.settings, name, 10 + len(self.workers), model=model, **given)
         self.workers.append(worker)
@@ -92,7 +101,7 @@ class Box:
         return worker
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.settings.metrics_port}/metrics").text
+        return self.http.get(f"http://127.0.0.1:{self.settings.metrics_port}/metrics").text
 
     def wait_for_model(self, model: str) -> None:
         wait_until(
@@ -105,11 +114,10 @@ class Box:
         self, model: str, prompt: str = "hello", *, secret: str | None = None, **more: object
     ) -> httpx.Response:
         """One chat request over plain HTTP."""
-        return httpx.post(
+        return self.http.post(
             f"{self.url}/v1/chat/completions",
             json={"model": model, "messages": [{"role": "user", "content": prompt}], **more},
             headers={"authorization": f"Bearer {secret or self.key.secret}"},
-            timeout=30,
         )
 
     def ledger(self, expected: int, where: str = "1", *values: object) -> list[dict[str, Any]]:
@@ -140,8 +148,15 @@ class Box:
 
     def stop_all(self) -> None:
         self.stop()
-        for stopping in (*self.engines, *self.workers):
-            stopping.stop()
+        self.stop_nodes()
+
+    def stop_nodes(self) -> None:
+        for engine in self.engines:
+            engine.stop()
+        for worker in self.workers:
+            worker.stop()
+            worker.revoke()
+        self.engines.clear()
 
 
 def start_box(settings: Settings, limits: dict[str, float] | None = None) -> Box:
@@ -200,8 +215,4 @@ def shared_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
 def box(shared_box: Box) -> Iterator[Box]:
     """One pool for many tests, with quick limits; each test brings engines of its own name."""
     yield shared_box
-    for stopping in (*shared_box.engines, *shared_box.workers):
-        stopping.stop()
-    for worker in shared_box.workers:
-        worker.revoke()
-    shared_box.engines.clear()
+    shared_box.stop_nodes()

@@ -19,6 +19,14 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, error["code"]
 
 
+def wait_for_status(box: Box, secret: str, status: int, *, within_seconds: float) -> httpx.Response:
+    def answered() -> httpx.Response | None:
+        response = box.get("/v1/models", authorization=f"Bearer {secret}")
+        return response if response.status_code == status else None
+
+    return wait_until(answered, within_seconds=within_seconds, what=f"the key gets {status}")
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
@@ -40,41 +48,27 @@ def test_without_a_valid_key_nothing_is_told(
 
 def test_an_expired_key_is_told_so(box: Box) -> None:
     key = box.new_key("short", expires_at=now() + 1.0)
-    response = wait_until(
-        lambda: (r := box.get("/v1/models", authorization=f"Bearer {key.secret}")).status_code == 401 and r,
-        within_seconds=3,
-        what="the key expires",
-    )
-    assert refusal(response) == (401, "api_key_expired")
+    assert refusal(wait_for_status(box, key.secret, 401, within_seconds=3)) == (401, "api_key_expired")
 
 
 def test_a_revoked_key_is_gone_within_two_seconds(box: Box) -> None:
     key = box.new_key("leaver")
     revoke_api_key(box.cellule(), key.record.id)
-    response = wait_until(
-        lambda: (r := box.get("/v1/models", authorization=f"Bearer {key.secret}")).status_code == 401 and r,
-        within_seconds=2,
-        what="the revoked key is refused",
-    )
-    assert refusal(response) == (401, "api_key_revoked")
+    assert refusal(wait_for_status(box, key.secret, 401, within_seconds=2)) == (401, "api_key_revoked")
 
 
 def test_the_key_of_a_disabled_account_is_forbidden_not_unknown(box: Box) -> None:
     db = box.cellule()
     with transaction(db):
         db.execute(
-            "INSERT INTO accounts (id, name, password_hash, role, created_at) VALUES ('gone', 'gone', '', 'user', 0)"
+            "INSERT INTO accounts (id, name, password_hash, role, created_at)"
+            " VALUES ('gone', 'gone', '', 'user', 0)"
         )
     key = box.new_key("of the gone")
     with transaction(db):
         db.execute("UPDATE api_keys SET account_id = 'gone' WHERE id = ?", [key.record.id])
         db.execute("UPDATE accounts SET disabled_at = 1 WHERE id = 'gone'")
-    response = wait_until(
-        lambda: (r := box.get("/v1/models", authorization=f"Bearer {key.secret}")).status_code == 403 and r,
-        within_seconds=2,
-        what="the disabled account is refused",
-    )
-    assert refusal(response) == (403, "forbidden")
+    assert refusal(wait_for_status(box, key.secret, 403, within_seconds=2)) == (403, "forbidden")
 
 
 def test_a_key_is_stored_as_a_hash_and_shown_once(box: Box) -> None:
@@ -95,7 +89,8 @@ def session(box: Box) -> str:
     db = box.cellule()
     with transaction(db):
         db.execute(
-            "INSERT OR IGNORE INTO accounts (id, name, password_hash, role, created_at) VALUES ('u', 'u', '', 'user', 0)"
+            "INSERT OR IGNORE INTO accounts (id, name, password_hash, role, created_at)"
+            " VALUES ('u', 'u', '', 'user', 0)"
         )
         db.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, 'u', 0, ?)",

@@ -11,7 +11,12 @@ from appliance.pool.queue import FairQueue, QueueFull, Ticket
 
 def serve_all(queue: FairQueue[int], model: str = "m") -> list[Ticket[int]]:
     served: list[Ticket[int]] = []
-    queue.serve(model, lambda ticket: served.append(ticket) or True)
+
+    def take(ticket: Ticket[int]) -> bool:
+        served.append(ticket)
+        return True
+
+    queue.serve(model, take)
     return served
 
 

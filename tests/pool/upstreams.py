@@ -39,8 +39,8 @@ class Asked:
     async def respond(self, status: int, document: object, content_type: str = "application/json") -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         await self.write(
-            f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-            + body
+            f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n".encode()
+            + b"content-length: %d\r\n\r\n%s" % (len(body), body)
         )
 
     async def begin_stream(self) -> None:
@@ -92,6 +92,18 @@ class Asked:
         await self.engine.until_left(self.writer)
 
 
+async def read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    """A request's body, by length or in chunks."""
+    if headers.get("transfer-encoding") != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body
+
+
 async def answer(asked: Asked) -> None:
     """A good engine: "one two three" as a stream or whole; 7 tokens in, 3 out."""
     document = asked.document
@@ -132,6 +144,8 @@ class ScriptedEngine:
     slots: int = 4
     ready: bool = True
     tokens_per_second: float = 50.0
+    answers_health: bool = True
+    """False: GET requests are given to `behave` too."""
     asked: list[Asked] = field(default_factory=list)
     busy: int = 0
     left: int = 0
@@ -198,7 +212,7 @@ class ScriptedEngine:
         try:
             while await self._serve_one(reader, writer):
                 pass
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._connections.discard(writer)
@@ -210,9 +224,9 @@ class ScriptedEngine:
         headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])
         }
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        body = await read_body(reader, headers)
         asked = Asked(self, path, headers, body, writer)
-        if method == "GET":
+        if method == "GET" and self.answers_health:
             await asked.respond(200 if self.ready else 503, self.health)
             return True
         self.asked.append(asked)
@@ -233,6 +247,10 @@ class ScriptedEngine:
             self.busy -= 1
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
+
+    async def pause(self, seconds: float = 0.01) -> None:
+        """Lets others go on; for behaviours that take time."""
+        await asyncio.sleep(seconds)
 
     async def until_left(self, writer: asyncio.StreamWriter) -> None:
         await self._watched[writer].wait()

@@ -34,8 +34,9 @@ class ScriptedWorker:
                 [self.id, name, at, at],
             )
             row = {
-                "id": self.id, "name": name, "public_key": name, "invitation_id": self.id, "state": "approved",
-                "short_code": "1", "poll_key": b"k", "facts": "{}", "tunnel_address": address, "created_at": at,
+                "id": self.id, "name": name, "public_key": name, "invitation_id": self.id,
+                "state": "approved", "short_code": "1", "poll_key": b"k", "facts": "{}",
+                "tunnel_address": address, "created_at": at,
             }  # fmt: skip
             columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
             db.execute(f"INSERT INTO workers ({columns}) VALUES ({marks})", row)

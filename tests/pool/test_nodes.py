@@ -1,0 +1,124 @@
+"""What the pool believes of its nodes, and when it stops believing."""
+
+import openai
+import pytest
+
+from appliance.pool.nodes import BOX, EngineHealth, Nodes
+from appliance.pool.upstream import Address
+from tests.pool.conftest import Box
+from tests.pool.upstreams import Asked
+from tests.waiting import wait_until
+
+
+def said(
+    at: float, *, node: str = BOX, ready: bool = True, speed: float = 50, slots: int = 4
+) -> EngineHealth:
+    return EngineHealth(node, node, Address("127.0.0.1", 1), "m", ready, slots, speed, at, {})
+
+
+def test_a_node_is_usable_while_it_reports_ready() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100)], {BOX}, at=100)
+    (engine,) = nodes
+    assert not engine.unusable and nodes.usable_models() == ["m"]
+    nodes.update([said(101, ready=False)], {BOX}, at=101)
+    assert engine.unusable == "not ready" and nodes.models() == ["m"]
+    nodes.judge(at=116)
+    assert engine.unusable == "silent"
+
+
+def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100), said(100, node="pc")], {BOX, "pc"}, at=100)
+    reasons: list[str] = []
+    for engine in nodes:
+        engine.cuts.add(reasons.append)
+    nodes.judge(at=114)
+    assert reasons == []
+    gone = nodes.update([said(115)], {BOX}, at=115)
+    assert [engine.node for engine in gone] == ["pc"] and reasons == ["the node was removed"]
+    nodes.judge(at=131)
+    assert reasons[1:] == ["box was silent for 15 s"]
+
+
+def test_a_node_that_broke_a_request_is_left_alone_until_it_reports_again() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100)], {BOX}, at=100)
+    (engine,) = nodes
+    engine.broke(101)
+    nodes.update([said(100)], {BOX}, at=102)  # the same report read again proves nothing
+    assert engine.unusable
+    nodes.update([said(103)], {BOX}, at=103)
+    assert not engine.unusable
+
+
+def test_a_node_not_heard_of_for_very_long_is_forgotten() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100)], {BOX}, at=100)
+    nodes.update([], {BOX}, at=399)
+    assert nodes.models() == ["m"]
+    nodes.update([], {BOX}, at=401)
+    assert nodes.models() == []
+
+
+def test_capacity_is_what_was_measured_seeded_by_what_was_said() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100, speed=50)], {BOX}, at=100)
+    (engine,) = nodes
+    assert engine.tokens_per_second == 50
+    for _ in range(50):
+        engine.measure(100, 10)
+    assert engine.tokens_per_second == pytest.approx(10, abs=0.1)
+    nodes.update([said(101, speed=50)], {BOX}, at=101)
+    assert engine.tokens_per_second == pytest.approx(10, abs=0.1)  # what is measured beats what is said
+    engine.measure(2, 0.001)  # too few tokens to say anything
+    assert engine.tokens_per_second == pytest.approx(10, abs=0.1)
+
+
+def test_a_stream_of_a_node_that_falls_silent_ends_as_an_error(box: Box) -> None:
+    async def freeze(asked: Asked) -> None:
+        await asked.begin_stream()
+        await asked.token("one ")
+        await asked.until_client_left()
+
+    worker = box.worker("frozen", model="frozen", behave=freeze)
+    stream = iter(
+        box.openai().chat.completions.create(
+            model="frozen", messages=[{"role": "user", "content": "x"}], stream=True
+        )
+    )
+    assert next(stream).choices[0].delta.content == "one "
+    worker.fall_silent()
+    with pytest.raises(openai.APIError, match="broke off"):
+        next(stream)
+    wait_until(lambda: worker.engine.left == 1, within_seconds=2, what="the node's request is closed")
+
+
+def test_work_goes_where_it_is_done_first(box: Box) -> None:
+    slow = box.worker("slow", model="shared", tokens_per_second=1)
+    fast = box.worker("fast", model="shared", tokens_per_second=1000)
+    nodes = [box.chat("shared").headers["x-cellule-node"] for _ in range(5)]
+    assert nodes == ["fast"] * 5
+    fast.revoke()
+    wait_until(
+        lambda: box.chat("shared").headers["x-cellule-node"] == slow.name,
+        within_seconds=2,
+        what="the revoked worker is out",
+    )
+
+
+def test_a_client_that_never_reads_on_loses_its_slot(box: Box) -> None:
+    from tests.pool.test_relay import raw_request
+
+    async def pour(asked: Asked) -> None:
+        await asked.begin_stream()
+        while True:
+            await asked.chunk(b"data: " + b"x" * 60_000 + b"\n\n")
+
+    engine = box.engine("stalled", slots=1, behave=pour)
+    client = raw_request(box, "stalled")
+    wait_until(lambda: engine.busy == 1, within_seconds=3, what="the stream runs")
+    wait_until(lambda: engine.busy == 0, within_seconds=6, what="the slot is free again")
+    (line,) = box.ledger(1, "model = 'stalled'")
+    assert line["outcome"] == "cancelled"
+    client.close()

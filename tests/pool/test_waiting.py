@@ -1,0 +1,150 @@
+"""Waiting for a slot: fair, bounded, told, and ended by the client's leaving or the limit."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.pool.conftest import Box
+from tests.pool.test_relay import in_background, raw_request
+from tests.pool.upstreams import Asked, ScriptedEngine, answer
+from tests.waiting import wait_until
+
+
+class Gate:
+    """Engines behind it answer one request for each `pass_one`."""
+
+    def __init__(self) -> None:
+        self._passes = threading.Semaphore(0)
+
+    def pass_one(self) -> None:
+        self._passes.release()
+
+    async def behave(self, asked: Asked) -> None:
+        while not self._passes.acquire(blocking=False):
+            await asked.engine.pause()
+        await answer(asked)
+
+
+def waiting_in(box: Box) -> int:
+    line = next(line for line in box.metrics().splitlines() if line.startswith("cellule_pool_queue_length"))
+    return int(float(line.split()[1]))
+
+
+def wait_for_queue(box: Box, length: int) -> None:
+    wait_until(lambda: waiting_in(box) == length, within_seconds=3, what=f"{length} are waiting")
+
+
+def test_two_keys_take_turns_and_everyone_learns_their_place(start: Callable[..., Box]) -> None:
+    box = start(limits={"queue_wait_seconds": 30})
+    gate = Gate()
+    engine: ScriptedEngine = box.engine("fair", slots=1, behave=gate.behave)
+    other = box.new_key("other")
+    with ThreadPoolExecutor(16) as clients:
+        busy = [clients.submit(box.chat, "fair", "busy 0")]
+        wait_until(lambda: engine.busy == 1, within_seconds=3, what="the slot is taken")
+        for number in range(1, 6):
+            busy.append(clients.submit(box.chat, "fair", f"busy {number}"))
+            wait_for_queue(box, number)
+        single = [clients.submit(box.chat, "fair", "other 0", secret=other.secret)]
+        wait_for_queue(box, 6)
+        single.append(clients.submit(box.chat, "fair", "other 1", secret=other.secret))
+        wait_for_queue(box, 7)
+        for _ in range(8):
+            gate.pass_one()
+        answers = [future.result() for future in busy + single]
+    assert engine.prompts == [
+        "busy 0",
+        "busy 1",
+        "other 0",
+        "busy 2",
+        "other 1",
+        "busy 3",
+        "busy 4",
+        "busy 5",
+    ]
+    places = [int(response.headers["x-cellule-queue-position"]) for response in answers]
+    assert places == [0, 1, 2, 3, 4, 5, 2, 4]
+    lines = box.ledger(8, "model = 'fair'")
+    assert sum(line["queue_seconds"] > 0.001 for line in lines) == 7
+
+
+def test_a_full_queue_refuses_with_429_and_says_when_to_come_again(start: Callable[..., Box]) -> None:
+    box = start(queue_limit=1)
+    gate = Gate()
+    engine = box.engine("full", slots=1, behave=gate.behave)
+    first = in_background(lambda: box.chat("full"))
+    wait_until(lambda: engine.busy == 1, within_seconds=3, what="the slot is taken")
+    second = in_background(lambda: box.chat("full"))
+    wait_for_queue(box, 1)
+    refused = box.chat("full")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
+    assert int(refused.headers["retry-after"]) > 0
+    gate.pass_one()
+    gate.pass_one()
+    assert {first.result(5).status_code, second.result(5).status_code} == {200}
+
+
+def test_who_leaves_the_queue_is_never_sent_to_a_node(box: Box) -> None:
+    gate = Gate()
+    engine = box.engine("left", slots=1, behave=gate.behave)
+    first = in_background(lambda: box.chat("left", "first"))
+    wait_until(lambda: engine.busy == 1, within_seconds=3, what="the slot is taken")
+    leaver = raw_request(box, "left")
+    wait_for_queue(box, 1)
+    leaver.close()
+    wait_for_queue(box, 0)
+    gate.pass_one()
+    assert first.result(5).status_code == 200
+    lines = box.ledger(2, "model = 'left'")
+    assert sorted((line["outcome"], line["attempts"]) for line in lines) == [
+        ("answered", 1),
+        ("cancelled", 0),
+    ]
+    assert engine.prompts == ["first"]
+
+
+def test_when_no_node_answers_in_time_the_answer_is_503(box: Box) -> None:
+    engine = box.engine("asleep")
+    engine.ready = False
+    wait_until(
+        lambda: "asleep" not in box.get("/health/ready").json()["models"], within_seconds=5, what="it is out"
+    )
+    response = box.chat("asleep")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "no_node_available")
+    assert int(response.headers["retry-after"]) > 0
+    (line,) = box.ledger(1, "model = 'asleep'")
+    assert (line["outcome"], line["status"], line["attempts"]) == ("failed", 503, 0)
+    assert line["queue_seconds"] == pytest.approx(2, abs=0.5)
+
+
+def test_a_request_waits_for_a_node_that_comes_back(box: Box) -> None:
+    engine = box.engine("returning")
+    engine.ready = False
+    wait_until(
+        lambda: "returning" not in box.get("/health/ready").json()["models"],
+        within_seconds=5,
+        what="it is out",
+    )
+    waiting = in_background(lambda: box.chat("returning"))
+    wait_for_queue(box, 1)
+    engine.ready = True
+    assert waiting.result(5).status_code == 200
+
+
+def test_no_slot_is_given_twice(box: Box) -> None:
+    most = 0
+
+    async def count(asked: Asked) -> None:
+        nonlocal most
+        most = max(most, asked.engine.busy)
+        await asked.engine.pause(0.005)
+        await answer(asked)
+
+    box.engine("counted", slots=3, behave=count)
+    with ThreadPoolExecutor(12) as clients:
+        answers = list(clients.map(lambda _: box.chat("counted"), range(60)))
+    assert {response.status_code for response in answers} == {200}
+    assert most == 3
+    box.ledger(60, "model = 'counted' AND outcome = 'answered'")
