@@ -162,7 +162,8 @@ class DesiredEngine(Message):
 
     model: str
     slots: int
-    context_tokens: int
+    context_tokens: int = 0
+    """Of one sequence; 0 for as many as the model has, so that a prompt fits on every node or on none."""
 
 
 class DesiredState(Message):

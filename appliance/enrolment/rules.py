@@ -17,7 +17,6 @@ from appliance.settings import TUNNEL_BOX_ADDRESS, TUNNEL_NETWORK
 
 REPORT_EVERY_SECONDS = 5.0
 _WORKER_SLOTS = 4
-_WORKER_CONTEXT_TOKENS = 2048
 
 
 class Redeeming(StrEnum):
@@ -102,7 +101,5 @@ def desired_state(worker: Worker) -> DesiredState:
     return DesiredState(
         state=WorkerState.APPROVED,
         report_every_seconds=REPORT_EVERY_SECONDS,
-        engines=(
-            DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS, context_tokens=_WORKER_CONTEXT_TOKENS),
-        ),
+        engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),),
     )

@@ -66,8 +66,9 @@ def redeem_invitation(
     at = now()
     with transaction(db):
         made = _find(db, "invitation_id = ?", invitation_id)
+        invitation = invitation_by_id(db, invitation_id)
         decision = may_redeem(
-            invitation_by_id(db, invitation_id),
+            invitation,
             made,
             public_key=public_key,
             key_is_known=_find(db, "public_key = ?", public_key) is not None,
@@ -77,17 +78,19 @@ def redeem_invitation(
             raise InvitationRefused(decision.reason, next_step="Ask the admin for a new invitation.")
         worker_id = made.id if made else secrets.token_hex(8)
         if made is None:
+            assert invitation is not None
             consume_invitation(db, invitation_id, worker_id, at)
             db.execute(
                 "INSERT INTO workers (id, name, public_key, invitation_id, state, short_code, poll_key,"
-                " facts, created_at) VALUES (?, '', ?, ?, 'pending', '', '', '', ?)",
-                [worker_id, public_key, invitation_id, at],
+                " facts, created_at) VALUES (?, ?, ?, ?, 'pending', '', '', '', ?)",
+                # the admin's word for the PC: what a machine calls itself is no more than a fact of it
+                [worker_id, invitation.label, public_key, invitation_id, at],
             )
         db.execute("UPDATE workers SET poll_key = ? WHERE id = ?", [poll_key, worker_id])
         # what the admin compared stays as it was once he has decided
         db.execute(
-            "UPDATE workers SET name = ?, short_code = ?, facts = ? WHERE id = ? AND state = 'pending'",
-            [facts.name, short_code, facts.model_dump_json(), worker_id],
+            "UPDATE workers SET short_code = ?, facts = ? WHERE id = ? AND state = 'pending'",
+            [short_code, facts.model_dump_json(), worker_id],
         )
         return worker_by_id(db, worker_id)
 
