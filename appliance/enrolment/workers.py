@@ -78,7 +78,6 @@ def redeem_invitation(
             raise InvitationRefused(decision.reason, next_step="Ask the admin for a new invitation.")
         worker_id = made.id if made else secrets.token_hex(8)
         if made is None:
-            assert invitation is not None
             consume_invitation(db, invitation_id, worker_id, at)
             db.execute(
                 "INSERT INTO workers (id, name, public_key, invitation_id, state, short_code, poll_key,"

@@ -36,7 +36,7 @@ def test_from_code_to_config(box: Box) -> None:
     joined = box.join(key=key)
     assert joined.pin == box.pin
     [worker] = list_workers(box.db)
-    assert (worker.id, worker.name, worker.state) == (joined.worker_id, FACTS.name, WorkerState.PENDING)
+    assert (worker.id, worker.name, worker.state) == (joined.worker_id, "PC", WorkerState.PENDING)
     assert worker.facts == FACTS
     assert worker.short_code == joined.short_code
     assert base64.b64decode(worker.public_key) == key.public_key().public_bytes_raw()
