@@ -103,10 +103,10 @@ class Box:
     def metrics(self) -> str:
         return self.http.get(f"http://127.0.0.1:{self.settings.metrics_port}/metrics").text
 
-    def wait_for_model(self, model: str) -> None:
+    def wait_for_model(self, model: str, *, within_seconds: float = 8) -> None:
         wait_until(
             lambda: model in self.get("/health/ready").json()["models"],
-            within_seconds=8,
+            within_seconds=within_seconds,
             what=f"the pool can answer with {model}",
         )
 

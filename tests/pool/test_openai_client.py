@@ -1,45 +1,24 @@
 """The official client, the real pool and the real engine with the demo model, over real sockets."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx2 as httpx
 import openai
-import orjson
 import pytest
 from openai import OpenAI
 
-from tests.conftest import DEMO_MODEL
-from tests.pool.conftest import ROOT, Box
+from tests.pool.conftest import Box
+from tests.pool.real_engine import MODEL, engine_counts, engine_health, real_engine
 from tests.waiting import wait_until
-
-MODEL = "cellule-demo"
 
 
 @pytest.fixture(scope="module")
 def served(shared_box: Box) -> Iterator[Box]:
     """The box with its real engine."""
-    socket = shared_box.settings.engine_socket(MODEL)
-    log_path = shared_box.settings.state_dir / "engine.log"
-    command = [sys.executable, "-m", "appliance.engines", "--model", str(DEMO_MODEL), "--name", MODEL]
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--listen", f"unix:{socket}", "--slots", "4"], cwd=ROOT, stdout=log, stderr=log
-        )
-    try:
-        wait_until(
-            lambda: MODEL in shared_box.get("/health/ready").json()["models"],
-            within_seconds=60,
-            what="the engine is ready",
-        )
+    with real_engine(shared_box, "--slots", "4"):
         yield shared_box
-    finally:
-        process.terminate()
-        process.wait(15)
 
 
 @pytest.fixture
@@ -48,17 +27,18 @@ def client(served: Box) -> OpenAI:
 
 
 def test_an_answer_and_its_stream_are_the_same_and_both_are_metered(served: Box, client: OpenAI) -> None:
-    question = [{"role": "user", "content": "Who are you?"}]
-    whole = client.chat.completions.create(model=MODEL, messages=question, temperature=0)  # type: ignore[call-overload]
+    whole = client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": "Who are you?"}], temperature=0
+    )
     parts = list(
-        client.chat.completions.create(model=MODEL, messages=question, temperature=0, stream=True)  # type: ignore[call-overload]
+        client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Who are you?"}], temperature=0, stream=True
+        )
     )
     text = "".join(part.choices[0].delta.content or "" for part in parts)
     assert text and text == whole.choices[0].message.content
-    assert all(part.usage is None for part in parts)
-    lines = served.ledger(
-        2, "model = ? AND endpoint = '/v1/chat/completions' AND outcome = 'answered'", MODEL
-    )
+    assert whole.usage is not None and all(part.usage is None for part in parts)
+    lines = served.ledger(2, "model = ? AND endpoint LIKE '%chat%' AND outcome = 'answered'", MODEL)
     assert {(line["tokens_in"], line["tokens_out"]) for line in lines} == {
         (whole.usage.prompt_tokens, whole.usage.completion_tokens)
     }
@@ -66,7 +46,7 @@ def test_an_answer_and_its_stream_are_the_same_and_both_are_metered(served: Box,
 
 def test_the_model_is_listed_as_a_demo(client: OpenAI) -> None:
     listed = {model.id: model for model in client.models.list()}
-    assert listed[MODEL].model_extra is not None and listed[MODEL].model_extra["demo"] is True
+    assert (listed[MODEL].model_extra or {})["demo"] is True
     assert client.models.retrieve(MODEL).id == MODEL
 
 
@@ -109,17 +89,6 @@ def test_a_wrong_key_is_an_authentication_error(served: Box) -> None:
         served.openai("sk-cellule-wrong").models.list()
 
 
-def engine_health(box: Box) -> dict[str, object]:
-    health: dict[str, object] = orjson.loads(_unix_get(box, "/health/ready"))
-    return health
-
-
-def _unix_get(box: Box, path: str) -> bytes:
-    socket = str(box.settings.engine_socket(MODEL))
-    with httpx.Client(transport=httpx.HTTPTransport(uds=socket)) as direct:
-        return direct.get(f"http://engine{path}").content
-
-
 def test_the_clients_leaving_frees_the_engines_slot(served: Box, client: OpenAI) -> None:
     stream = client.completions.create(
         model=MODEL, prompt="a", max_tokens=1500, stream=True, extra_body={"ignore_eos": True}
@@ -142,11 +111,3 @@ def test_many_clients_at_once_are_all_answered_and_counted(served: Box, client: 
     with ThreadPoolExecutor(12) as crowd:
         tokens = list(crowd.map(ask, range(12)))
     assert engine_counts(served) - before == sum(tokens)
-
-
-def engine_counts(box: Box) -> float:
-    text = _unix_get(box, "/metrics").decode()
-    line = next(
-        line for line in text.splitlines() if line.startswith("cellule_engine_generated_tokens_total")
-    )
-    return float(line.split()[-1])
