@@ -10,6 +10,7 @@ import hmac
 import http.client
 import json
 import ssl
+from contextlib import closing
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -73,26 +74,26 @@ def pinned_post(
     """
     if len(pin) < _SHORTEST_PIN_BYTES:
         raise ValueError(f"a pin has at least {_SHORTEST_PIN_BYTES} bytes, not {len(pin)}")
-    connection = http.client.HTTPSConnection(*address, timeout=timeout_seconds, context=_context())
     try:
-        connection.connect()
-        found = _certificate_pin(connection)
-        if not hmac.compare_digest(found[: len(pin)], pin):
-            raise BoxNotTrusted(
-                f"The machine at {address[0]} is not the box that made the invitation.",
-                next_step="Give the box's address, or ask IT: somebody may be posing as it.",
-            )
-        connection.request("POST", path, body, {"content-type": "application/json"})
-        response = connection.getresponse()
-        answer = response.read(_LONGEST_ANSWER_BYTES)
-    except (OSError, http.client.HTTPException) as error:
+        with closing(
+            http.client.HTTPSConnection(*address, timeout=timeout_seconds, context=_context())
+        ) as connection:
+            connection.connect()
+            found = _certificate_pin(connection)
+            if not hmac.compare_digest(found[: len(pin)], pin):
+                raise BoxNotTrusted(
+                    f"The machine at {address[0]} is not the box that made the invitation.",
+                    next_step="Give the box's address, or ask IT: somebody may be posing as it.",
+                )
+            connection.request("POST", path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read(_LONGEST_ANSWER_BYTES)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a host that is none
         raise BoxUnreachable(
             f"The box at {address[0]} port {address[1]} can't be reached: {error}.",
             retry_after_seconds=5,
             next_step="Check that it is on and that this machine is in its network.",
         ) from error
-    finally:
-        connection.close()
     if response.status != http.client.OK:
         raise _refusal(response.status, response.headers.get("retry-after"), answer)
     return PinnedAnswer(answer, found)

@@ -81,6 +81,25 @@ def test_without_tls_nobody_can_join(settings: Settings) -> None:
     assert "only over TLS" in error["message"]
 
 
+@pytest.mark.parametrize("host", ["", ".", "a..b", "x" * 300, "no such host", "127.0.0.1\r\nx: y"])
+def test_a_host_that_is_none_is_unreachable(host: str) -> None:
+    with pytest.raises(BoxUnreachable):
+        pinned_post((host, 8443), bytes(32), HELLO_PATH, b"{}")
+
+
+def test_a_bug_is_said_and_logged_without_its_details(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a detail of the inside")
+
+    monkeypatch.setattr("appliance.enrolment.reception.Challenges.give", broken)
+    with pytest.raises(BoxBusy) as busy:
+        box.join()
+    assert busy.value.sentence == "The box could not answer; its log says why."
+    assert "a detail of the inside" in caplog.text
+
+
 def test_the_certificate_is_trusted_by_an_ordinary_client(box: Box) -> None:
     certificate = ensure_certificate(box.settings)
     context = ssl.create_default_context(cafile=certificate.cert_path)

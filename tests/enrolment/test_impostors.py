@@ -226,5 +226,6 @@ def test_an_unknown_invitation_costs_the_box_the_same_work(box: Box) -> None:
         with pytest.raises(EnrolmentDenied):
             reception.submit(submission, address)
         spent[exists].append(time.perf_counter() - started)
-    ratio = statistics.median(spent[True]) / statistics.median(spent[False])
+    # the quicker half: what else the machine does shall not count
+    ratio = statistics.quantiles(spent[True])[0] / statistics.quantiles(spent[False])[0]
     assert 0.7 < ratio < 1.4
