@@ -1,4 +1,4 @@
-"""Several conversations in one tab: named, renamed, deleted and put back, and kept nowhere but in that tab."""
+"""Several conversations in a tab: named, renamed, deleted, put back, and kept nowhere but in that tab."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.chat.conftest import NewPage
 from tests.chat.reading import answered, ask, last_answer, prose
-from tests.chat.scripted import Gate, ScriptedBox, chunk, saying
+from tests.chat.scripted import Gate, ScriptedBox, chunk, ending, saying, stream
 
 
 def entries(page: Page) -> list[str]:
@@ -103,7 +103,7 @@ def test_what_another_version_stored_does_not_break_the_page(box: ScriptedBox, p
 
 
 def test_a_full_tab_storage_is_told(box: ScriptedBox, page: Page) -> None:
-    box.script = saying("x" * 200_000)
+    box.script = lambda _: stream([chunk("word " * 40_000), ending()])
     page.evaluate("sessionStorage.setItem('filler', 'x'.repeat(5_200_000 - 300_000))")
     for number in range(3):
         ask(page, f"Question {number}")

@@ -1,4 +1,4 @@
-"""What a model may write, at its worst: no script runs, nothing is fetched, no link leads where it should not."""
+"""The worst that a model may write: no script runs, nothing is fetched, no link leads elsewhere."""
 
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ CORPUS = [
     "<img src=x onerror='window.hit = 1'>",
     "<svg onload='window.hit = 1'><script>window.hit = 1</script></svg>",
     "<svg><a xlink:href='javascript:window.hit=1'><text>x</text></a></svg>",
-    "<math><mtext><table><mglyph><style><img src=x onerror='window.hit=1'></style></mglyph></table></mtext></math>",
+    "<math><mtext><table><mglyph><style><img src=x onerror='window.hit=1'></style></mglyph></table></math>",
     "<iframe srcdoc='<script>parent.hit = 1</script>'></iframe>",
     "<iframe src='javascript:parent.hit=1'></iframe>",
     "<object data='https://evil.example/x'></object><embed src='https://evil.example/x'>",
@@ -74,8 +74,8 @@ def test_nothing_that_a_model_writes_acts(box: ScriptedBox, page: Page, pieces: 
     assert elsewhere == []
     found = answer.evaluate(
         """answer => [...answer.querySelectorAll('.chat-prose *')].map(node => ({
-            tag: node.tagName, attributes: [...node.attributes].map(({name}) => name), href: node.href ?? null,
-            rel: node.rel ?? '', target: node.target ?? ''}))"""
+            tag: node.tagName, attributes: [...node.attributes].map(({name}) => name),
+            href: node.href ?? null, rel: node.rel ?? '', target: node.target ?? ''}))"""
     )
     tags = {node["tag"] for node in found}
     assert not tags & {

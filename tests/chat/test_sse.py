@@ -1,4 +1,4 @@
-"""The event-stream parser in the browser that will run it: every cut of every line ending gives the same events."""
+"""The event-stream parser, in the browser that runs it: wherever bytes are cut, the events are the same."""
 
 import base64
 

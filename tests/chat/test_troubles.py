@@ -23,10 +23,11 @@ TROUBLES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "words", "action"), TROUBLES)
+@pytest.mark.parametrize("trouble", TROUBLES, ids=str)
 def test_each_refusal_says_what_to_do(
-    box: ScriptedBox, page: Page, status: int, code: str, words: str, action: str
+    box: ScriptedBox, page: Page, trouble: tuple[int, str, str, str]
 ) -> None:
+    status, code, words, action = trouble
     box.script = refusal(status, code)
     ask(page, "Will it work?")
     expect(last_answer(page).locator(".chat-trouble")).to_contain_text(words)
@@ -126,7 +127,7 @@ def test_signing_in_again_finds_the_conversations(box: ScriptedBox, page: Page) 
     page.context.clear_cookies()
     page.get_by_role("button", name="Sign in again").click()
     page.wait_for_url("**/sign-in?next=%2Fchat")
-    page.context.add_cookies([{k: c[k] for k in ("name", "value", "domain", "path")} for c in cookies])  # type: ignore[literal-required,misc]
+    page.context.add_cookies([{k: c[k] for k in ("name", "value", "domain", "path")} for c in cookies])  # type: ignore[misc]
     page.goto(f"{box.settings.base_url}/chat")
     expect(page.locator(".chat-bubble").first).to_have_text("Remember me")
 

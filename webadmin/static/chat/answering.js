@@ -16,17 +16,20 @@ const PATIENT_SECONDS = 90;
 export class Answering {
     #conversations;
     #addresses;
+    #modelFor;
     #continuePrompt;
     #controllers = new Map(); // conversation id → AbortController
 
     /**
      * @param {import("./conversations.js").Conversations} conversations
      * @param {{completions: string, queue: string}} addresses
-     * @param {string} continuePrompt what a person would write to get the rest of an answer
+     * @param {{modelFor: (conversation: object) => Promise<string|null>, continuePrompt: string}} ask which model
+     *     answers a conversation, and what a person would write to get the rest of an answer
      */
-    constructor(conversations, addresses, continuePrompt) {
+    constructor(conversations, addresses, { modelFor, continuePrompt }) {
         this.#conversations = conversations;
         this.#addresses = addresses;
+        this.#modelFor = modelFor;
         this.#continuePrompt = continuePrompt;
     }
 
@@ -63,7 +66,7 @@ export class Answering {
     async #run(conversation, answer, messages = promptMessages(conversation.messages)) {
         const controller = new AbortController();
         this.#controllers.set(conversation.id, controller);
-        Object.assign(answer, { state: ANSWER_STATES.waiting, trouble: null, facts: { model: conversation.model } });
+        Object.assign(answer, { state: ANSWER_STATES.waiting, trouble: null, facts: {} });
         this.#changed(conversation, answer);
         try {
             await this.#answerPatiently(conversation, answer, messages, controller.signal);
@@ -90,7 +93,11 @@ export class Answering {
 
     async #answerOnce(conversation, answer, messages, signal) {
         const watch = new StreamWatch();
-        const body = { model: conversation.model, messages };
+        const model = await this.#modelFor(conversation);
+        if (model === null) throw new Trouble("no_node");
+        signal.throwIfAborted();
+        answer.facts.model = model;
+        const body = { model, messages };
         for await (const happening of this.#whileWatchingTheQueue(conversation, answer, body, signal)) {
             if (happening.kind === "accepted") {
                 const { node, queuePosition, requestId } = happening;

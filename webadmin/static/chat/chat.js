@@ -18,7 +18,6 @@ import { accountId, addresses, words } from "./wording.js";
 const part = (name) => document.getElementById(`chat-${name}`);
 
 const conversations = new Conversations(sessionStorage, accountId);
-const answering = new Answering(conversations, addresses, words("continue_prompt"));
 const announcer = new Announcer(part("announcer"));
 const following = new Following(part("scroller"), part("jump"));
 const drawer = new Drawer(part("sidebar"), part("main"), part("open-sidebar"), part("close-sidebar"), part("backdrop"));
@@ -51,6 +50,15 @@ const sidebar = new Sidebar(part("conversations"), part("undo"), conversations, 
 
 const models = new ModelPicker(part("model"), part("demo"), (model) => conversations.setModel(conversations.current, model));
 
+const answering = new Answering(conversations, addresses, { modelFor, continuePrompt: words("continue_prompt") });
+
+/** A conversation keeps the model it was first answered by, until that one is gone or another is chosen. */
+async function modelFor(conversation) {
+    const shown = await models.current();
+    if (!conversation.model && shown) conversations.setModel(conversation, shown);
+    return conversation.model;
+}
+
 let shownId = null;
 
 function showCurrent() {
@@ -61,16 +69,17 @@ function showCurrent() {
     part("title").textContent = current.title || words("untitled");
     part("storage-full").hidden = conversations.isKept;
     composer.setRunning(isRunning(current.messages.at(-1)));
+    models.show(current.model);
     if (!isOther) return;
     transcript.show(current);
     composer.setText(current.draft);
-    models.show(current.model);
     following.jump();
 }
 
 conversations.addEventListener("change", ({ detail: { conversation, what, answer } }) => {
     const isShown = conversation.id === conversations.currentId;
     if (isShown && answer) announcer.answerChanged(answer);
+    if (answer?.trouble?.kind === "model_missing") models.load();
     if (what === "answer") {
         if (isShown) transcript.updateSoon();
         if (isShown) composer.setRunning(isRunning(conversation.messages.at(-1)));
@@ -96,7 +105,6 @@ function act(action) {
     const actions = {
         continue: () => answering.continueAnswer(current),
         retry: () => {
-            models.load();
             answering.regenerate(current);
             following.jump();
         },

@@ -145,12 +145,14 @@ export class Conversations extends EventTarget {
     save() {
         clearTimeout(this.#saveTimer);
         this.#saveTimer = null;
+        const wasKept = this.isKept;
         try {
             this.#storage.setItem(this.#key, JSON.stringify({ format: FORMAT, currentId: this.currentId, all: this.all }));
             this.isKept = true;
         } catch {
             this.isKept = false; // QuotaExceededError: the page says so
         }
+        if (this.isKept !== wasKept) this.#tell(this.current, "list");
     }
 
     #load() {
@@ -170,6 +172,10 @@ export class Conversations extends EventTarget {
 
     #changed(conversation, what, answer = null) {
         this.#saveSoon();
+        this.#tell(conversation, what, answer);
+    }
+
+    #tell(conversation, what, answer = null) {
         this.dispatchEvent(new CustomEvent("change", { detail: { conversation, what, answer } }));
     }
 

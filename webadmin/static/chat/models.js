@@ -5,55 +5,72 @@ import { addresses, words } from "./wording.js";
 
 export class ModelPicker {
     #field;
-    #notice;
+    #demoNotice;
+    #chosen;
     #demos = new Set();
     #wanted = null;
-    #chosen;
+    #loading = null;
 
     /**
      * @param {HTMLSelectElement} field
-     * @param {HTMLElement} notice shown while the chosen model is a demo
-     * @param {(model: string) => void} chosen
+     * @param {HTMLElement} demoNotice shown while the chosen model is a demo
+     * @param {(model: string) => void} chosen by the person, or because the wanted one is gone
      */
-    constructor(field, notice, chosen) {
+    constructor(field, demoNotice, chosen) {
         this.#field = field;
-        this.#notice = notice;
+        this.#demoNotice = demoNotice;
         this.#chosen = chosen;
-        field.addEventListener("change", () => this.#choose(field.value));
+        field.addEventListener("change", () => {
+            this.#wanted = field.value;
+            this.#show(field.value);
+            chosen(field.value);
+        });
         field.addEventListener("pointerdown", () => this.load()); // models come and go with the machines
     }
 
-    /** Asks the box what can answer now. Throws nothing: without an answer the question itself will tell why. */
-    async load() {
-        const models = await listModels(addresses.models).catch(() => null);
-        if (models === null || models.length === 0) return;
-        this.#demos = new Set(models.filter((model) => model.demo).map((model) => model.id));
-        const options = models.map(({ id, demo }) => element("option", { value: id }, demo && !/demo/i.test(id) ? words("demo_model", { name: id }) : id));
-        if (this.#isShown(models)) return;
-        this.#field.replaceChildren(...options);
+    /** Asks the box what can answer now. Never fails: without an answer, the question itself will tell why. */
+    load() {
+        this.#loading = this.#load();
+        return this.#loading;
+    }
+
+    /** Shows a conversation's model; null is one that was never asked for, and the best there is stands in for it. */
+    show(model) {
+        this.#wanted = model;
+        const ids = this.#ids();
+        if (ids.length === 0) return;
+        const isThere = ids.includes(model);
+        this.#show(isThere ? model : ids.find((id) => !this.#demos.has(id)) ?? ids[0]);
+        if (model && !isThere) this.#chosen(this.#field.value);
+    }
+
+    /** @returns {Promise<string|null>} the model that is shown, null while none can answer */
+    async current() {
+        await this.#loading;
+        if (this.#ids().length === 0) await this.load();
+        return this.#field.value || null;
+    }
+
+    async #load() {
+        const models = await listModels(addresses.models).catch(() => []);
+        const ids = models.map(({ id }) => id);
+        if (models.length === 0 || ids.join("\n") === this.#ids().join("\n")) return;
+        this.#demos = new Set(models.filter(({ demo }) => demo).map(({ id }) => id));
+        this.#field.replaceChildren(...ids.map((id) => element("option", { value: id }, this.#label(id))));
         this.#field.disabled = false;
         this.show(this.#wanted);
     }
 
-    /** Shows a conversation's model, or a real one before a demo where it has none that still exists. */
-    show(model) {
-        this.#wanted = model;
-        const ids = [...this.#field.options].map(({ value }) => value).filter(Boolean);
-        if (ids.length === 0) return;
-        this.#choose(ids.includes(model) ? model : ids.find((id) => !this.#demos.has(id)) ?? ids[0]);
+    #ids() {
+        return [...this.#field.options].map(({ value }) => value).filter(Boolean);
     }
 
-    #isShown(models) {
-        const options = [...this.#field.options].map(({ value }) => value);
-        return !this.#field.disabled && options.join("\n") === models.map(({ id }) => id).join("\n");
+    #label(id) {
+        return this.#demos.has(id) && !/demo/i.test(id) ? words("demo_model", { name: id }) : id;
     }
 
-    #choose(model) {
+    #show(model) {
         this.#field.value = model;
-        this.#notice.hidden = !this.#demos.has(model);
-        if (model !== this.#wanted) {
-            this.#wanted = model;
-            this.#chosen(model);
-        }
+        this.#demoNotice.hidden = !this.#demos.has(model);
     }
 }
