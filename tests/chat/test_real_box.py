@@ -1,0 +1,85 @@
+"""The page against the whole product: pool, engine and demo model as `./build.sh run` starts them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from appliance.people import Role, create_account, end_session
+from appliance.storage import open_cellule
+from tests.chat.reading import answered, ask, last_answer
+from tests.conftest import free_port
+from tests.supervisor.test_run import Run, running
+from tests.waiting import wait_until
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("real")
+
+
+@pytest.fixture(scope="module")
+def product(state: Path) -> Iterator[Run]:
+    with running(free_port(), state) as run:
+        create_account(open_cellule(state), "admin", PASSWORD, Role.ADMIN, "en")
+        create_account(open_cellule(state), "marie", PASSWORD, Role.USER, "en")
+        yield run
+
+
+@pytest.fixture
+def page(chromium: Browser, product: Run) -> Iterator[Page]:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(product.facts["base_url"] + "/chat")
+    page.get_by_label("Account name").fill("marie")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/chat")
+    yield page
+    context.close()
+
+
+def test_a_suggested_question_is_answered_by_the_demo_model(product: Run, page: Page) -> None:
+    expect(page.locator("#chat-demo")).to_be_visible()
+    page.get_by_role("button", name="What can you do?").click()
+    answer = answered(page)
+    asked = [{"role": "user", "content": "What can you do?"}]
+    chat = product.openai.chat.completions.create(model="cellule-demo", messages=asked)  # type: ignore[arg-type]
+    expected = chat.choices[0].message.content or ""
+    assert expected
+    assert answer.locator(".chat-prose").inner_text() == expected
+    facts = answer.get_by_role("tooltip").or_(answer.locator(".chat-facts-panel"))
+    for words in ("cellule-demo", "tokens/s", "First word after"):
+        expect(facts).to_contain_text(words)
+
+
+def test_a_question_beyond_the_context_names_both_numbers(page: Page) -> None:
+    ask(page, "why " * 20_000)
+    trouble = last_answer(page).locator(".chat-trouble")
+    expect(trouble).to_have_attribute("data-kind", "too_long")
+    detail = trouble.locator(".chat-trouble-detail").inner_text()
+    assert len([word for word in detail.replace(",", "").split() if word.strip(".()").isdigit()]) >= 2, detail
+
+
+def test_a_session_that_ended_asks_to_sign_in_again(state: Path, page: Page) -> None:
+    ask(page, "Hello")
+    answered(page)
+    cookie = next(c for c in page.context.cookies() if c["name"] == "cellule_session")
+    end_session(open_cellule(state), cookie["value"])
+    status = (
+        "() => fetch('/v1/models', {headers: {'content-type': 'application/json'}}).then((it) => it.status)"
+    )
+    wait_until(lambda: page.evaluate(status) == 401, within_seconds=2, what="the pool forgets the session")
+    ask(page, "Still there?")
+    expect(last_answer(page).locator(".chat-trouble")).to_have_attribute("data-kind", "signed_out")
+
+
+def test_no_prompt_is_left_in_storage_or_logs(state: Path, page: Page) -> None:
+    ask(page, "Tell me about the quokkasaurus")
+    answered(page)
+    files = [path for path in state.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".log" for path in files)
+    assert not [path for path in files if b"quokkasaurus" in path.read_bytes()]
