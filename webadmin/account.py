@@ -43,8 +43,9 @@ def replace_password() -> Response:
     except TooManyAttempts as error:
         return _form(error.http_status, page=explain(error))
     forget_attempts(activity(), attempt, account.name)
+    response = open_session(redirect(home(), 303), account)
     flash(gettext("Your password is changed. Other browsers were signed out."))
-    return open_session(redirect(home(), 303), account)
+    return response
 
 
 def _form(status: int, **errors: str) -> Response:

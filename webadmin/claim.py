@@ -52,7 +52,7 @@ def claim() -> Response:
         if isinstance(error, TryAgain):
             response.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
         return response
-    return open_session(redirect(url_for("overview.show", welcome=1), 303), account)
+    return open_session(redirect(url_for("overview.show"), 303), account)
 
 
 def _form(status: int, error: Refusal | None = None) -> Response:

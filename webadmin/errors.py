@@ -9,6 +9,7 @@ import math
 import sqlite3
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask.globals import request_ctx
 from flask_babel import gettext
 from werkzeug.exceptions import HTTPException
 
@@ -70,7 +71,10 @@ def _our_bug(error: Exception) -> Response:
 
 
 def _answer(status: int, title: str, hint: str, headers: dict[str, str]) -> Response:
-    if request.path.endswith(".json"):
+    if request_ctx.url_adapter is None:
+        # the Host header is no host name: no page can be drawn, for its links could not be made
+        response = Response(title, status, mimetype="text/plain")
+    elif request.path.endswith(".json"):
         response = jsonify(error={"status": status, "message": title})
         response.status_code = status
     else:

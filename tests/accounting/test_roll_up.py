@@ -26,7 +26,9 @@ def sums(activity: Database, table: str) -> list[tuple[object, ...]]:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(min_value=0, max_value=9), max_size=8), st.randoms(use_true_random=False))
-def test_sums_equal_the_ledger_after_any_course(activity: Database, waits: list[float], draw: random.Random) -> None:
+def test_sums_equal_the_ledger_after_any_course(
+    activity: Database, waits: list[float], draw: random.Random
+) -> None:
     """Lines come in between roll-ups, up to an hour late; after a long stop the gap is made up."""
     for table in ("ledger", "ledger_hours"):
         activity.execute(f"DELETE FROM {table}")

@@ -37,7 +37,13 @@ def test_percentiles_are_nearest_rank(values: list[float], share: float, expecte
 
 
 def test_counts_outcomes_apart_and_only_the_last_hour(activity: Database) -> None:
-    for outcome, times in {"answered": 20, "cancelled": 3, "refused": 2, "failed": 1, "interrupted": 1}.items():
+    for outcome, times in {
+        "answered": 20,
+        "cancelled": 3,
+        "refused": 2,
+        "failed": 1,
+        "interrupted": 1,
+    }.items():
         for _ in range(times):
             add_line(activity, NOW - 100, outcome=outcome)
     add_line(activity, NOW - 3601, outcome="failed")

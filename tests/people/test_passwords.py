@@ -15,7 +15,13 @@ from appliance.people.passwords import (
 
 @pytest.mark.parametrize(
     "password",
-    ["correct horse battery", "élan vital à midi", "9f3k-20xq-77pz", "mon chien s'appelle Rex", "日本語のパスワードです!!"],
+    [
+        "correct horse battery",
+        "élan vital à midi",
+        "9f3k-20xq-77pz",
+        "mon chien s'appelle Rex",
+        "日本語のパスワードです!!",
+    ],
 )
 def test_accepts_long_and_unusual_ones(password: str) -> None:
     assert broken_rules(password, "ana") == ()

@@ -1,0 +1,110 @@
+"""Every page as every kind of visitor: nothing is open by having been forgotten."""
+
+import re
+
+import pytest
+
+from appliance.people import Role
+from tests.web.conftest import Site, Visitor
+
+ADMIN_PAGES = ("/overview", "/overview.json", "/workers", "/workers.json", "/keys", "/people")
+ADMIN_FORMS = (
+    "/keys",
+    "/keys/x/revoke",
+    "/workers/invitations",
+    "/workers/invitations/x/revoke",
+    "/workers/x/approve",
+    "/workers/x/revoke",
+    "/people",
+    "/people/x/reset",
+    "/people/x/disable",
+    "/people/x/enable",
+)
+PUBLIC = {"/", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
+PUBLIC_FORMS = {"/sign-in", "/sign-out", "/claim", "/language"}
+
+
+def test_the_lists_of_this_file_name_every_page(site: Site) -> None:
+    def addresses(method: str) -> set[str]:
+        rules = site.app.url_map.iter_rules()
+        return {re.sub("<[^>]+>", "x", rule.rule) for rule in rules if method in (rule.methods or ())}
+
+    pages = addresses("GET")
+    chat = {page for page in pages if page.startswith("/chat")}
+    assert pages == PUBLIC | {"/account"} | chat | set(ADMIN_PAGES)
+    for page in pages - PUBLIC:
+        assert site.visitor().get(page).status_code == 303, page
+    assert addresses("POST") == PUBLIC_FORMS | {"/account/password"} | set(ADMIN_FORMS)
+
+
+@pytest.mark.parametrize("page", ADMIN_PAGES)
+def test_admin_pages(site: Site, admin: Visitor, employee: Visitor, page: str) -> None:
+    assert admin.get(page).status_code == 200
+    assert employee.get(page).status_code == 403
+    answer = site.visitor().get(page)
+    assert (answer.status_code, answer.location) == (303, f"/sign-in?next={page}")
+
+
+@pytest.mark.parametrize("form", ADMIN_FORMS)
+def test_admin_forms(site: Site, admin: Visitor, employee: Visitor, form: str) -> None:
+    before = list(site.db.conn.iterdump())
+    assert employee.post(form).status_code == 403
+    answer = site.visitor().post(form)
+    assert (answer.status_code, answer.location) == (303, "/sign-in")
+    sessions = "sessions"
+    assert [line for line in site.db.conn.iterdump() if sessions not in line] == [
+        line for line in before if sessions not in line
+    ]
+
+
+def test_things_that_do_not_exist(admin: Visitor) -> None:
+    for form in ADMIN_FORMS:
+        if "/x/" in form:
+            assert admin.post(form).status_code == 404, form
+
+
+def test_employees_see_their_own_pages(employee: Visitor) -> None:
+    assert employee.get("/account").status_code == 200
+    assert employee.get("/chat").status_code == 200
+    page = employee.get("/chat").text
+    assert 'href="/keys"' not in page
+
+
+def test_everyone_lands_where_their_work_is(site: Site, admin: Visitor, employee: Visitor) -> None:
+    assert admin.get("/").location == "/overview"
+    assert employee.get("/").location == "/chat"
+    assert site.visitor().get("/").location == "/sign-in"
+
+
+@pytest.mark.parametrize("path", ["/", "/overview", "/sign-in", "/chat", "/account"])
+def test_an_unclaimed_box_has_one_page(site: Site, path: str) -> None:
+    assert site.visitor().get(path).location == "/claim"
+
+
+def test_a_polling_script_learns_that_its_session_ended(site: Site, admin: Visitor) -> None:
+    answer = site.visitor().get("/overview.json", headers={"Sec-Fetch-Mode": "cors"})
+    assert answer.status_code == 401
+    assert answer.json == {"error": {"status": 401, "message": "Unauthorized"}}
+
+
+def test_an_initial_password_must_be_replaced_first(site: Site, admin: Visitor) -> None:
+    visitor = site.signed_in(site.account("eve", Role.ADMIN, initial=True))
+    for page in (*ADMIN_PAGES, "/chat", "/"):
+        assert visitor.get(page, follow_redirects=True).request.path == "/account", page
+    assert 'class="nav"' not in visitor.get("/account").text
+    form = {"current": "correct horse battery", "new": "another horse battery"}
+    assert visitor.post("/account/password", form).status_code == 303
+    assert visitor.get("/overview").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/nope", "/static/nope.js", "/keys/", "/static/../secret.py"])
+def test_unknown_paths_get_a_page(admin: Visitor, path: str) -> None:
+    answer = admin.get(path)
+    assert answer.status_code == 404
+    assert "There is no such page" in answer.text
+
+
+def test_a_wrong_method_says_which_are_right(admin: Visitor) -> None:
+    answer = admin.get("/sign-out")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
