@@ -1,0 +1,1 @@
+"""Whole days in the life of a box, with every process real."""
