@@ -56,8 +56,7 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            for log in sorted(Path(self._logs.name).iterdir()):
-                print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
+            print(self.logs(last_characters=4000))
         self._tear_down()
 
     def namespace(self, name: str) -> str:
@@ -93,6 +92,12 @@ class Lab:
         number = self._processes.index(process)
         (path,) = Path(self._logs.name).glob(f"{number:02d}-*")
         return path.read_text(errors="replace")
+
+    def logs(self, last_characters: int | None = None) -> str:
+        """What all processes have written, each under its name."""
+        logs = sorted(Path(self._logs.name).iterdir())
+        texts = ((log.name, log.read_text(errors="replace")) for log in logs)
+        return "\n".join(f"--- {name}\n{text[-(last_characters or len(text)) :]}" for name, text in texts)
 
     def run(
         self,

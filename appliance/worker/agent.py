@@ -20,7 +20,7 @@ from appliance.enrolment.contract import (
     WorkerReport,
     WorkerState,
 )
-from appliance.enrolment.pinned import Address, BoxUnreachable, pinned_post
+from appliance.enrolment.pinned import Address, BoxRefused, BoxUnreachable, pinned_post
 from appliance.enrolment.redeeming import Approved, Pending, Revoked
 from appliance.errors import NotTrusted, Refusal
 from appliance.host import Host
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 REPORT_TIMEOUT_SECONDS = 3.0
+SHORTEST_REPORT_SECONDS, LONGEST_REPORT_SECONDS = 1.0, 60.0
 LONGEST_RETRY_SECONDS = 10.0
 
 
@@ -111,7 +112,7 @@ class Agent:
         if desired.state is WorkerState.REVOKED:
             raise _revoked()
         self._engines.apply(desired.engines)
-        return desired.report_every_seconds
+        return min(max(desired.report_every_seconds, SHORTEST_REPORT_SECONDS), LONGEST_REPORT_SECONDS)
 
     def _after_failure(self, error: Exception) -> float:
         self._failures += 1
@@ -120,6 +121,8 @@ class Agent:
             self._network.call_anew()
             if self._network.wait_for_handshake() and self._failures == 1:
                 return 0.0
+            self._ask_on_lan()
+        elif isinstance(error, BoxRefused):
             self._ask_on_lan()
         return retry_delay_seconds(self._failures, random.random())
 

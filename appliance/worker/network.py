@@ -64,7 +64,7 @@ class WorkerNetwork:
                 status = self._host.tunnel_status(self._interface)
                 if any(peer.handshake_at is not None for peer in status.peers):
                     return True
-                time.sleep(0.02)
+                time.sleep(0.05)
             self.call_anew()
         return False
 

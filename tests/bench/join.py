@@ -50,7 +50,9 @@ def measure_join(office: Office, pc: str, secret: str) -> dict[str, float]:
     redeemed = time.monotonic()
     worker = office.approve(worker)
     approved = time.monotonic()
-    wait_until(lambda: has_handshake(office, worker), within_seconds=30, what="the tunnel is up")
+    wait_until(
+        lambda: has_handshake(office, worker), within_seconds=30, every_seconds=0.1, what="the tunnel is up"
+    )
     tunnelled = time.monotonic()
     wait_until(lambda: has_engine(office, worker), within_seconds=30, what="the engine is reported ready")
     reported = time.monotonic()

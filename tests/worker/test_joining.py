@@ -3,9 +3,11 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.enrolment import Worker
+from appliance.enrolment import Worker, WorkerReport
+from appliance.models.demo import DEMO_MODEL_NAME
+from appliance.worker.facts import machine_facts
 from tests.netlab import Lab
 from tests.waiting import wait_until
 from tests.worker.office import PORT, Office, open_office
@@ -72,6 +76,37 @@ def test_the_short_codes_are_the_same_on_both_screens(office: Office, joined: di
         shown = office.lab.log(office.agents[pc])
         assert f"{worker.short_code[:3]} {worker.short_code[3:]}" in shown
         assert f"python -m appliance.worker run --state {office.state_dir(pc)}" in shown
+
+
+def test_the_report_tells_the_machine_and_its_engine(office: Office, joined: dict[str, Worker]) -> None:
+    row = office.report_of(joined["pc1"])
+    assert row is not None
+    report = WorkerReport.model_validate_json(str(row["report"]))
+    assert report.facts == machine_facts()
+    (engine,) = report.engines
+    assert (engine.model, engine.port, engine.ready, engine.demo) == (DEMO_MODEL_NAME, 8000, True, True)
+    assert engine.tokens_per_second > 0
+
+
+def test_status_tells_a_person_where_the_worker_stands(office: Office, joined: dict[str, Worker]) -> None:
+    argv = [sys.executable, "-m", "appliance.worker", "status", "--state", str(office.state_dir("pc1"))]
+    told = office.lab.run("pc1", argv).stdout
+    assert f"tunnel address: {address_of(joined['pc1'])}" in told
+    assert re.search(r"last handshake: \d+ s ago", told)
+
+
+def test_no_secret_is_in_a_log_or_on_a_command_line(office: Office, joined: dict[str, Worker]) -> None:
+    code = (office.folder / "code-pc1").read_text().strip()
+    (key_file,) = office.state_dir("pc1").glob("*.key")
+    box_key = (office.settings.secrets_dir / "wireguard.key").read_text().strip()
+    poll_key = json.loads((office.state_dir("pc1") / "membership.json").read_text())["poll_key"]
+    secrets = (code, code.replace("-", ""), key_file.read_text().strip(), box_key, poll_key)
+    told = office.lab.logs() + "".join(" ".join(process.cmdline()) for process in processes(office))
+    assert [secret for secret in secrets if secret in told] == []
+
+
+def processes(office: Office) -> list[psutil.Process]:
+    return [psutil.Process(pid) for name in office.lab.names for pid in office.lab.pids(name)]
 
 
 def test_an_engine_answers_the_box_through_the_tunnel_and_nobody_else(

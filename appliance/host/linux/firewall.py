@@ -14,8 +14,9 @@ from ipaddress import IPv4Address
 from appliance.host.contract import FirewallKind, FirewallPlan
 from appliance.host.linux.commands import attempt, call
 
-NEW_CONNECTIONS = "limit rate 200/second burst 400 packets"
-ECHO_REQUESTS = "icmp type echo-request limit rate 50/second"
+ONE_CALLER = "limit rate over 20/second burst 60 packets"
+"""What one worker may begin at the box, so that a wild one takes nothing from the others."""
+ECHO_REQUESTS = "icmp type echo-request"
 
 
 def table_name(interface: str) -> str:
@@ -26,9 +27,6 @@ def table_name(interface: str) -> str:
 def ruleset(plan: FirewallPlan) -> str:
     """The table as text for `nft -f`: it replaces the one before in the same transaction."""
     table, name, network = table_name(plan.interface), plan.interface, plan.network
-    offered = _ports("accept", plan.offered_ports, f"ct state new {NEW_CONNECTIONS} ")
-    called = _ports("accept", plan.called_ports)
-    # the box pings its workers; a worker pings the box
     return f"""\
 table inet {table}
 delete table inet {table}
@@ -36,6 +34,12 @@ table inet {table} {{
     set others {{
         type ipv4_addr
         {_elements(plan.others)}
+    }}
+    set callers {{
+        type ipv4_addr
+        size 65535
+        flags dynamic
+        timeout 1m
     }}
     chain prerouting {{
         type filter hook prerouting priority raw; policy accept;
@@ -53,7 +57,8 @@ table inet {table} {{
     chain from_tunnel {{
         ct state established,related accept
         ct state invalid drop
-        {offered}
+        {_calm(plan.kind)}
+        {_accept(plan.offered_ports)}
         {ECHO_REQUESTS} accept
         counter drop comment "not offered"
     }}
@@ -70,7 +75,7 @@ table inet {table} {{
     chain into_tunnel {{
         ct state established,related accept
         ip daddr != @others counter reject comment "not {_other(plan.kind)}"
-        {called}
+        {_accept(plan.called_ports)}
         {ECHO_REQUESTS} accept
         counter reject comment "not called"
     }}
@@ -99,10 +104,17 @@ def _elements(addresses: Iterable[IPv4Address]) -> str:
     return f"elements = {{ {listed} }}" if listed else ""
 
 
-def _ports(verdict: str, ports: tuple[int, ...], condition: str = "") -> str:
-    if not ports:
-        return ""
-    return f"tcp dport {{ {', '.join(map(str, sorted(set(ports))))} }} {condition}{verdict}"
+def _accept(ports: tuple[int, ...]) -> str:
+    return f"tcp dport {{ {', '.join(map(str, sorted(set(ports))))} }} accept" if ports else ""
+
+
+def _calm(kind: FirewallKind) -> str:
+    match kind:
+        case FirewallKind.BOX:
+            return f'update @callers {{ ip saddr {ONE_CALLER} }} counter drop comment "too many calls"'
+        case FirewallKind.WORKER:
+            # the box is the only caller, and its pool knows how much each engine takes
+            return ""
 
 
 def _other(kind: FirewallKind) -> str:
