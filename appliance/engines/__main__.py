@@ -8,6 +8,9 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,9 +41,20 @@ def main() -> NoReturn:
         timeout_graceful_shutdown=5,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve(app, options, uvicorn.Server(config)))
+        status = runner.run(_serve(app, options, _Server(config)))
     logging.shutdown()
     os._exit(status)  # without waiting for the engine thread, which may be in the middle of a step
+
+
+class _Server(uvicorn.Server):
+    """Being asked to end is a good end: uvicorn's own would raise the signal again and end with it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
 def _arguments() -> tuple[EngineOptions, dict[str, Any]]:

@@ -61,7 +61,7 @@ async def answer_with(
     *,
     include_usage: bool,
 ) -> None:
-    """Runs `requests` and writes their answer. Raises EngineBusy, GrammarNotUsable before anything is written.
+    """Runs `requests` and writes their answer. Raises EngineBusy, GrammarNotUsable beforehand.
 
     When the client leaves, every sequence is cancelled before the next step.
     """

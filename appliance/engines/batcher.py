@@ -13,13 +13,13 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from appliance.engines.decode_batch import DecodeBatch
 from appliance.engines.generation import Generation, GenerationRequest, Mailbox, Output
-from appliance.engines.llama import llama
+from appliance.engines.llama import Pointer, llama
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
 from appliance.engines.placement import Place, choose_placement, share_prefill, tokens_per_step
@@ -57,7 +57,7 @@ class BatcherLimits:
 
 
 class Batcher:
-    """Submit generations from an event loop; call `start` first. Only `_run` and what it calls touch llama."""
+    """Submit generations from an event loop; `start` comes first. Only the engine thread touches llama."""
 
     def __init__(self, model: Model, limits: BatcherLimits, metrics: EngineMetrics) -> None:
         self.limits = limits
@@ -71,6 +71,8 @@ class Batcher:
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
         self._outbox: list[tuple[Mailbox, Output]] = []
+        self._crowded = False
+        """A sequence went back for lack of room: nobody is placed until a running one ends."""
         self._steps = 0
         self._last_step_at = time.monotonic()
         self._tokens_per_second = 100.0
@@ -171,8 +173,9 @@ class Batcher:
                 self._waiting = deque(kept)
 
     def _place_waiting(self) -> None:
+        self._crowded = self._crowded and bool(self._running)
         for generation in list(self._waiting):
-            if len(self._running) >= self.limits.slots:
+            if len(self._running) >= self.limits.slots or self._crowded:
                 return
             placement = choose_placement(generation.tokens, self._places)
             if placement is None:
@@ -189,7 +192,7 @@ class Batcher:
                 llama.llama_memory_seq_rm(self._memory, place.sequence_id, -1, -1)
                 reused = 0
             del place.tokens[reused:]
-            place.prompt = tuple(generation.tokens)
+            place.prompt = generation.tokens.copy()
             generation.place, generation.computed = place, reused
             if not generation.generated:
                 generation.reused = reused
@@ -258,6 +261,7 @@ class Batcher:
         place.prompt, place.released_at_step = None, self._steps + 1
         generation.place = None
         generation.sampler.close()
+        self._crowded = False
         with self._work:
             self._running.remove(generation)
 
@@ -273,6 +277,7 @@ class Batcher:
         youngest.place.prompt = None
         self._forget(youngest.place)
         youngest.place, youngest.computed = None, 0
+        self._crowded = True
         self._metrics.preempted.inc()
         with self._work:
             self._running.remove(youngest)
@@ -303,7 +308,7 @@ def _hand_over(outbox: list[tuple[Mailbox, Output]]) -> None:
         mailbox(output)
 
 
-def _open_context(model: Model, limits: BatcherLimits, sequences: int) -> Any:
+def _open_context(model: Model, limits: BatcherLimits, sequences: int) -> Pointer:
     parameters = llama.llama_context_default_params()
     parameters.n_ctx = limits.kv_tokens
     parameters.n_batch = parameters.n_ubatch = limits.batch_tokens

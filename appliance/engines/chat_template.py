@@ -90,7 +90,7 @@ def _as_template_sees_it(message: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _to_json(value: Any, indent: int | None = None, **_ignored: Any) -> str:
+def _to_json(value: object, indent: int | None = None, **_ignored: object) -> str:
     # Jinja's own filter escapes for HTML, which no model was trained on
     return json.dumps(value, ensure_ascii=False, indent=indent)
 

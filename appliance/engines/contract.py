@@ -27,7 +27,7 @@ class Strict(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, given: Any) -> Any:
+    def _null_is_absent(cls, given: object) -> object:
         if isinstance(given, dict):
             return {name: value for name, value in given.items() if value is not None}
         return given

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.engines.llama import llama
+from appliance.engines.llama import CType, Pointer, llama
 
 
 class DecodeBatch:
-    """Room for `capacity` tokens. `clear` it, `add` runs of one sequence each, hand `batch` to llama_decode."""
+    """Room for `capacity` tokens. `clear`, `add` runs of one sequence each, hand `batch` to llama_decode."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -41,7 +41,7 @@ class DecodeBatch:
         self.batch.n_tokens = self.outputs = 0
 
     def add(self, sequence_id: int, tokens: Sequence[int], position: int, *, wants_logits: bool) -> int:
-        """Appends `tokens` at `position` and on; the row among the outputs that its last token gets, if wanted."""
+        """Appends `tokens` from `position` on; the output row of the last one, if it wants logits."""
         start, end = self.tokens, self.tokens + len(tokens)
         self._token[start:end] = tokens
         self._position[start:end] = np.arange(position, position + len(tokens))
@@ -53,5 +53,5 @@ class DecodeBatch:
         return self.outputs - 1
 
 
-def _pointer(array: NDArray[Any], kind: Any) -> Any:
+def _pointer(array: NDArray[Any], kind: CType) -> Pointer:
     return array.ctypes.data_as(ctypes.POINTER(kind))

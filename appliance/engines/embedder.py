@@ -5,14 +5,13 @@ are being generated. Calls come one after the other.
 """
 
 import threading
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.engines.batcher import BatcherLimits
 from appliance.engines.decode_batch import DecodeBatch
-from appliance.engines.llama import llama
+from appliance.engines.llama import Pointer, llama
 from appliance.engines.model import Model
 from appliance.errors import Broken
 
@@ -27,7 +26,7 @@ class Embedder:
         self._model = model
         self._threads = limits.threads
         self._lock = threading.Lock()
-        self._context: Any = None
+        self._context: Pointer = None
 
     def embed(self, tokens: list[int]) -> NDArray[np.float32]:
         """The vector of 1 to `max_tokens` tokens: shape (embedding_width,), Euclidean length 1."""
@@ -45,7 +44,7 @@ class Embedder:
             vector = np.ctypeslib.as_array(pointer, (self._model.embedding_width,)).astype(np.float32)
         return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
-    def _open_context(self) -> Any:
+    def _open_context(self) -> Pointer:
         parameters = llama.llama_context_default_params()
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self.max_tokens
         parameters.n_seq_max = 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +58,15 @@ def _check(tokens: list[int], engine: Engine) -> None:
         raise NothingToEmbed("An input is empty.", param="input")
     if len(tokens) > engine.embedder.max_tokens:
         raise ContextLengthExceeded(
-            f"An input has {len(tokens)} tokens; at most {engine.embedder.max_tokens} can be embedded at once.",
+            f"An input has {len(tokens)} tokens; {engine.embedder.max_tokens} can be embedded at once.",
             param="input",
             next_step="Cut the text into parts.",
         )
     engine.check_tokens(tokens, "input")
 
 
-def _encoded(vector: NDArray[np.float32], encoding: str) -> Any:
+def _encoded(vector: NDArray[np.float32], encoding: str) -> str | list[float]:
     """base64: the little-endian 32-bit floats, as OpenAI does."""
     if encoding == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    return vector.tolist()
+    return [float(number) for number in vector]

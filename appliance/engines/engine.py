@@ -11,7 +11,7 @@ from appliance.engines.batcher import Batcher, BatcherLimits
 from appliance.engines.chat_template import ChatTemplate
 from appliance.engines.contract import SamplingFields
 from appliance.engines.embedder import Embedder
-from appliance.engines.generation import FinishReason, GenerationRequest, Output, fresh_seed
+from appliance.engines.generation import FinishReason, GenerationRequest, Output
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
 from appliance.engines.sampling import SamplingPlan
@@ -114,11 +114,11 @@ class Engine:
             raise ModelNotFound(f"There is no model {name[:200]!r} here, only {self.name!r}.", param="model")
 
     def check_prompt(self, prompt: list[int], param: str) -> None:
-        """Raises ContextLengthExceeded where no token of an answer would fit, TokenUnknown for a foreign id."""
+        """Raises ContextLengthExceeded where no token of an answer fits, PromptEmpty, TokenUnknown."""
         if len(prompt) >= self.limits.context_tokens:
             raise ContextLengthExceeded(
-                f"The prompt has {len(prompt)} tokens; the context of this model has {self.limits.context_tokens}, "
-                "and the answer needs at least one.",
+                f"The prompt has {len(prompt)} tokens; "
+                f"the context of this model has {self.limits.context_tokens}, and an answer needs one.",
                 param=param,
                 next_step="Shorten the prompt.",
             )
@@ -143,12 +143,12 @@ class Engine:
     ) -> list[GenerationRequest]:
         """The `n` sequences that a request asks for. Raises TokenUnknown for a bias on no token."""
         room = self.limits.context_tokens - len(prompt)
-        seed = fresh_seed() if request.seed is None else request.seed
+        seed = request.seed
         shared = tuple(prompt)
         return [
             GenerationRequest(
                 prompt=shared,
-                plan=self._plan(request, grammar, (seed + choice) % 2**32),
+                plan=self._plan(request, grammar, None if seed is None else (seed + choice) % 2**64),
                 max_tokens=min(room, max_tokens or room),
                 stop=request.stop_strings,
                 top_logprobs=top_logprobs,
@@ -158,7 +158,7 @@ class Engine:
             for choice in range(request.n)
         ]
 
-    def _plan(self, request: SamplingFields, grammar: str | None, seed: int) -> SamplingPlan:
+    def _plan(self, request: SamplingFields, grammar: str | None, seed: int | None) -> SamplingPlan:
         advised = self.model.sampling_defaults
         bias = []
         for token, value in request.logit_bias.items():

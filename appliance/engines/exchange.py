@@ -68,11 +68,12 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def answer(self, status: int, body: Any, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def answer(self, status: int, body: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """One whole answer: bytes as they are (text), everything else as JSON."""
-        is_text = isinstance(body, bytes)
-        content = body if is_text else orjson.dumps(body)
-        kind = b"text/plain; version=0.0.4; charset=utf-8" if is_text else b"application/json"
+        if isinstance(body, bytes):
+            content, kind = body, b"text/plain; version=0.0.4; charset=utf-8"
+        else:
+            content, kind = orjson.dumps(body), b"application/json"
         length = str(len(content)).encode()
         await self._begin(status, [(b"content-type", kind), (b"content-length", length), *headers])
         await self._send({"type": "http.response.body", "body": content})

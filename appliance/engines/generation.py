@@ -5,7 +5,6 @@ The engine thread alone changes it; the asking side reads `Output`s from its mai
 """
 
 import enum
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -123,8 +122,3 @@ class Generation:
         logprobs = tuple(entry for _, entry in self._logprobs[:ready])
         del self._logprobs[:ready]
         return Output(text, logprobs, finish)
-
-
-def fresh_seed() -> int:
-    """For a request without one: 32 bits, unpredictable."""
-    return random.SystemRandom().getrandbits(32)

@@ -41,7 +41,8 @@ array ::= "[" space (value ("," space value)*)? "]" space
 object ::= "{" space (string ":" space value ("," space string ":" space value)*)? "}" space
 value ::= (object | array | string | number | boolean | null) space
 date ::= digit{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | "1" digit | "2" [0-8])
-time ::= ([01] digit | "2" [0-3]) ":" [0-5] digit ":" [0-5] digit ("Z" | [-+] ([01] digit | "2" [0-3]) ":" [0-5] digit)
+time ::= ([01] digit | "2" [0-3]) ":" [0-5] digit ":" [0-5] digit ("Z" | [-+] offset)
+offset ::= ([01] digit | "2" [0-3]) ":" [0-5] digit
 uuid ::= hex{8} "-" hex{4} "-" hex{4} "-" hex{4} "-" hex{12}
 """
 _FORMATS = {"date": "date", "time": "time", "date-time": 'date "T" time', "uuid": "uuid"}
@@ -94,7 +95,7 @@ class _GrammarWriter:
             f"The JSON schema can't be enforced at {path or '/'}: {what}.", param=self._param
         )
 
-    def rule_of(self, schema: Any, path: str, depth: int) -> str:
+    def rule_of(self, schema: object, path: str, depth: int) -> str:
         """The name of the rule for `schema`, which is written at the first call."""
         if schema is True or schema == {}:
             return "value"
@@ -130,8 +131,8 @@ class _GrammarWriter:
         self._names += 1
         return f"r{self._names}"
 
-    def _referenced(self, reference: Any, path: str, depth: int) -> str:
-        parts = reference.split("/") if isinstance(reference, str) else []
+    def _referenced(self, reference: object, path: str, depth: int) -> str:
+        parts = str(reference).split("/")
         if parts == ["#"]:
             target: Any = self._root
         elif len(parts) == 3 and parts[0] == "#" and parts[1] in ("$defs", "definitions"):
@@ -140,10 +141,11 @@ class _GrammarWriter:
             raise self.refusal(path, "'$ref' may only lead to # or #/$defs/NAME")
         if target is None:
             raise self.refusal(path, f"{reference} does not exist")
-        if reference not in self._of_reference:
-            name = self._of_reference[reference] = self._new_name()
-            self._define(self.rule_of(target, reference[1:], depth + 1), name)
-        return self._of_reference[reference]
+        key = str(reference)
+        if key not in self._of_reference:
+            name = self._of_reference[key] = self._new_name()
+            self._define(self.rule_of(target, key[1:], depth + 1), name)
+        return self._of_reference[key]
 
     def _alternatives(self, schema: dict[str, Any], word: str, path: str, depth: int) -> str:
         parts = schema[word]
@@ -232,16 +234,20 @@ class _GrammarWriter:
         return self._define(f'"{{" space {first} "}}" space')
 
 
-def _is_of_type(value: Any, kind: Any) -> bool:
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def _is_of_type(value: object, kind: object) -> bool:
     if isinstance(kind, list):
         return any(_is_of_type(value, one) for one in kind)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {
-        "object": isinstance(value, dict),
-        "array": isinstance(value, list),
-        "string": isinstance(value, str),
-        "number": number,
-        "integer": number and float(value).is_integer(),
-        "boolean": isinstance(value, bool),
-        "null": value is None,
-    }.get(kind, False)
+    if isinstance(value, bool):  # which Python counts as an int
+        return kind == "boolean"
+    return isinstance(value, _PYTHON_TYPES.get(str(kind), ()))

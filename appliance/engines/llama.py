@@ -9,13 +9,21 @@ spinning, for the machine is somebody's PC.
 import ctypes
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when libgomp is loaded below
 
 from llama_cpp import llama_cpp as llama
 
-__all__ = ["LIBRARY_FOLDER", "llama"]
+__all__ = ["LIBRARY_FOLDER", "CType", "Pointer", "llama", "silenced"]
+
+Pointer = Any
+"""A ctypes pointer into llama.cpp, for which no better type can be written."""
+CType = Any
+"""A ctypes type, such as ctypes.c_int32."""
 
 LIBRARY_FOLDER = Path(llama.__file__).parent / "lib"
 _log = logging.getLogger(__name__)
@@ -25,7 +33,22 @@ _LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR
 @llama.llama_log_callback  # type: ignore[untyped-decorator]
 def _pass_on_errors(level: int, text: bytes, _user_data: object) -> None:
     if level == _LEVEL_ERROR:
-        _log.warning("llama.cpp: %s", text.decode("utf-8", "replace").strip())
+        _log.warning("llama.cpp: %s", text.decode("utf-8", "replace").partition("\n")[0])
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """What llama.cpp writes to stderr is dropped: of a bad grammar it prints the whole text, which is a
+    caller's and belongs in no log. For a moment only: the whole process shares stderr.
+    """
+    stderr = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 llama.llama_log_set(_pass_on_errors, ctypes.c_void_p(0))

@@ -73,15 +73,13 @@ class Model:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Memory of one token in the KV cache at 16 bit, an upper bound (heads × width × layers × K and V)."""
+        """Memory of one token in the KV cache at 16 bit, an upper bound (K and V of every layer)."""
         heads_q = max(1, llama.llama_model_n_head(self.handle))
         heads_kv = llama.llama_model_n_head_kv(self.handle)
         architecture = self.metadata("general.architecture") or ""
-        head_width = int(
-            self.metadata(f"{architecture}.attention.key_length")
-            or llama.llama_model_n_embd(self.handle) // heads_q
-        )
-        return 2 * 2 * heads_kv * head_width * int(llama.llama_model_n_layer(self.handle))
+        given_width = self.metadata(f"{architecture}.attention.key_length")
+        head_width = int(given_width or llama.llama_model_n_embd(self.handle) // heads_q)
+        return int(2 * 2 * heads_kv * head_width * llama.llama_model_n_layer(self.handle))
 
     def metadata(self, key: str) -> str | None:
         """The value of a GGUF key as text; None where the file has no such key."""

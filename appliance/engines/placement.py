@@ -19,7 +19,7 @@ class Place:
     sequence_id: int
     tokens: list[int] = field(default_factory=list)
     """Position i of the cache holds token i."""
-    prompt: Sequence[int] | None = None
+    prompt: list[int] | None = None
     """Of the sequence that runs here, everything it will compute first; None where nobody runs."""
     released_at_step: int = 0
 
@@ -33,7 +33,7 @@ class Placement:
     reused: int
 
 
-def common_beginning(first: Sequence[int], second: Sequence[int]) -> int:
+def common_beginning(first: list[int], second: list[int]) -> int:
     """How many tokens both begin with."""
     low, high = 0, min(len(first), len(second))
     if first[:high] == second[:high]:

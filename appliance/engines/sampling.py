@@ -1,25 +1,29 @@
 """How one sequence chooses its next token.
 
 Order of the rules, as in llama.cpp: logit bias, penalties, grammar, top-k, top-p, min-p, temperature,
-draw. Penalties count generated tokens only, as OpenAI defines them. The same seed, plan and logits give
-the same tokens. Where the plan is plain greedy the caller may take the row's argmax itself.
+draw. Penalties count generated tokens only, as OpenAI defines them.
+
+A seeded draw is an exponential race: each token of the vocabulary gets a random time, divided by its
+probability, and the first wins. The logits of one prompt differ in their last digits with what else is in
+the batch; a draw by cumulated probability would then often take a neighbour, the race hardly ever does.
+ Where the plan is plain greedy the caller may take the row's argmax itself.
 """
 
 import ctypes
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.engines.llama import llama
+from appliance.engines.llama import Pointer, llama, silenced
 from appliance.engines.model import Model
 from appliance.errors import Refused
 
 Logits = NDArray[np.float32]
 """One float per token of the vocabulary, as the model gave them."""
 
+Candidates = NDArray[np.void]
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 
 
@@ -41,7 +45,8 @@ class SamplingPlan:
     logit_bias: tuple[tuple[int, float], ...] = ()
     grammar: str | None = None
     """GBNF with the rule `root`."""
-    seed: int = 0
+    seed: int | None = None
+    """None: unpredictable."""
 
     @property
     def is_plain_greedy(self) -> bool:
@@ -74,23 +79,30 @@ class TokenSampler:
         self._generated: dict[int, int] = {}
         self._bias_tokens = np.array([token for token, _ in plan.logit_bias], np.int64)
         self._bias = np.array([bias for _, bias in plan.logit_bias], np.float32)
-        self._grammar: Any = None
+        self._grammar: Pointer = None
         if plan.grammar is not None:
-            self._grammar = llama.llama_sampler_init_grammar(model.vocabulary, plan.grammar.encode(), b"root")
+            with silenced():
+                text = plan.grammar.encode()
+                self._grammar = llama.llama_sampler_init_grammar(model.vocabulary, text, b"root")
             if not self._grammar:
                 raise GrammarNotUsable(
                     "The grammar is not valid GBNF with a rule named root, or recurses on its left.",
                     param="grammar",
                 )
         self._chain = _chain(plan)
+        seeded = plan.seed is not None and plan.temperature > 0
+        self._random = None if not seeded else np.random.Generator(np.random.Philox(plan.seed))
+        self._race_times: NDArray[np.float32] | None = None
 
     def choose(self, logits: Logits) -> int | None:
         """The next token, which counts as generated from now on; None where the grammar leaves no token."""
         if self.is_plain_greedy:
             return int(logits.argmax())
         logits = self._with_bias_and_penalties(logits)
+        if self._random:
+            self._race_times = self._random.standard_exponential(logits.size, np.float32)
         token = self._draw(logits, within_grammar=False)
-        # the grammar looks at every candidate, which is slow: ask about one, and about all only if that is refused
+        # a grammar looks at every candidate, slowly: ask about one, and about all only if that is refused
         if self._grammar is not None and not self._grammar_allows(token):
             token = self._draw(logits, within_grammar=True)
             if not self._grammar_allows(token):
@@ -125,7 +137,11 @@ class TokenSampler:
         if within_grammar:
             llama.llama_sampler_apply(self._grammar, ctypes.byref(array))
         llama.llama_sampler_apply(self._chain, ctypes.byref(array))
-        return int(array.data[array.selected].id)
+        if self._race_times is None:
+            return int(array.data[array.selected].id)
+        address = ctypes.cast(array.data, ctypes.c_void_p).value
+        left = (ctypes.c_char * (array.size * _CANDIDATE.itemsize)).from_address(address)
+        return _winner(np.frombuffer(left, _CANDIDATE), self._race_times)
 
     def _grammar_allows(self, token: int) -> bool:
         one = np.array([(token, 0.0, 0.0)], _CANDIDATE)
@@ -145,12 +161,19 @@ def token_logprobs(logits: Logits, token: int, top: int) -> TokenLogprobs:
     return TokenLogprobs(token, float(logprobs[token]), best)
 
 
-def _candidate_array(candidates: "np.ndarray[Any, Any]") -> Any:
+def _winner(candidates: Candidates, race_times: NDArray[np.float32]) -> int:
+    """The token with the least time / exp(logit), taken in logarithms."""
+    with np.errstate(divide="ignore"):
+        scores = candidates["logit"] - np.log(race_times[candidates["id"]])
+    return int(candidates["id"][scores.argmax()])
+
+
+def _candidate_array(candidates: Candidates) -> Pointer:
     pointer = candidates.ctypes.data_as(llama.llama_token_data_p)
     return llama.llama_token_data_array(data=pointer, size=candidates.size, selected=-1, sorted=False)
 
 
-def _chain(plan: SamplingPlan) -> Any:
+def _chain(plan: SamplingPlan) -> Pointer:
     chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
     if plan.temperature == 0:
         llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_greedy())
@@ -162,5 +185,6 @@ def _chain(plan: SamplingPlan) -> Any:
     if plan.min_p:
         llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_min_p(plan.min_p, 1))
     llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_temp(plan.temperature))
-    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(plan.seed))
+    if plan.seed is None:
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(llama.LLAMA_DEFAULT_SEED))
     return chain

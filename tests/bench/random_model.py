@@ -12,14 +12,25 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-CHAT_TEMPLATE = (
-    "{% if tools %}<|im_start|>system\n# Tools\n<tools>{% for tool in tools %}\n{{ tool | tojson }}{% endfor %}\n"
-    '</tools>\nAnswer with <tool_call>{"name": ..., "arguments": ...}</tool_call> to call one.<|im_end|>\n{% endif %}'
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% if message.content %}{{ message.content }}{% endif %}"
-    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
-    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+CHAT_TEMPLATE = """\
+{% if tools %}
+<|im_start|>system
+Tools:
+{% for tool in tools %}
+{{ tool | tojson }}
+{% endfor %}
+Call one with <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
+{% endif %}
+{% for message in messages %}
+<|im_start|>{{ message.role }}
+{{ message.content or "" }}
+{%- for call in message.tool_calls or [] %}
+<tool_call>{{ call.function | tojson }}</tool_call>
+{%- endfor %}
+<|im_end|>
+{% endfor %}
+<|im_start|>assistant
+"""
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
@@ -44,7 +55,7 @@ TINY = Shape("Random tiny", 1024, 64, 128, 2, 2, 1, head_width=32, context_token
 
 def random_model(folder: Path, shape: Shape) -> Path:
     """The Q8_0 file of `shape` in `folder`, written at the first call; the same bytes at every call."""
-    path = folder / f"{shape.name.lower().replace(' ', '-')}-v1-q8_0.gguf"
+    path = folder / f"{shape.name.lower().replace(' ', '-')}-v2-q8_0.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")

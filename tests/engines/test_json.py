@@ -1,0 +1,154 @@
+"""JSON mode and grammars: what a random model says under them is valid, or was cut by max_tokens."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from appliance.engines.json_grammar import SchemaNotOffered, grammar_of_schema
+from tests.engines.serving import Reply, RunningEngine
+
+PERSON = {
+    "title": "A person",
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 5},
+        "age": {"type": "integer", "minimum": 0},
+        "born": {"type": "string", "format": "date-time"},
+        "kind": {"enum": ['a "quoted"\n\\ one', "é🦆", 3, None, {"x": [1]}]},
+        "tags": {"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 3},
+        "boss": {"anyOf": [{"$ref": "#/$defs/boss"}, {"type": "null"}]},
+        'odd/na~me "': {"type": ["null", "boolean"]},
+    },
+    "required": ["name", "kind", "boss"],
+    "additionalProperties": False,
+    "$defs": {
+        "boss": {
+            "type": "object",
+            "properties": {"id": {"type": "string", "format": "uuid"}},
+            "required": ["id"],
+        }
+    },
+}
+SCHEMAS: list[dict[str, Any]] = [
+    PERSON,
+    {"type": "object", "properties": {}, "additionalProperties": False},
+    {"type": "object", "additionalProperties": {"type": "null"}},
+    {"type": "array", "items": {"const": 'say "x"'}, "minItems": 2, "maxItems": 2},
+    {"type": "array", "items": {"type": "null"}, "maxItems": 0},
+    {"type": "string", "maxLength": 0},
+    {"type": "number", "minimum": 0},
+    {
+        "type": "object",
+        "properties": {"a": {"type": "boolean"}, "b": {"type": "boolean"}, "c": {"type": "null"}},
+    },
+    {"type": "object", "properties": {"next": {"$ref": "#"}, "end": {"const": 1}}, "required": ["end"]},
+]
+
+
+def ask(engine: RunningEngine, schema: dict[str, Any] | None, seed: int, **parameters: Any) -> Reply:
+    form: dict[str, Any] = {"type": "json_object"}
+    if schema is not None:
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+    body = {"response_format": form, "seed": seed, "max_tokens": 400, **parameters}
+    return engine.chat("x", **body)
+
+
+def valid_or_cut(reply: Reply, schema: dict[str, Any] | bool) -> bool:
+    """Whether it ended by itself; it must be valid then."""
+    assert reply.status == 200, reply.body
+    choice = reply.json()["choices"][0]
+    if choice["finish_reason"] == "length":
+        return False
+    assert choice["finish_reason"] == "stop"
+    value = json.loads(choice["message"]["content"])
+    jsonschema_rs.validator_for(schema).validate(value)
+    return True
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=range(len(SCHEMAS)))
+def test_answers_hold_the_schema(tiny_engine: RunningEngine, schema: dict[str, Any]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda seed: valid_or_cut(ask(tiny_engine, schema, seed), schema), range(6)))
+    assert any(ended)
+
+
+def test_json_object_is_an_object_or_cut(tiny_engine: RunningEngine) -> None:
+    # a bias towards quotes and brackets, else a random model never ends a string
+    bias = {str(3 + byte): 8 for byte in b'"}]'}
+    schema = {"type": "object"}
+    with ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(lambda seed: ask(tiny_engine, None, seed, logit_bias=bias), range(12)))
+    assert any([valid_or_cut(reply, schema) for reply in replies])
+
+
+def test_a_cut_json_answer_says_length(tiny_engine: RunningEngine) -> None:
+    choice = ask(tiny_engine, PERSON, 1, max_tokens=5).json()["choices"][0]
+    assert choice["finish_reason"] == "length"
+
+
+def test_the_demo_model_answers_in_json_too(demo_engine: RunningEngine) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}, "why": {"type": "string", "maxLength": 30}},
+        "required": ["ok", "why"],
+    }
+    assert valid_or_cut(ask(demo_engine, schema, 1, temperature=0), schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^a$"},
+        {"type": "number", "maximum": 3},
+        {"type": "integer", "minimum": 5},
+        {"oneOf": [{"type": "null"}]},
+        {"not": {"type": "null"}},
+        {"type": "object", "patternProperties": {}},
+        {"type": "object", "properties": {"a": {"type": "string", "contentEncoding": "base64"}}},
+        {"type": "object", "required": ["a"]},
+        {"type": "array", "uniqueItems": True},
+        {"type": "array", "minItems": 5000},
+        {"type": "array", "minItems": 3, "maxItems": 2},
+        {"type": "string", "format": "email"},
+        {"$ref": "https://example.org/schema"},
+        {"$ref": "#/$defs/nobody"},
+        {"type": "thing"},
+        {"enum": []},
+        {"type": "string", "enum": [1]},
+        {"type": ["string", "null"], "maxLength": 3},
+        {"allOf": [{"type": "null"}, {"type": "null"}]},
+        {"anyOf": [{"type": "null"}], "type": "null"},
+        {"items": [{"type": "null"}], "type": "array"},
+        {"properties": {"a": False}},
+    ],
+)
+def test_what_a_schema_cannot_be_held_to_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(SchemaNotOffered) as refused:
+        grammar_of_schema(schema, "response_format")
+    assert refused.value.param == "response_format"
+
+
+def test_a_schema_nested_without_end_is_refused() -> None:
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(40):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(SchemaNotOffered, match="nested"):
+        grammar_of_schema(schema, "response_format")
+
+
+def test_a_refused_schema_is_a_400_that_names_the_place(tiny_engine: RunningEngine) -> None:
+    reply = ask(tiny_engine, {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 2}}}, 0)
+    assert reply.status == 400 and reply.error["param"] == "response_format"
+    assert "/properties/a" in reply.error["message"] and "multipleOf" in reply.error["message"]
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_a_grammar_of_the_caller_is_kept(tiny_engine: RunningEngine, greedy: bool) -> None:
+    reply = tiny_engine.complete(
+        "x", grammar='root ::= ("yes" | "no") "!"', max_tokens=20, seed=1, temperature=0 if greedy else 1
+    )
+    assert reply.text in ("yes!", "no!")
+    assert reply.json()["choices"][0]["finish_reason"] == "stop"

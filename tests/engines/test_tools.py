@@ -1,0 +1,115 @@
+"""Tools: offered where the model's template knows them, forced by tool_choice, streamed as whole calls."""
+
+import json
+from typing import Any
+
+import pytest
+
+from appliance.engines.tool_calls import CalledTool, ToolCallSplitter
+from tests.engines.serving import RunningEngine
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"enum": ["Paris", "Lyon"]},
+                    "days": {"type": "integer", "minimum": 0},
+                },
+                "required": ["city"],
+            },
+        },
+    }
+    for name in ("weather", "news")
+]
+ANSWERED = [
+    {"role": "user", "content": "Weather?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"city":"Paris"}'},
+            }
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "news"}}])
+def test_a_forced_call_is_valid(tiny_engine: RunningEngine, choice: Any) -> None:
+    reply = tiny_engine.chat("x", tools=TOOLS, tool_choice=choice, seed=3, max_tokens=300)
+    assert reply.status == 200, reply.body
+    answer = reply.json()["choices"][0]
+    assert answer["finish_reason"] == "tool_calls" and answer["message"]["content"] is None
+    [call] = answer["message"]["tool_calls"]
+    arguments = json.loads(call["function"]["arguments"])
+    assert arguments["city"] in ("Paris", "Lyon") and call["id"].startswith("call_")
+    assert call["function"]["name"] in ("weather", "news")
+    if isinstance(choice, dict):
+        assert call["function"]["name"] == "news"
+
+
+def test_a_forced_call_streams_to_the_official_client(tiny_engine: RunningEngine) -> None:
+    body: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required", "seed": 5, "max_tokens": 300}
+    stream = tiny_engine.client().chat.completions.create(
+        model="test-model", messages=[{"role": "user", "content": "x"}], stream=True, extra_body=body
+    )
+    choices = [chunk.choices[0] for chunk in stream]
+    calls = [call for choice in choices for call in choice.delta.tool_calls or []]
+    assert len(calls) == 1 and calls[0].index == 0 and calls[0].function
+    assert json.loads(calls[0].function.arguments or "")["city"] in ("Paris", "Lyon")
+    assert not any(choice.delta.content for choice in choices)
+    assert choices[-1].finish_reason == "tool_calls"
+
+
+def test_tools_and_their_results_reach_the_template(tiny_engine: RunningEngine) -> None:
+    def prompt_tokens(**parameters: Any) -> int:
+        body = {"model": "test-model", "messages": ANSWERED, "max_tokens": 1, **parameters}
+        reply = tiny_engine.call("POST", "/v1/chat/completions", body)
+        assert reply.status == 200, reply.body
+        return int(reply.json()["usage"]["prompt_tokens"])
+
+    assert (
+        prompt_tokens(tools=TOOLS, tool_choice="auto") > prompt_tokens(tools=TOOLS, tool_choice="none") + 50
+    )
+
+
+def test_a_tool_that_is_not_there_is_refused(tiny_engine: RunningEngine) -> None:
+    choice = {"type": "function", "function": {"name": "sports"}}
+    reply = tiny_engine.chat("x", tools=TOOLS, tool_choice=choice)
+    assert reply.status == 400 and reply.error["param"] == "tool_choice"
+
+
+def test_a_model_whose_template_knows_no_tools_refuses_them(demo_engine: RunningEngine) -> None:
+    reply = demo_engine.chat("x", tools=TOOLS)
+    assert reply.status == 400 and reply.error["param"] == "tools"
+
+
+def test_calls_are_found_in_text_cut_anywhere() -> None:
+    text = 'Well <b> <tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    text += '\n<tool_call>{"name": "g", "arguments": {}}</tool_call>'
+    for size in range(1, len(text)):
+        splitter = ToolCallSplitter()
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        found: list[str | CalledTool] = []
+        for place, piece in enumerate(pieces):
+            found += splitter.push(piece, last=place == len(pieces) - 1)
+        calls = [(one.name, one.arguments) for one in found if isinstance(one, CalledTool)]
+        assert calls == [("f", '{"a": 1}'), ("g", "{}")]
+        assert "".join(one for one in found if isinstance(one, str)).strip() == "Well <b>"
+
+
+@pytest.mark.parametrize(
+    "text", ["<tool_call>not json</tool_call>!", '<tool_call>{"name": 1}</tool_call>', "a <tool_ca"]
+)
+def test_what_is_no_valid_call_stays_text(text: str) -> None:
+    splitter = ToolCallSplitter()
+    assert "".join(map(str, splitter.push(text, last=True))) == text
+    assert splitter.calls == 0
