@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from appliance.enrolment.lan import lan_addresses
 from appliance.errors import Broken, Refusal
 from appliance.settings import Settings, load_settings
 from appliance.supervisor.preparation import FirstSteps, prepare, refuse_taken_ports, take_state
@@ -61,13 +62,14 @@ def wait_until_ready(supervisor: Supervisor, settings: Settings) -> None:
 
 def announce(settings: Settings, first_steps: FirstSteps) -> None:
     """Says where to click, and the same for programs as the one line `ready {json}`."""
-    say(f"Open {settings.base_url} in a browser.")
+    base_url = _url_for_people(settings)
+    say(f"Open {base_url} in a browser.")
     if first_steps.claim_code:
         say(f"The claim code is {first_steps.claim_code}")
     say("The built-in model is a small demo. The README tells how to get a real one.")
     facts = {
-        "base_url": settings.base_url,
-        "api_base": f"{settings.base_url}/v1",
+        "base_url": base_url,
+        "api_base": f"{base_url}/v1",
         "claim_code": first_steps.claim_code,
         "demo_api_key": first_steps.demo_api_key,
     }
@@ -109,6 +111,12 @@ def parse_arguments(arguments: list[str]) -> Settings:
 def say(sentence: str) -> None:
     """A sentence for the person at the terminal; stdout is for the ready line alone."""
     print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _url_for_people(settings: Settings) -> str:
+    """Where other computers reach the box, if they may; otherwise where this one does."""
+    addresses = lan_addresses() if settings.tls else ()
+    return f"https://{addresses[0]}:{settings.port}" if addresses else settings.base_url
 
 
 def _answers(settings: Settings, path: str) -> bool:

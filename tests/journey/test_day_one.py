@@ -46,7 +46,7 @@ class Box:
 
     @property
     def url(self) -> str:
-        return f"https://{self.lab.address('box')}:{PORT}"
+        return self.facts["base_url"]
 
     def engine(self) -> psutil.Process:
         """The box's own engine process."""
@@ -101,7 +101,9 @@ def start_box(lab: Lab, state: Path) -> Box:
     ready = wait_until(
         lambda: re.search(r"^ready (.*)$", lab.log(process), re.MULTILINE), within_seconds=90, what="ready"
     )
-    return Box(lab, state, json.loads(ready[1]))
+    box = Box(lab, state, json.loads(ready[1]))
+    assert box.url == f"https://{lab.address('box')}:{PORT}", "the ready line tells where the LAN reaches it"
+    return box
 
 
 @pytest.mark.root
