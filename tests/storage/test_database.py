@@ -20,7 +20,7 @@ def test_a_file_is_opened_in_wal_with_foreign_keys_and_for_its_owner_alone(tmp_p
     assert database.conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
     assert (tmp_path / "cellule.db").stat().st_mode & 0o777 == 0o600
     with pytest.raises(sqlite3.IntegrityError):
-        database["sessions"].insert(
+        database.table("sessions").insert(
             {"token_hash": "t", "account_id": "nobody", "created_at": 1, "expires_at": 2}
         )
 
@@ -34,8 +34,8 @@ def test_each_migration_is_recorded_once_however_often_the_file_is_opened(tmp_pa
 
 def test_a_newer_schema_is_refused_with_a_sentence_and_nothing_is_changed(tmp_path: Path) -> None:
     database = open_cellule(tmp_path)
-    database["accounts"].insert(ACCOUNT)
-    database["migrations"].insert({"name": "9999_from_the_future", "applied_at": 1.0})
+    database.table("accounts").insert(ACCOUNT)
+    database.table("migrations").insert({"name": "9999_from_the_future", "applied_at": 1.0})
     database.close()
     before = (tmp_path / "cellule.db").read_bytes()
     with pytest.raises(SchemaTooNew, match="newer version") as refused:
@@ -67,11 +67,11 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
 def test_a_transaction_that_raises_changes_nothing(tmp_path: Path) -> None:
     database = open_cellule(tmp_path)
     with pytest.raises(KeyError), transaction(database):
-        database["accounts"].insert(ACCOUNT)
+        database.table("accounts").insert(ACCOUNT)
         raise KeyError
     assert database["accounts"].count == 0
     with transaction(database):
-        database["accounts"].insert(ACCOUNT)
+        database.table("accounts").insert(ACCOUNT)
     assert database["accounts"].count == 1
 
 
@@ -79,7 +79,7 @@ def test_another_connection_notices_a_change(tmp_path: Path) -> None:
     writer, reader = open_cellule(tmp_path), open_cellule(tmp_path)
     before = data_version(reader)
     assert data_version(reader) == before
-    writer["accounts"].insert(ACCOUNT)
+    writer.table("accounts").insert(ACCOUNT)
     assert data_version(reader) != before
 
 
