@@ -89,6 +89,15 @@ def test_another_account_in_the_same_tab_finds_nothing(box: ScriptedBox, page: P
     assert "Only mine" not in page.evaluate("JSON.stringify({...sessionStorage})")
 
 
+def test_signing_out_forgets_the_conversations(box: ScriptedBox, page: Page) -> None:
+    ask(page, "Forget me")
+    answered(page)
+    page.locator(".me summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
 def test_what_another_version_stored_does_not_break_the_page(box: ScriptedBox, page: Page) -> None:
     ask(page, "Hello?")
     answered(page)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.chat.reading import answered, ask
-from tests.chat.scripted import ScriptedBox, chunk, ending, stream
+from tests.chat.scripted import Gate, ScriptedBox, chunk, ending, stream
 
 CORPUS = [
     "<script>window.hit = 1</script>",
@@ -114,6 +114,19 @@ def test_good_markdown_is_shown_as_meant(box: ScriptedBox, page: Page) -> None:
     expect(prose.locator("ol")).to_have_attribute("start", "3")
     addresses = [link.get_attribute("href") for link in prose.locator("a").all()]
     assert addresses == ["https://ok.example/page", "mailto:me@ok.example", "https://ok.example/p.png"]
+
+
+def test_open_marks_do_not_flicker_by(box: ScriptedBox, page: Page) -> None:
+    gate = Gate()
+    box.script = gate.between(
+        [chunk("First **bo")], [chunk("ld** and [a li"), chunk("nk](https://ok.example)."), ending()]
+    )
+    ask(page, "Bold?")
+    prose = page.locator(".chat-prose")
+    expect(prose).to_have_text("First bo")
+    expect(prose.locator("strong")).to_have_text("bo")
+    gate.open()
+    expect(answered(page).locator(".chat-prose")).to_have_text("First bold and a link.")
 
 
 def test_code_and_answers_are_copied_as_written(box: ScriptedBox, page: Page) -> None:

@@ -1,10 +1,15 @@
 """Whatever goes wrong is a sentence with what to do next, and nothing that came is lost."""
 
+import json
+import threading
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
+from werkzeug.wrappers import Response
 
+from appliance.clock import now
+from appliance.storage import open_activity, transaction
 from tests.chat.reading import answered, ask, last_answer, prose
 from tests.chat.scripted import Gate, ScriptedBox, chunk, ending, event, refusal, saying, stream
 
@@ -139,6 +144,25 @@ def test_a_length_limit_is_told_and_continued(box: ScriptedBox, page: Page) -> N
     box.script = saying(" three.")
     page.get_by_role("button", name="Continue").click()
     expect(prose(page)).to_have_text("One, two, three.")
+
+
+def test_the_length_of_the_queue_shows_while_a_question_waits_in_it(box: ScriptedBox, page: Page) -> None:
+    db = open_activity(box.settings.state_dir)
+    report = json.dumps({"queue_length": 3, "in_flight": {}, "max_queue": 256})
+    with transaction(db):
+        db.execute("INSERT OR REPLACE INTO node_reports VALUES ('pool', ?, ?)", [now(), report])
+    taken = threading.Event()
+
+    def queued(_: object) -> Response:
+        assert taken.wait(10)
+        return stream([chunk("My turn"), ending()], place=3)
+
+    box.script = queued
+    ask(page, "In the queue?")
+    expect(last_answer(page)).to_contain_text("Questions in the queue: 3")
+    taken.set()
+    expect(prose(page)).to_have_text("My turn")
+    expect(answered(page).locator(".chat-facts")).to_contain_text("Place in the queue")
 
 
 def test_a_silent_wait_shows_that_it_waits(box: ScriptedBox, page: Page) -> None:

@@ -103,10 +103,14 @@ function newConversation(draft = "") {
 function act(action) {
     const { current } = conversations;
     const actions = {
-        continue: () => answering.continueAnswer(current),
+        continue: () => {
+            answering.continueAnswer(current);
+            composer.focus(); // the button that had the focus is gone
+        },
         retry: () => {
             answering.regenerate(current);
             following.jump();
+            composer.focus();
         },
         edit: () => transcript.editLastQuestion(),
         reload: () => location.reload(),
@@ -131,6 +135,7 @@ for (const button of document.querySelectorAll("[data-suggestion]")) {
     });
 }
 addEventListener("pagehide", () => conversations.save());
+document.getElementById("sign-out").form.addEventListener("submit", () => conversations.forget());
 
 sidebar.update();
 showCurrent();

@@ -33,6 +33,7 @@ export class Conversations extends EventTarget {
     #storage;
     #key;
     #saveTimer = null;
+    #isForgotten = false;
     /** Newest first. */
     all = [];
     currentId = null;
@@ -145,6 +146,7 @@ export class Conversations extends EventTarget {
     save() {
         clearTimeout(this.#saveTimer);
         this.#saveTimer = null;
+        if (this.#isForgotten) return;
         const wasKept = this.isKept;
         try {
             this.#storage.setItem(this.#key, JSON.stringify({ format: FORMAT, currentId: this.currentId, all: this.all }));
@@ -153,6 +155,12 @@ export class Conversations extends EventTarget {
             this.isKept = false; // QuotaExceededError: the page says so
         }
         if (this.isKept !== wasKept) this.#tell(this.current, "list");
+    }
+
+    /** Forgets everything for good: the person signs out. */
+    forget() {
+        this.#isForgotten = true;
+        this.#storage.removeItem(this.#key);
     }
 
     #load() {

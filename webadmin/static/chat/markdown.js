@@ -39,13 +39,15 @@ markdown.core.ruler.push("alignment_as_class", alignmentAsClass);
  * The top-level blocks of a text, each as HTML. While an answer grows only the last ones change, so the page
  * replaces those and leaves what is being read, selected or copied alone.
  *
+ * @param {string} text
+ * @param {boolean} isGrowing whether more text may come; an emphasis that is still open is shown as such then
  * @returns {string[]}
  */
-export function blocksOf(text) {
+export function blocksOf(text, isGrowing) {
     const env = {};
     const blocks = [];
     let depth = 0;
-    for (const token of markdown.parse(text, env)) {
+    for (const token of markdown.parse(isGrowing ? withMarksClosed(text) : text, env)) {
         if (depth === 0 && token.nesting >= 0) blocks.push([]);
         depth += token.nesting;
         blocks.at(-1).push(token);
@@ -66,6 +68,18 @@ export async function highlighted(code, language) {
     const { default: highlighter } = await import("../vendor/highlight.min.js");
     if (!highlighter.getLanguage(language)) return null;
     return safeFragment(highlighter.highlight(code, { language, ignoreIllegals: true }).value);
+}
+
+/** Closes what the last paragraph has opened, so that no bare `**` flickers by while a bold word is written. */
+function withMarksClosed(text) {
+    const fences = text.match(/^ {0,3}```/gm) ?? [];
+    if (fences.length % 2 === 1) return text;
+    const start = text.lastIndexOf("\n\n") + 1;
+    const before = text.slice(0, start);
+    const last = text.slice(start).replace(/!?\[([^\]\n]*)\]\([^)\s]*$/, "$1"); // half an address
+    if ((last.match(/`/g) ?? []).length % 2 === 1) return `${before}${last}\``;
+    if ((last.match(/\*\*/g) ?? []).length % 2 === 0) return before + last;
+    return before + (last.endsWith("**") ? last.slice(0, -2) : `${last.trimEnd()}**`);
 }
 
 const escapeHtml = (text) => markdown.utils.escapeHtml(text);

@@ -30,7 +30,7 @@ export class ModelPicker {
 
     /** Asks the box what can answer now. Never fails: without an answer, the question itself will tell why. */
     load() {
-        this.#loading = this.#load();
+        this.#loading = this.#load().catch(() => {});
         return this.#loading;
     }
 
@@ -44,15 +44,19 @@ export class ModelPicker {
         if (model && !isThere) this.#chosen(this.#field.value);
     }
 
-    /** @returns {Promise<string|null>} the model that is shown, null while none can answer */
+    /**
+     * The model that is shown, null while none can answer. Throws the Trouble of a list that can't be had.
+     *
+     * @returns {Promise<string|null>}
+     */
     async current() {
         await this.#loading;
-        if (this.#ids().length === 0) await this.load();
+        if (this.#ids().length === 0) await this.#load();
         return this.#field.value || null;
     }
 
     async #load() {
-        const models = await listModels(addresses.models).catch(() => []);
+        const models = await listModels(addresses.models);
         const ids = models.map(({ id }) => id);
         if (models.length === 0 || ids.join("\n") === this.#ids().join("\n")) return;
         this.#demos = new Set(models.filter(({ demo }) => demo).map(({ id }) => id));

@@ -12,7 +12,7 @@ export class Prose {
      * @param {boolean} isGrowing whether more may come, in the last block at least
      */
     show(text, isGrowing) {
-        const blocks = blocksOf(text);
+        const blocks = blocksOf(text, isGrowing);
         blocks.forEach((html, place) => {
             const isFinal = !isGrowing || place < blocks.length - 1;
             const shown = this.#shown[place];
