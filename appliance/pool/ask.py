@@ -15,6 +15,7 @@ from appliance.engines.contract import ChatRequest, CompletionRequest, Embedding
 from appliance.errors import Refused
 
 _TOKENS_WHEN_NOT_SAID = 256
+_MOST_TOKENS = 100_000
 _BYTES_A_TOKEN = 4
 _PROMPT_TOKENS_A_GENERATED_ONE = 8
 """Reading a prompt is about this much cheaper than generating."""
@@ -68,7 +69,7 @@ def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
     usage_added = request.stream and not (request.stream_options and request.stream_options.include_usage)
     if usage_added:
         body = _with_usage(body)
-    tokens = (generated or _TOKENS_WHEN_NOT_SAID) * request.n + reading
+    tokens = min(generated or _TOKENS_WHEN_NOT_SAID, _MOST_TOKENS) * request.n + reading
     return Ask(endpoint, request.model, request.stream, body, usage_added, tokens)
 
 
