@@ -1,24 +1,25 @@
 """From an invitation to a worker of the fleet: code, redemption, approval, tunnel, revocation.
 
-Also imported on workers (`redeeming`, `contract`), so nothing heavy and nothing of the box alone is
-imported here.
+Workers import modules of this package too (`redeeming`, `contract`), and have no database: what belongs to
+the box alone is loaded when it is first asked for (PEP 562).
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
-from appliance.enrolment.invitations import (
-    create_invitation,
-    expire_invitations,
-    list_invitations,
-    revoke_invitation,
-)
-from appliance.enrolment.records import Invitation, InvitationState, NewInvitation, Worker
-from appliance.enrolment.workers import approve_worker, list_workers, revoke_worker
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
     from appliance.enrolment.app import EnrolmentApp
+    from appliance.enrolment.invitations import (
+        create_invitation,
+        expire_invitations,
+        list_invitations,
+        revoke_invitation,
+    )
+    from appliance.enrolment.records import Invitation, InvitationState, NewInvitation, Worker
+    from appliance.enrolment.workers import approve_worker, list_workers, revoke_worker
 
 __all__ = [
     "DesiredState",
@@ -38,6 +39,26 @@ __all__ = [
     "revoke_invitation",
     "revoke_worker",
 ]
+
+_OF_THE_BOX = {
+    "create_invitation": "invitations",
+    "expire_invitations": "invitations",
+    "list_invitations": "invitations",
+    "revoke_invitation": "invitations",
+    "Invitation": "records",
+    "InvitationState": "records",
+    "NewInvitation": "records",
+    "Worker": "records",
+    "approve_worker": "workers",
+    "list_workers": "workers",
+    "revoke_worker": "workers",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_THE_BOX:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"{__name__}.{_OF_THE_BOX[name]}"), name)
 
 
 def make_enrolment_app(settings: Settings) -> "EnrolmentApp":

@@ -135,8 +135,15 @@ def test_there_is_no_way_to_put_the_code_on_the_command_line() -> None:
     assert worker("join", "--code", "CEL1-AAAA").returncode == 2
 
 
-def test_a_worker_carries_nothing_of_the_boxs_people_or_pages() -> None:
+def test_a_worker_carries_nothing_of_the_boxs_people_pages_or_database() -> None:
     program = "import sys, appliance.worker.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"appliance.pool", "appliance.people", "appliance.claim", "webadmin", "flask"}
+    assert not loaded & {
+        "appliance.pool",
+        "appliance.people",
+        "appliance.storage",
+        "webadmin",
+        "sqlite_utils",
+        "flask",
+    }
