@@ -178,6 +178,14 @@ def kill_tunnel(office: Office, name: str) -> None:
     office.lab.run(name, ["ip", "link", "del", interface], check=False)
 
 
+def test_a_pulled_cable_is_an_interruption_and_no_more(office: Office, joined: dict[str, Worker]) -> None:
+    lab, engine = office.lab, address_of(joined["pc2"])
+    lab.unplug("pc2")
+    assert asked(lab, "box", engine) is None
+    lab.plug("pc2")
+    wait_until(partial(answers, lab, engine), within_seconds=15, what="pc2 answers again")
+
+
 def test_flushed_rules_are_back_within_seconds(office: Office, joined: dict[str, Worker]) -> None:
     office.lab.run("pc1", ["nft", "flush", "ruleset"])
     wait_until(
