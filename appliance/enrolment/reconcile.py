@@ -57,6 +57,7 @@ def desired_firewall(members: Iterable[Member], settings: Settings) -> FirewallP
         others=tuple(member.tunnel_address for member in members),
         offered_ports=(settings.port,),
         called_ports=WORKER_ENGINE_PORTS,
+        guarded=(IPv4Network(TUNNEL_NETWORK),),
     )
 
 

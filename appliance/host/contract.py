@@ -15,7 +15,6 @@ from typing import Annotated, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from appliance.errors import Broken, Refused, TryAgain
-from appliance.settings import TUNNEL_NETWORK
 
 
 class NotPermitted(Refused):
@@ -108,7 +107,8 @@ class FirewallPlan(Plan):
     """Who may say what through a tunnel; whatever isn't named is dropped, in both directions.
 
     `others` are the tunnel addresses that packets may come from; `offered_ports` are the TCP ports of
-    our own tunnel address that they may call, `called_ports` those of theirs that we may.
+    our own tunnel address that they may call, `called_ports` those of theirs that we may. `guarded` is
+    what belongs to the tunnel alone: nothing from or to it passes any other interface.
     """
 
     interface: InterfaceName
@@ -117,7 +117,7 @@ class FirewallPlan(Plan):
     others: tuple[IPv4Address, ...] = ()
     offered_ports: tuple[Port, ...] = ()
     called_ports: tuple[Port, ...] = ()
-    network: IPv4Network = IPv4Network(TUNNEL_NETWORK)
+    guarded: tuple[IPv4Network, ...] = Field(min_length=1)
 
 
 class TunnelKind(StrEnum):

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from appliance.enrolment.discovery import find_boxes
 from appliance.enrolment.pinned import Address
-from appliance.errors import Refusal
+from appliance.errors import Refusal, Refused
 from appliance.host import NotPermitted, own_machine
 from appliance.worker.agent import Agent, WorkerRevoked
 from appliance.worker.joining import redeem_code, wait_for_approval
@@ -33,8 +33,14 @@ _COMPARE = """
     +-------------+
 
 This machine is {name}. In the web admin, under Workers, compare this code with the one
-beside its name, then approve it there. Waiting; Ctrl-C is safe, the same command goes on.
+shown there, then approve it. Waiting; Ctrl-C is safe, the same command goes on.
 """
+
+
+class CodeUnreadable(Refused):
+    """The file with the code can't be read, or the prompt was left."""
+
+    code = "code_unreadable"
 
 
 def join(given: argparse.Namespace, store: MembershipStore) -> None:
@@ -98,11 +104,12 @@ def box_address(text: str) -> Address:
 
 
 def _read_code(file: Path | None) -> str:
-    if file is not None:
-        return file.read_text()
-    if sys.stdin.isatty():
-        return input("Invitation code: ")
-    return sys.stdin.readline()
+    try:
+        if file is not None:
+            return file.read_text()
+        return input("Invitation code: ") if sys.stdin.isatty() else sys.stdin.readline()
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise CodeUnreadable(f"The code could not be read: {error}.", next_step="Give its file.") from error
 
 
 def _command(verb: str, state: Path) -> str:
@@ -159,7 +166,7 @@ def main() -> None:
     except WorkerRevoked as error:
         _say(str(error))
         sys.exit(3)
-    except (Refusal, FileNotFoundError) as error:
+    except Refusal as error:
         _say(f"Stopped: {error}")
         sys.exit(1)
 

@@ -74,14 +74,13 @@ class MembershipStore:
             ) from error
 
     def save(self, membership: Membership) -> None:
+        """Keeps it in one step; keys of earlier invitations are of no more use."""
         replace(self._file, membership.model_dump_json().encode())
+        self._wipe_keys(except_for=self.key_path(membership.invitation_id))
 
     def wipe(self) -> None:
         """Forgets the box: the keys go first, for they are what is worth stealing."""
-        for key in self.folder.glob("wireguard-*.key"):
-            # overwritten before it is unlinked, for what that is worth on a disk that moves its blocks
-            key.write_bytes(bytes(key.stat().st_size))
-            key.unlink()
+        self._wipe_keys()
         self._file.unlink(missing_ok=True)
 
     @contextmanager
@@ -99,3 +98,10 @@ class MembershipStore:
                     next_step="Stop it first, or give another folder with --state.",
                 ) from error
             yield
+
+    def _wipe_keys(self, except_for: Path | None = None) -> None:
+        for key in self.folder.glob("wireguard-*.key"):
+            if key != except_for:
+                # overwritten before it is unlinked, for what that is worth on a disk that moves its blocks
+                key.write_bytes(bytes(key.stat().st_size))
+                key.unlink()

@@ -46,7 +46,10 @@ def report_address(config: WorkerConfig) -> Address:
 
 
 def worker_firewall(config: WorkerConfig, interface: str, box_port: int) -> FirewallPlan:
-    """The box may call our engines; we may call the box's front."""
+    """The box may call our engines; we may call the box's front.
+
+    Two addresses are guarded and no more: the PC's own network may use the rest of the range.
+    """
     return FirewallPlan(
         interface=interface,
         kind=FirewallKind.WORKER,
@@ -54,4 +57,5 @@ def worker_firewall(config: WorkerConfig, interface: str, box_port: int) -> Fire
         others=(config.box_tunnel_address,),
         offered_ports=WORKER_ENGINE_PORTS,
         called_ports=(box_port,),
+        guarded=(IPv4Network(config.tunnel_address), IPv4Network(config.box_tunnel_address)),
     )

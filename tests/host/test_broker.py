@@ -163,6 +163,8 @@ def test_an_endpoint_is_an_address_and_a_port(endpoint: str) -> None:
 
 
 def test_a_plan_cant_be_changed_after_its_check() -> None:
-    plan = FirewallPlan.model_validate({"interface": "wg0", "kind": "box", "own_address": "10.77.0.1"})
+    plan = FirewallPlan.model_validate(
+        {"interface": "wg0", "kind": "box", "own_address": "10.77.0.1", "guarded": ["10.77.0.0/16"]}
+    )
     with pytest.raises(ValidationError):
         plan.own_address = IPv4Address("10.77.0.2")  # type: ignore[misc]

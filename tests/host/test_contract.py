@@ -133,6 +133,7 @@ def test_a_cut_address_is_gone_and_the_others_stay(host: Host, settings: Setting
             others=(IPv4Address("10.77.0.2"), IPv4Address("10.77.0.3")),
             offered_ports=(8080,),
             called_ports=(8000,),
+            guarded=(IPv4Network("10.77.0.0/16"),),
         )
     )
     host.cut(interface, (IPv4Address("10.77.0.3"),))

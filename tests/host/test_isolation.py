@@ -41,10 +41,10 @@ class Town:
             self.listeners.append(socket.create_server((address, port)))
 
     def reaches(self, name: str, address: str, port: int) -> bool:
-        """Whether a connection is taken within a second."""
+        """Whether a connection is taken within half a second."""
         with self.lab.inside(name):
             try:
-                socket.create_connection((address, port), timeout=1).close()
+                socket.create_connection((address, port), timeout=0.5).close()
             except OSError:
                 return False
         return True
@@ -134,6 +134,7 @@ def box_rules(town: Town, *others: str) -> FirewallPlan:
         others=tuple(IPv4Address(town.tunnel(name)) for name in others),
         offered_ports=(FRONT,),
         called_ports=(ENGINE,),
+        guarded=(IPv4Network("10.77.0.0/16"),),
     )
 
 
@@ -145,6 +146,7 @@ def worker_rules(town: Town, name: str) -> FirewallPlan:
         others=(IPv4Address("10.77.0.1"),),
         offered_ports=(ENGINE,),
         called_ports=(FRONT,),
+        guarded=(IPv4Network(town.tunnel(name)), IPv4Network("10.77.0.1/32")),
     )
 
 

@@ -28,7 +28,8 @@ AS_NOBODY = (
     "verb",
     [
         "host.apply_tunnel(TunnelPlan(interface='{name}', address='10.77.0.1/16'))",
-        "host.apply_firewall(FirewallPlan(interface='{name}', kind='box', own_address='10.77.0.1'))",
+        "host.apply_firewall(FirewallPlan(interface='{name}', kind='box', own_address='10.77.0.1',"
+        " guarded=['10.77.0.0/16']))",
     ],
 )
 def test_without_privilege_the_refusal_says_what_it_needs(tmp_path: Path, verb: str) -> None:

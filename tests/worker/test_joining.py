@@ -158,6 +158,18 @@ def test_an_engine_that_dies_comes_back(office: Office, joined: dict[str, Worker
     assert engine_process(office, "pc1").pid != before.pid
 
 
+def test_an_agent_that_is_killed_takes_its_engine_along_and_starts_again(
+    office: Office, joined: dict[str, Worker]
+) -> None:
+    engine = engine_process(office, "pc2")
+    office.agents["pc2"].kill()
+    wait_until(lambda: not engine.is_running(), within_seconds=10, what="the engine is gone")
+    office.agents["pc2"].wait(5)
+    office.start_agent("pc2", "run")
+    address = address_of(joined["pc2"])
+    wait_until(partial(answers, office.lab, address), within_seconds=20, what="the worker is back")
+
+
 def test_a_tunnel_that_is_killed_is_rebuilt_on_both_sides(office: Office, joined: dict[str, Worker]) -> None:
     worker = address_of(joined["pc1"])
     for name, limit_seconds in (("pc1", 5), ("box", 15)):

@@ -87,6 +87,14 @@ def test_wiping_leaves_no_key(store: MembershipStore) -> None:
         store.wipe()
 
 
+def test_a_new_invitation_replaces_the_key_of_the_one_before(store: MembershipStore) -> None:
+    with store.taken():
+        for invitation_id in (b"\1\2\3\4", b"\5\6\7\b"):
+            ensure_private_key(store.key_path(invitation_id))
+            store.save(a_membership().model_copy(update={"invitation_id": invitation_id}))
+        assert list(store.folder.glob("*.key")) == [store.key_path(b"\5\6\7\b")]
+
+
 def test_a_damaged_membership_is_told_and_not_taken_for_none(store: MembershipStore) -> None:
     with store.taken():
         (store.folder / "membership.json").write_text('{"name": "pc"')
@@ -123,6 +131,13 @@ def test_a_mistyped_code_is_told_before_anything_is_sent(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "64 are needed" in done.stdout
     assert list(tmp_path.glob("*.key")) == []
+
+
+@pytest.mark.root
+def test_a_code_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    done = worker("join", "--state", str(tmp_path), "--code-file", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "No such file" in done.stdout
 
 
 @pytest.mark.parametrize("box", ["", ":443", "box:0", "box:65536", "box:https"])

@@ -106,6 +106,8 @@ def test_the_rules_offer_engines_to_the_box_and_call_its_front() -> None:
         WORKER_ENGINE_PORTS,
         (8443,),
     )
+    # a company may use the rest of the range for its own network
+    assert {str(network) for network in rules.guarded} == {"10.77.3.4/32", "10.77.0.1/32"}
 
 
 def test_retries_grow_to_a_limit_and_scatter() -> None:

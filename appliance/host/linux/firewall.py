@@ -4,8 +4,7 @@ An address on an interface isolates nothing: Linux answers for any of its addres
 (the weak host model, RFC 1122 section 3.3.4.2). So at prerouting, before anything else looks at a packet:
 tunnel addresses are spoken to and from through the tunnel only, the tunnel reaches our own tunnel
 address only, and only the peers that the plan names. Nothing is forwarded, either way. What is not
-listed is dropped in both directions, and nothing for the tunnel's network may leave by another door
-while the tunnel is down.
+listed is dropped in both directions, and nothing for the tunnel may leave by another door while it is down.
 """
 
 from collections.abc import Iterable
@@ -26,7 +25,8 @@ def table_name(interface: str) -> str:
 
 def ruleset(plan: FirewallPlan) -> str:
     """The table as text for `nft -f`: it replaces the one before in the same transaction."""
-    table, name, network = table_name(plan.interface), plan.interface, plan.network
+    table, name = table_name(plan.interface), plan.interface
+    guarded = f"{{ {', '.join(map(str, plan.guarded))} }}"
     return f"""\
 table inet {table}
 delete table inet {table}
@@ -44,8 +44,8 @@ table inet {table} {{
     chain prerouting {{
         type filter hook prerouting priority raw; policy accept;
         iifname "lo" accept
-        iifname != "{name}" ip daddr {network} counter drop comment "tunnel address from outside"
-        iifname != "{name}" ip saddr {network} counter drop comment "spoofed tunnel source"
+        iifname != "{name}" ip daddr {guarded} counter drop comment "tunnel address from outside"
+        iifname != "{name}" ip saddr {guarded} counter drop comment "spoofed tunnel source"
         iifname "{name}" ip daddr != {plan.own_address} counter drop comment "beyond our own address"
         iifname "{name}" ip saddr != @others counter drop comment "not {_other(plan.kind)}"
         iifname "{name}" meta nfproto ipv6 counter drop
@@ -70,10 +70,11 @@ table inet {table} {{
     chain output {{
         type filter hook output priority filter; policy accept;
         oifname "{name}" jump into_tunnel
-        oifname != {{ "lo", "{name}" }} ip daddr {network} counter reject comment "tunnel is down"
+        oifname != {{ "lo", "{name}" }} ip daddr {guarded} counter reject comment "tunnel is down"
     }}
     chain into_tunnel {{
         ct state established,related accept
+        meta nfproto ipv6 counter reject
         ip daddr != @others counter reject comment "not {_other(plan.kind)}"
         {_accept(plan.called_ports)}
         {ECHO_REQUESTS} accept
