@@ -90,7 +90,6 @@ def _live_state(usage: UsageOverview, pool: PoolOverview, nodes: list[NodeOvervi
 
 def _tiles(usage: UsageOverview, pool: PoolOverview) -> list[Tile]:
     minutes = [asdict(minute) for minute in usage.minutes]
-    finished = usage.answered + usage.faults
     return [
         Tile(
             "requests",
@@ -114,35 +113,47 @@ def _tiles(usage: UsageOverview, pool: PoolOverview) -> list[Tile]:
             "latency",
             gettext("Time to the whole answer"),
             figures.seconds(usage.latency_p50_seconds),
-            gettext("95 of 100 within %(time)s", time=figures.seconds(usage.latency_p95_seconds)),
+            _most_within(usage.latency_p95_seconds),
             tuple(minute["latency_p95_seconds"] for minute in minutes),
         ),
         Tile(
             "first",
             gettext("Time to the first word"),
             figures.seconds(usage.first_token_p50_seconds),
-            gettext("95 of 100 within %(time)s", time=figures.seconds(usage.first_token_p95_seconds)),
+            _most_within(usage.first_token_p95_seconds),
         ),
         Tile(
             "faults",
             gettext("Errors"),
             figures.count(usage.faults),
-            gettext(
-                "%(share)s of the finished requests",
-                share=figures.percent(usage.faults / finished if finished else 0),
-            ),
+            _share_of_faults(usage),
             kind="bad" if usage.faults else "",
         ),
         _queue_tile(usage, pool),
     ]
 
 
+def _most_within(p95_seconds: float | None) -> str:
+    if p95_seconds is None:
+        return gettext("nothing answered in this hour")
+    return gettext("95 of 100 within %(time)s", time=figures.seconds(p95_seconds))
+
+
+def _share_of_faults(usage: UsageOverview) -> str:
+    finished = usage.answered + usage.faults
+    if not finished:
+        return gettext("nothing answered in this hour")
+    return gettext("%(share)s of the finished requests", share=figures.percent(usage.faults / finished))
+
+
 def _queue_tile(usage: UsageOverview, pool: PoolOverview) -> Tile:
-    waited = gettext("95 of 100 waited at most %(time)s", time=figures.seconds(usage.queue_p95_seconds))
     if not pool.reporting:
         return Tile(
             "queue", gettext("Waiting now"), figures.NONE_YET, gettext("The pool does not report"), kind="bad"
         )
+    waited = gettext("nobody waited in this hour")
+    if usage.queue_p95_seconds is not None:
+        waited = gettext("95 of 100 waited at most %(time)s", time=figures.seconds(usage.queue_p95_seconds))
     full = pool.max_queue > 0 and pool.queue_length >= pool.max_queue
     return Tile(
         "queue", gettext("Waiting now"), figures.count(pool.queue_length), waited, kind="bad" if full else ""

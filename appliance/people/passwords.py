@@ -37,6 +37,10 @@ COMMON = (
 )
 
 
+_METHOD = "scrypt"
+"""With Werkzeug's cost (n = 2^15, r = 8, p = 1)."""
+
+
 class PasswordRule(StrEnum):
     """A rule that a password can break; the page shows each with its own sentence."""
 
@@ -77,7 +81,7 @@ def hash_password(password: str, account_name: str) -> str:
     """The scrypt hash to store. Raises PasswordRefused. Takes about 0.1 s and 32 MiB, on purpose."""
     if broken := broken_rules(password, account_name):
         raise PasswordRefused(broken)
-    return generate_password_hash(password, method="scrypt")
+    return generate_password_hash(password, method=_METHOD)
 
 
 def password_matches(stored_hash: str | None, password: str) -> bool:
@@ -99,4 +103,4 @@ def _is_common(password: str) -> bool:
     return len(remainder) < len(plain) and len(re.sub(r"\d", "", remainder)) < 4
 
 
-_HASH_OF_NOBODY = generate_password_hash("the password of nobody", method="scrypt")
+_HASH_OF_NOBODY = generate_password_hash("the password of nobody", method=_METHOD)

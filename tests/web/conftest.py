@@ -11,11 +11,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlite_utils import Database
+from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
 import webadmin
 from appliance.claim import ensure_claim_code
-from appliance.people import SESSION_COOKIE, Account, Role, create_account, start_session
+from appliance.people import SESSION_COOKIE, Account, Role, create_account, passwords, start_session
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 
@@ -28,6 +29,14 @@ def compiled_translations() -> None:
     """As build.sh does before anything starts."""
     compile_all = [sys.executable, "-m", "babel.messages.frontend", "-q", "compile", "-d", str(TRANSLATIONS)]
     subprocess.run(compile_all, check=True)
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost of a hash is tested in tests/people; here it would be most of the time."""
+    monkeypatch.setattr(passwords, "_METHOD", "scrypt:1024:1:1")
+    nobody = generate_password_hash("the password of nobody", method="scrypt:1024:1:1")
+    monkeypatch.setattr(passwords, "_HASH_OF_NOBODY", nobody)
 
 
 class Visitor:

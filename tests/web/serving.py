@@ -41,7 +41,7 @@ def served(settings: Settings) -> Iterator[str]:
     try:
         wait_until(
             lambda: urllib.request.urlopen(f"{settings.base_url}/sign-in").status == 200,
-            within_seconds=30,
+            within_seconds=60,
             what="the sign-in page through the pool",
         )
         yield settings.base_url

@@ -163,7 +163,7 @@ def invite(visit: Visit, settings: Settings) -> None:
     page.locator(".copyable:has(#invitation-code) button").click()
     assert visit.clipboard() == shown.inner_text()
     page.locator(".copyable:has(#join-line) button").click()
-    assert visit.clipboard() == "sudo python -m appliance.worker join"
+    assert visit.clipboard() == "sudo ./build.sh worker join"
     assert page.locator("#made + .badge time").inner_text()[:3] in {"14:", "15:"}
     visit.arrived("workers-invited")
     # the worker redeems: it appears without a reload, with the code to compare

@@ -17,7 +17,7 @@ def test_claims_and_is_signed_in_at_once(site: Site) -> None:
     assert visitor.get("/claim").status_code == 200
     answer = visitor.post("/claim", form(site))
     assert (answer.status_code, answer.location) == (303, "/overview")
-    assert "Vue d’ensemble" in visitor.get("/overview").text
+    assert "Aperçu" in visitor.get("/overview").text
     [account] = list_accounts(site.db)
     assert (account.name, account.role, account.language) == ("ana", Role.ADMIN, "fr")
     assert visitor.get("/claim").location == "/overview"

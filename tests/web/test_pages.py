@@ -82,7 +82,7 @@ def test_an_invitation_shows_its_code_once(site: Site, admin: Visitor) -> None:
     answer = admin.post("/workers/invitations", {"label": "Reception", "valid_for": "3600"})
     code = text_of(answer.text, "invitation-code")
     assert code.startswith("CEL")
-    assert text_of(answer.text, "join-line") == "sudo python -m appliance.worker join"
+    assert text_of(answer.text, "join-line") == "sudo ./build.sh worker join"
     assert code not in text_of(answer.text, "join-line")
     assert code not in admin.get("/workers").text
     [invitation] = enrolment.list_invitations(site.db)

@@ -139,7 +139,7 @@ def test_an_account_keeps_its_language(site: Site, admin: Visitor) -> None:
     assert account.language == "fr"
     elsewhere = site.visitor()
     elsewhere.post("/sign-in", {"name": "ana", "password": PASSWORD})
-    assert "Vue d’ensemble" in elsewhere.get("/overview").text
+    assert "Aperçu" in elsewhere.get("/overview").text
 
 
 def test_every_page_says_itself_in_french(site: Site) -> None:
