@@ -6,12 +6,14 @@ code is not needed again.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+
+import psutil
 
 from appliance.enrolment.invitation_code import parse_code
-from appliance.enrolment.pinned import BoxBusy, BoxUnreachable
+from appliance.enrolment.pinned import Address, BoxBusy, BoxUnreachable
 from appliance.enrolment.redeeming import Approved, Pending, Redemption, Revoked, redeem
-from appliance.errors import NotTrusted
+from appliance.errors import NotTrusted, Refused
 from appliance.host.keys import ensure_private_key
 from appliance.worker.facts import machine_facts
 from appliance.worker.membership import Membership, MembershipStore
@@ -31,15 +33,21 @@ class JoinRefused(NotTrusted):
     code = "join_refused"
 
 
+class BoxIsHere(Refused):
+    """The box runs on this very machine: a tunnel to oneself leads nowhere."""
+
+    code = "box_is_here"
+
+
 def redeem_code(store: MembershipStore, code: str, interface: str, find_boxes: FindBoxes) -> Membership:
     """Redeems `code` and keeps what came of it; a box that is away is waited for, REDEEM_WITHIN_SECONDS.
 
-    Raises what `redeem` raises, InvitationMistyped before anything is sent.
+    Raises what `redeem` raises, InvitationMistyped before anything is sent; and BoxIsHere.
     """
     invitation_id = parse_code(code).id
     facts = machine_facts()
     key = ensure_private_key(store.key_path(invitation_id))
-    redemption = _redeem_patiently(lambda: redeem(code, key, facts, find_boxes()))
+    redemption = _redeem_patiently(lambda: redeem(code, key, facts, _elsewhere(find_boxes())))
     membership = Membership(
         name=facts.name,
         invitation_id=invitation_id,
@@ -52,6 +60,17 @@ def redeem_code(store: MembershipStore, code: str, interface: str, find_boxes: F
     )
     store.save(membership)
     return membership
+
+
+def _elsewhere(candidates: Iterable[Address]) -> Iterator[Address]:
+    own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
+    for host, port in candidates:
+        if host in own:
+            raise BoxIsHere(
+                f"{host} is this machine: the box answers on it already, as its own first node.",
+                next_step="Join from another computer.",
+            )
+        yield host, port
 
 
 def _redeem_patiently(attempt: Callable[[], Redemption]) -> Redemption:

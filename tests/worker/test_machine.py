@@ -1,12 +1,14 @@
 """What the agent reads from the machine and keeps on it: facts, membership, its command line."""
 
 import secrets
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from appliance.enrolment.invitation_code import InvitationCode, format_code
 from appliance.host.keys import ensure_private_key
 from appliance.worker.facts import current_load, gpu_names, machine_facts
 from appliance.worker.membership import AlreadyRunning, Membership, MembershipDamaged, MembershipStore
@@ -131,6 +133,21 @@ def test_a_mistyped_code_is_told_before_anything_is_sent(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "64 are needed" in done.stdout
     assert list(tmp_path.glob("*.key")) == []
+
+
+@pytest.mark.root
+def test_the_box_cant_join_itself_and_the_invitation_stays_good(tmp_path: Path) -> None:
+    code = format_code(
+        InvitationCode(secrets.token_bytes(4), secrets.token_bytes(16), secrets.token_bytes(16))
+    )
+    with socket.create_server(("127.0.0.1", 0)) as box:
+        box.settimeout(0)
+        address = f"127.0.0.1:{box.getsockname()[1]}"
+        done = worker("join", "--state", str(tmp_path), "--box", address, stdin=code + "\n")
+        with pytest.raises(BlockingIOError):
+            box.accept()
+    assert done.returncode == 1
+    assert "Join from another computer" in done.stdout
 
 
 @pytest.mark.root
