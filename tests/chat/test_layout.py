@@ -1,5 +1,8 @@
 """The page on phones and large screens, in French, by keyboard, without motion."""
 
+from pathlib import Path
+from typing import Literal
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -7,6 +10,7 @@ from tests.chat.conftest import NewPage
 from tests.chat.reading import answered, ask
 from tests.chat.scripted import Gate, ScriptedBox, chunk, ending, refusal, saying, stream
 
+AUDIT = (Path(__file__).parents[1] / "web" / "audit.js").read_text()
 WIDE = "| a | b | c | d | e |\n|--|--|--|--|--|\n| " + " | ".join(["incomprehensibilities"] * 5) + " |"
 LONG = f"{'x' * 300}\n\n```\n{'y' * 300}\n```\n\n{WIDE}\n\nhttps://ok.example/{'z' * 300}"
 
@@ -121,7 +125,38 @@ def test_a_model_that_went_away_is_replaced(box: ScriptedBox, page: Page) -> Non
     box.models = [{"id": "office-7b", "demo": False}]
     box.script = refusal(404, "model_not_found")
     ask(page, "Gone?")
+    page.locator("[data-kind=model_missing]").wait_for()
     box.script = saying("From the other")
     page.get_by_role("button", name="Try again").click()
     expect(answered(page).locator(".chat-prose")).to_have_text("From the other")
     assert box.asked[-1]["model"] == "office-7b"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_everything_can_be_read_and_operated(
+    box: ScriptedBox, new_page: NewPage, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page = new_page(width=width, height=844, touch=width < 500)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    assert page.evaluate(AUDIT) == []
+    code = "```python\n# why\nif x == 'a':\n    return 1.5\n```"
+    box.script = lambda _: stream([chunk(f"# Title\n\n> quoted `code`\n\n{code}\n\n{WIDE}"), ending()])
+    for script in (
+        box.script,
+        refusal(400, "context_length_exceeded", "9000 tokens do not fit."),
+        saying("Good"),
+    ):
+        box.script = script
+        page.get_by_label("Your question", exact=True).fill("Audit me")
+        page.get_by_role("button", name="Send", exact=True).click()
+        expect(page.get_by_role("button", name="Stop the answer")).to_be_hidden()
+    expect(page.locator(".hljs-keyword")).to_have_count(2)
+    page.locator(".chat-facts-button").first.focus()
+    assert page.evaluate(AUDIT) == []
+    page.locator("#chat-demo summary").click()
+    assert page.evaluate(AUDIT) == []
+    if width < 500:
+        page.get_by_role("button", name="Conversations").tap()
+    page.get_by_role("button", name="Delete “Audit me”").click()
+    assert page.evaluate(AUDIT) == []

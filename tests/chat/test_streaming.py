@@ -100,6 +100,10 @@ def test_the_answer_tells_node_speed_and_first_word(box: ScriptedBox, page: Page
     expect(panel).to_be_visible()
     for words in ("atelier-3", "cellule-demo", "First word after", "req-1"):
         expect(panel).to_contain_text(words)
+    shown, scroller = panel.bounding_box(), page.locator("#chat-scroller").bounding_box()
+    assert shown and scroller
+    assert scroller["y"] <= shown["y"], "its upper end is cut off"
+    assert shown["y"] + shown["height"] <= scroller["y"] + scroller["height"]
 
 
 def test_a_reload_in_mid_answer_keeps_what_came(box: ScriptedBox, page: Page) -> None:

@@ -2,6 +2,7 @@
 import { element, icon } from "./elements.js";
 import { amount, measure, words } from "./wording.js";
 
+const PANEL_HEIGHT_PIXELS = 190;
 let made = 0;
 
 /**
@@ -31,7 +32,15 @@ export function factsOf(facts) {
         element("span", { class: "visually-hidden" }, words("about_answer")),
         summary.filter(Boolean).join(" · "),
     );
-    return element("div", { class: "chat-facts" }, button, panel);
+    const place = () => box.classList.toggle("is-below", hasNoRoomAbove(button));
+    const box = element("div", { class: "chat-facts", onpointerenter: place, onfocusin: place }, button, panel);
+    return box;
+}
+
+/** Near the upper end of the scrolled messages the panel would be cut off. */
+function hasNoRoomAbove(button) {
+    const above = button.getBoundingClientRect().top - button.closest(".chat-scroller").getBoundingClientRect().top;
+    return above < PANEL_HEIGHT_PIXELS;
 }
 
 function list(facts) {

@@ -11,7 +11,7 @@ import "../vendor/purify.min.js";
 
 const SAFE_LINK = /^(?:https?:\/\/|mailto:)/i;
 const PURIFY = {
-    ALLOWED_TAGS: ["a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p",
+    ALLOWED_TAGS: ["a", "blockquote", "br", "code", "del", "em", "h4", "h5", "h6", "hr", "li", "ol", "p",
         "pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"],
     ALLOWED_ATTR: ["class", "href", "start", "title"],
     ALLOWED_URI_REGEXP: SAFE_LINK,
@@ -33,6 +33,7 @@ markdown.linkify.set({ fuzzyLink: false }); // README.md is a file, not a site i
 markdown.validateLink = (address) => SAFE_LINK.test(address);
 markdown.renderer.rules.image = imageAsLink;
 markdown.renderer.rules.fence = codeBlock;
+markdown.core.ruler.push("headings_below_the_page", headingsBelowThePage);
 markdown.core.ruler.push("alignment_as_class", alignmentAsClass);
 
 /**
@@ -95,6 +96,13 @@ function codeBlock(tokens, place) {
     const language = /^[\w+#.-]{1,20}/.exec(tokens[place].info.trim())?.[0].toLowerCase() ?? "";
     const code = escapeHtml(tokens[place].content);
     return `<pre><code${language && ` class="language-${language}"`}>${code}</code></pre>`;
+}
+
+// The page has h1, its parts h2, each message h3: what an answer titles comes below, or the outline is nonsense.
+function headingsBelowThePage(state) {
+    for (const token of state.tokens) {
+        if (token.type.startsWith("heading_")) token.tag = `h${Math.min(6, Number(token.tag[1]) + 3)}`;
+    }
 }
 
 // markdown-it marks a column's alignment with a style attribute, which the policy forbids.
