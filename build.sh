@@ -136,7 +136,7 @@ run() {
 worker() {
     packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS
     environment appliance/requirements.lock
-    exec python -m appliance.worker "$@"
+    exec env CELLULE_WORKER_COMMAND="sudo ./build.sh worker" python -m appliance.worker "$@"
 }
 
 run_tests() {

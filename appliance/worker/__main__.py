@@ -113,8 +113,10 @@ def _read_code(file: Path | None) -> str:
 
 
 def _command(verb: str, state: Path) -> str:
+    # how this program was called; a clone has its own entry
+    entry = os.environ.get("CELLULE_WORKER_COMMAND", "python -m appliance.worker")
     where = "" if state == STATE_DIR else f" --state {state}"
-    return f"python -m appliance.worker {verb}{where}"
+    return f"{entry} {verb}{where}"
 
 
 def _parser() -> argparse.ArgumentParser:
