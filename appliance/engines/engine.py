@@ -20,6 +20,7 @@ from appliance.errors import Refused, TryAgain
 WARM_UP_PROMPT = "Bonjour"
 DEFAULT_CONTEXT_TOKENS = 8192
 _KV_SHARE_OF_FREE_MEMORY = 0.4
+_PREFIX_SHARE_OF_FREE_MEMORY = 0.1
 _STALLED_SECONDS = 60.0
 _LONG_TEXT_CHARACTERS = 8192
 
@@ -180,8 +181,8 @@ class Engine:
 
 def _limits(model: Model, options: EngineOptions) -> BatcherLimits:
     context = min(options.context_tokens or DEFAULT_CONTEXT_TOKENS, model.context_tokens_trained)
-    free = psutil.virtual_memory().available * _KV_SHARE_OF_FREE_MEMORY
-    affordable = int(free / max(1, model.kv_bytes_per_token))
+    free = psutil.virtual_memory().available
+    affordable = int(free * _KV_SHARE_OF_FREE_MEMORY / max(1, model.kv_bytes_per_token))
     kv_tokens = options.kv_tokens or max(context, min(options.slots * context, affordable))
     physical = psutil.cpu_count(logical=False) or 1
     allowed = len(psutil.Process().cpu_affinity() or [1])
@@ -191,4 +192,5 @@ def _limits(model: Model, options: EngineOptions) -> BatcherLimits:
         kv_tokens=kv_tokens,
         threads=options.threads or min(physical, allowed),
         waiting=options.waiting,
+        prefix_bytes=int(free * _PREFIX_SHARE_OF_FREE_MEMORY),
     )

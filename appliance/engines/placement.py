@@ -1,8 +1,8 @@
 """Where a sequence runs, and how the tokens of a step are shared: pure rules.
 
-A place is a sequence id of the KV cache. What a finished sequence computed stays in its place until the
-place is needed, so that the next turn of a conversation, or a prompt with the same beginning, computes
-only what is new. Places outnumber the slots, so that ended conversations are kept longer.
+A place is a sequence id of the KV cache. What a finished sequence computed is kept, in its place or
+(see prefix_store) beside the cache, so that the next turn of a conversation, or a prompt with the same
+beginning, computes only what is new.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ WORTH_WAITING_TOKENS = 32
 """A prompt waits for a running one that computes their common beginning if that saves so many tokens."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Place:
     """One sequence id of the KV cache and the tokens that are computed in it."""
 
@@ -48,21 +48,21 @@ def common_beginning(first: list[int], second: list[int]) -> int:
 
 
 def choose_placement(
-    prompt: list[int], places: Sequence[Place], *, may_wait: bool = True
+    prompt: list[int], places: Sequence[Place], stored: Sequence[Place] = ()
 ) -> Placement | None:
     """Where `prompt` should run; None: nowhere now, or better later.
 
-    The place whose tokens begin most like the prompt is the source. It is taken over when nobody runs in
-    it and the prompt continues it; else its beginning is copied into the idle place unused for longest.
-    At least the prompt's last token is left to compute, for its logits.
+    The place, or stored prefix, whose tokens begin most like the prompt is the source. It is taken over when
+    nobody runs in it and the prompt continues it; else its beginning is copied into the idle place unused
+    for longest. At least the prompt's last token is left to compute, for its logits.
     """
     idle = [place for place in places if place.prompt is None]
     if not idle:
         return None
     most = len(prompt) - 1
-    reusable = [(min(most, common_beginning(prompt, place.tokens)), place) for place in places]
+    reusable = [(min(most, common_beginning(prompt, source.tokens)), source) for source in (*places, *stored)]
     reused, source = max(reusable, key=lambda pair: (pair[0], pair[1].prompt is None))
-    if may_wait and any(
+    if any(
         place.prompt is not None
         and len(place.tokens) < len(place.prompt)
         and min(most, common_beginning(prompt, place.prompt)) - reused >= WORTH_WAITING_TOKENS
@@ -71,10 +71,22 @@ def choose_placement(
         return None
     if reused == 0:
         return Placement(_oldest(idle), None, 0)
-    if source.prompt is None and reused >= len(source.tokens) - 1:
+    if source in idle and reused >= len(source.tokens) - 1:
         return Placement(source, source, reused)
     others = [place for place in idle if place is not source]
     return Placement(_oldest(others) if others else source, source, reused)
+
+
+def places_to_store(places: Sequence[Place], limit_tokens: int) -> list[Place]:
+    """Idle places to empty, the longest unused first, so that at most `limit_tokens` stay in idle ones."""
+    idle = sorted((one for one in places if one.prompt is None), key=lambda one: one.released_at_step)
+    surplus = sum(len(one.tokens) for one in idle) - limit_tokens
+    chosen = []
+    for place in idle:
+        if surplus > 0 and place.tokens:
+            chosen.append(place)
+            surplus -= len(place.tokens)
+    return chosen
 
 
 def _oldest(idle: list[Place]) -> Place:
