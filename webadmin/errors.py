@@ -31,6 +31,7 @@ def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     titles = {
         400: gettext("This request can't be read"),
+        401: gettext("Your session has ended. Sign in again."),
         403: gettext("This page is for admins"),
         404: gettext("There is no such page"),
         405: gettext("There is no such page"),

@@ -79,9 +79,10 @@ def _admit() -> Response | None:
 def _ask_to_sign_in() -> Response:
     if not is_claimed(cellule()):
         return redirect(url_for("claim.show"), 303)
-    if request.method != "GET" or request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
-        # a script polling, or a form from before the session ended: no page to come back to
-        if request.path.endswith(".json"):
-            abort(401)
+    if request.path.endswith(".json"):
+        # a script that polls must not take the sign-in page for its answer
+        abort(401)
+    if request.method != "GET":
+        # a form from before the session ended is no page to come back to
         return redirect(url_for("signin.show"), 303)
     return redirect(url_for("signin.show", next=request.full_path.rstrip("?")), 303)

@@ -4,7 +4,6 @@ from appliance.claim.certificate import Certificate, ensure_certificate
 from appliance.claim.claiming import (
     AlreadyClaimed,
     WrongClaimCode,
-    check_claim_code,
     claim_box,
     ensure_claim_code,
     is_claimed,
@@ -15,7 +14,6 @@ __all__ = [
     "AlreadyClaimed",
     "Certificate",
     "WrongClaimCode",
-    "check_claim_code",
     "claim_box",
     "ensure_certificate",
     "ensure_claim_code",

@@ -322,3 +322,31 @@ def test_pages_work_without_scripts(browser: Browser, site: str, settings: Setti
     page.locator("form[action$=keys] button").click()
     expect(page.locator("#api-key")).to_contain_text("sk-cellule-")
     expect(page.locator("tbody tr time").first).to_contain_text("UTC")
+
+
+def test_over_https_cookies_are_secure_and_programs_learn_to_trust_the_box(
+    browser: Browser, box: Settings, tmp_path: Path
+) -> None:
+    for name in ("run", "secrets"):
+        (tmp_path / name).mkdir(mode=0o700)
+    own = {"state_dir": tmp_path, "port": free_port(), "metrics_port": free_port(), "tls": True}
+    settings = box.model_copy(update=own)
+    with served(settings) as base_url, open_cellule(tmp_path) as db:
+        people.create_account(db, "ana", PASSWORD, Role.ADMIN, "en")
+        visit = Visit(browser, base_url, tmp_path, {**DESK, "ignore_https_errors": True})
+        page = visit.page
+        page.goto("/keys")
+        page.locator("#name").fill("ana")
+        page.locator("#password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/keys")
+        cookies = visit.context.cookies()
+        assert {cookie["name"]: (cookie["secure"], cookie["httpOnly"]) for cookie in cookies} == {
+            people.SESSION_COOKIE: (True, True),
+            "cellule_form": (True, True),
+        }
+        page.locator("#name").fill("Ticket system")
+        page.locator("form[action$=keys] button").click()
+        expect(page.locator("#made ~ .copyable pre").first).to_contain_text(f"{base_url}/certificate.pem")
+        visit.arrived("keys-https")
+        visit.context.close()

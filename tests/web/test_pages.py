@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+import webadmin
 from appliance import enrolment, people
+from appliance.claim import ensure_certificate
 from appliance.people import Role
 from appliance.storage import transaction
 from tests.accounting.ledger import add_line
@@ -73,6 +75,10 @@ def test_the_list_says_when_a_key_was_last_used(site: Site, admin: Visitor) -> N
 
 def test_the_certificate_can_be_saved_when_there_is_one(site: Site, admin: Visitor) -> None:
     assert site.visitor().get("/certificate.pem").status_code == 303
+    app = webadmin.create_app(site.settings.model_copy(update={"tls": True}))
+    answer = app.test_client().get("/certificate.pem", base_url="https://box")
+    assert answer.data == ensure_certificate(site.settings).cert_path.read_bytes()
+    assert b"BEGIN CERTIFICATE" in answer.data
 
 
 # --- workers -------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ function apply(state) {
 }
 
 /** A dialog that is open, or a field that is being written in, is not pulled away from under the hands. */
-const inUse = () => part().querySelector("dialog[open], form:focus-within input:not([type=hidden]), form:focus-within select");
+const inUse = () => part().querySelector("dialog[open], details[open], form:focus-within input:not([type=hidden]), form:focus-within select");
 
 async function fetchAnew() {
   const answer = await fetch(part().dataset.page, { headers: { Accept: "text/html" } });
