@@ -15,15 +15,14 @@ from appliance.pool.admit import Budgets, identify, refuse_over_budget
 from appliance.pool.asgi import (
     JSON,
     BodyTooSlow,
+    Client,
     ClientLeft,
     Headers,
     Receive,
     Scope,
     Send,
-    Watch,
     answer,
     answer_refusal,
-    read_body,
 )
 from appliance.pool.ask import Endpoint, read_ask
 from appliance.pool.limits import Limits
@@ -92,7 +91,7 @@ class Api:
                 return await self._answer_other(scope, send, headers)
         except Refusal as refusal:
             if isinstance(refusal, NotTrusted):
-                self._metrics.turned_away.labels(refusal.code).inc()
+                self._metrics.turn_away(refusal.code)
             return await answer_refusal(send, refusal, headers)
         exchange = Exchange(own_id, caller, endpoint)
         self._open += 1
@@ -115,15 +114,14 @@ class Api:
     async def _answer_inference(
         self, exchange: Exchange, given: Headers, receive: Receive, send: Send, headers: Headers
     ) -> None:
-        watch: Watch | None = None
+        client = Client(receive, self._settings.body_limit_bytes)
         try:
             self._charge(exchange.caller, headers)
-            body = await read_body(receive, given, self._settings.body_limit_bytes, self._limits.body_seconds)
+            body = await client.body(given, self._limits.body_seconds)
             ask = read_ask(exchange.endpoint, body)
             if self._relay.dispatch.nodes.serves(ask.model):
                 exchange.model = ask.model
-            watch = Watch(receive)
-            await self._relay.run(exchange, ask, watch, send, headers)
+            await self._relay.run(exchange, ask, client, send, headers)
             return
         except ClientLeft:
             exchange.ended(Outcome.CANCELLED, CLIENT_CLOSED_REQUEST)
@@ -140,8 +138,7 @@ class Api:
                 "Something broke here.", next_step=f"Tell support: {exchange.request_id}."
             )
         finally:
-            if watch is not None:
-                watch.stop()
+            client.stop()
         failed = refusal.http_status >= 500
         exchange.ended(Outcome.FAILED if failed else Outcome.REFUSED, refusal.http_status)
         if exchange.place:

@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import gc
 from time import monotonic
 
 import orjson
@@ -28,6 +29,9 @@ from appliance.settings import Settings, load_settings
 
 _LAST_WORDS_SECONDS = 2.0
 """For requests that were cut off by the shutdown to say so and to be metered."""
+
+
+_COLLECT_AFTER_ALLOCATIONS = 20_000
 
 
 class Pool:
@@ -77,6 +81,10 @@ class Pool:
         self._metrics.start(self._settings.metrics_port)
         await self._memory.start()
         self._tasks = [asyncio.create_task(self._watch_box()), asyncio.create_task(self._report())]
+        # what was made until now lives as long as the process: no collection need look at it again
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS, 20, 20)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for task in self._tasks:

@@ -46,7 +46,7 @@ class BoxHealth:
         return answer
 
     async def _get(self, address: Address) -> bytes:
-        connection = await self._upstream.connect(address)
+        connection = self._upstream.idle(address) or await self._upstream.open(address)
         try:
             connection.write(_REQUEST)
             body = b""

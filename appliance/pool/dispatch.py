@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from appliance.errors import Refused, TryAgain
-from appliance.pool.asgi import ClientLeft, Watch
+from appliance.pool.asgi import Client, ClientLeft
 from appliance.pool.ask import Ask
 from appliance.pool.nodes import NodeEngine, Nodes
 from appliance.pool.queue import FairQueue, Ticket
@@ -59,25 +59,31 @@ class Dispatch:
         self.queue: FairQueue[_Waiting] = FairQueue(queue_limit)
         self._wait_seconds = wait_seconds
 
+    def lease_now(self, ask: Ask) -> Lease | None:
+        """A slot of the engine that should answer, if one is free and nobody waits for it."""
+        return None if self.queue.waiting_for(ask.model) else self._try(ask)
+
     async def lease(
-        self, ask: Ask, caller_id: str, watch: Watch, *, again: bool = False, on_place: Callable[[int], None]
+        self,
+        ask: Ask,
+        caller_id: str,
+        client: Client,
+        *,
+        again: bool = False,
+        on_place: Callable[[int], None],
     ) -> Lease:
-        """A slot of the engine that should answer. Waits in the queue if none is free, and tells the
-        place there to `on_place`. Raises ModelNotFound, QueueFull, NoNodeAnswers, ClientLeft."""
-        if not self.queue.waiting_for(ask.model):
-            lease = self._try(ask)
-            if lease is not None:
-                return lease
-            # before the first node was heard of nobody knows which models there are
-            if self.nodes.models() and not self.nodes.serves(ask.model):
-                raise self.unknown_model(ask.model)
+        """A slot of the engine that should answer, after waiting in the queue; its place there is told
+        to `on_place`. Raises ModelNotFound, QueueFull, NoNodeAnswers, ClientLeft."""
+        # before the first node was heard of nobody knows which models there are
+        if self.nodes.models() and not self.nodes.serves(ask.model):
+            raise self.unknown_model(ask.model)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
         ticket = Ticket(ask.model, caller_id, (ask, future))
         on_place(self.queue.join(ticket, front=again))
         deadline = loop.call_later(self._wait_seconds, self._give_up, ticket, self._too_long(ask.model))
-        watch.on_leave = lambda: self._give_up(ticket, ClientLeft())
-        if watch.left:
+        client.on_leave = lambda: self._give_up(ticket, ClientLeft())
+        if client.left:
             self._give_up(ticket, ClientLeft())
         try:
             return await future
@@ -88,7 +94,7 @@ class Dispatch:
             raise
         finally:
             deadline.cancel()
-            watch.on_leave = None
+            client.on_leave = None
 
     def serve(self, model: str) -> None:
         """Gives free slots to those who wait for `model`, in fair order."""

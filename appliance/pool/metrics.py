@@ -1,109 +1,142 @@
 """Prometheus metrics of the pool, on a loopback port of their own, in a thread of their own.
 
-Labels come from what the pool itself knows (models of its nodes, its outcomes), never from a caller's
-text, so their number stays bounded.
+A finished request adds to plain numbers; they become metric families when someone asks. Labels come
+from what the pool itself knows (models of its nodes, its outcomes), never from a caller's text, so their
+number stays bounded.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from appliance.pool.dispatch import Dispatch
 from appliance.pool.meter import LedgerLine
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Upper bounds of the histograms' buckets, in seconds."""
 
 
-class Metrics:
+class _Histogram:
+    """How many values lay in each bucket; the last one has no bound."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(_BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        names = [*(str(bound) for bound in _BOUNDS), "+Inf"]
+        return [(name, float(sum(self.counts[: index + 1]))) for index, name in enumerate(names)]
+
+
+class _OfModel:
+    """What is counted for one model."""
+
+    __slots__ = ("duration", "first_token", "queue")
+
+    def __init__(self) -> None:
+        self.queue, self.first_token, self.duration = _Histogram(), _Histogram(), _Histogram()
+
+
+class Metrics(Collector):
     """Counts what the ledger records, what was turned away before it, and how the nodes stand."""
 
     def __init__(self, dispatch: Dispatch) -> None:
-        self.registry = CollectorRegistry()
-        labels = ("outcome", "model", "node")
-        self._requests = Counter(
-            "cellule_pool_requests",
-            "Admitted requests by what became of them",
-            labels,
-            registry=self.registry,
-        )
-        self._tokens_in = Counter(
-            "cellule_pool_prompt_tokens", "Tokens read", ("model", "node"), registry=self.registry
-        )
-        self._tokens_out = Counter(
-            "cellule_pool_generated_tokens", "Tokens generated", ("model", "node"), registry=self.registry
-        )
-        self.turned_away = Counter(
-            "cellule_pool_turned_away", "Requests without a valid key", ("code",), registry=self.registry
-        )
-        self._queue = self._histogram("cellule_pool_queue_seconds", "Time in the queue")
-        self._first_token = self._histogram("cellule_pool_first_token_seconds", "Time to the first token")
-        self._duration = self._histogram("cellule_pool_duration_seconds", "Whole time of a request")
-        self.registry.register(_NodeGauges(dispatch))
-        self._labelled: dict[tuple[str, str, str], Callable[[LedgerLine], None]] = {}
+        self._dispatch = dispatch
+        self._requests: Counter[tuple[str, str, str]] = Counter()
+        self._tokens_in: Counter[tuple[str, str]] = Counter()
+        self._tokens_out: Counter[tuple[str, str]] = Counter()
+        self._turned_away: Counter[str] = Counter()
+        self._models: dict[str, _OfModel] = {}
         self._server: WSGIServer | None = None
-
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, ("model",), buckets=_SECONDS, registry=self.registry)
 
     def count(self, line: LedgerLine) -> None:
         """Adds one finished request."""
-        key = (line.outcome, line.model or "", line.node or "")
-        add = self._labelled.get(key)
-        if add is None:
-            add = self._labelled[key] = self._adder(*key)
-        add(line)
+        model, node = line.model or "", line.node or ""
+        self._requests[line.outcome, model, node] += 1
+        self._tokens_in[model, node] += line.tokens_in
+        self._tokens_out[model, node] += line.tokens_out
+        of_model = self._models.get(model)
+        if of_model is None:
+            of_model = self._models[model] = _OfModel()
+        of_model.queue.add(line.queue_seconds)
+        of_model.duration.add(line.duration_seconds)
+        if line.first_token_seconds is not None:
+            of_model.first_token.add(line.first_token_seconds)
 
-    def _adder(self, outcome: str, model: str, node: str) -> Callable[[LedgerLine], None]:
-        requests = self._requests.labels(outcome, model, node)
-        tokens_in, tokens_out = self._tokens_in.labels(model, node), self._tokens_out.labels(model, node)
-        queue, first, duration = (
-            metric.labels(model) for metric in (self._queue, self._first_token, self._duration)
-        )
-
-        def add(line: LedgerLine) -> None:
-            requests.inc()
-            tokens_in.inc(line.tokens_in)
-            tokens_out.inc(line.tokens_out)
-            queue.observe(line.queue_seconds)
-            duration.observe(line.duration_seconds)
-            if line.first_token_seconds is not None:
-                first.observe(line.first_token_seconds)
-
-        return add
+    def turn_away(self, code: str) -> None:
+        """Adds one request without a valid key."""
+        self._turned_away[code] += 1
 
     def start(self, port: int) -> None:
         """Serves /metrics on loopback."""
-        self._server, _ = start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        registry = CollectorRegistry()
+        registry.register(self)
+        self._server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
 
     def stop(self) -> None:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
 
-
-class _NodeGauges(Collector):
-    """What is true at the moment of the question."""
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        self._dispatch = dispatch
-
-    def collect(self) -> list[GaugeMetricFamily]:
-        queue = GaugeMetricFamily("cellule_pool_queue_length", "Requests waiting", len(self._dispatch.queue))
-        in_flight = GaugeMetricFamily(
-            "cellule_pool_in_flight", "Requests on a node", labels=("node", "model")
+    def collect(self) -> Iterator[Metric]:
+        """Everything at the moment of the question; called in the thread that serves /metrics."""
+        requests = CounterMetricFamily(
+            "cellule_pool_requests",
+            "Admitted requests by what became of them",
+            labels=("outcome", "model", "node"),
         )
-        usable = GaugeMetricFamily(
-            "cellule_pool_usable", "1 if the node can answer", labels=("node", "model")
+        for key, number in list(self._requests.items()):
+            requests.add_metric(key, number)
+        yield requests
+        for name, text, tokens in (
+            ("cellule_pool_prompt_tokens", "Tokens read", self._tokens_in),
+            ("cellule_pool_generated_tokens", "Tokens generated", self._tokens_out),
+        ):
+            family = CounterMetricFamily(name, text, labels=("model", "node"))
+            for place, number in list(tokens.items()):
+                family.add_metric(place, number)
+            yield family
+        away = CounterMetricFamily(
+            "cellule_pool_turned_away", "Requests without a valid key", labels=("code",)
         )
-        speed = GaugeMetricFamily(
-            "cellule_pool_tokens_per_second", "Measured capacity", labels=("node", "model")
-        )
+        for code, number in list(self._turned_away.items()):
+            away.add_metric((code,), number)
+        yield away
+        yield from self._histograms()
+        yield from self._nodes()
+
+    def _histograms(self) -> Iterator[Metric]:
+        for name, text in (
+            ("queue", "Time in the queue"),
+            ("first_token", "Time to the first token"),
+            ("duration", "Whole time of a request"),
+        ):
+            family = HistogramMetricFamily(f"cellule_pool_{name}_seconds", text, labels=("model",))
+            for model, of_model in list(self._models.items()):
+                histogram: _Histogram = getattr(of_model, name)
+                family.add_metric((model,), histogram.buckets(), histogram.total)
+            yield family
+
+    def _nodes(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("cellule_pool_queue_length", "Requests waiting", len(self._dispatch.queue))
+        labels = ("node", "model")
+        in_flight = GaugeMetricFamily("cellule_pool_in_flight", "Requests on a node", labels=labels)
+        usable = GaugeMetricFamily("cellule_pool_usable", "1 if the node can answer", labels=labels)
+        speed = GaugeMetricFamily("cellule_pool_tokens_per_second", "Measured capacity", labels=labels)
         for engine in list(self._dispatch.nodes):
             label = (engine.node, engine.model)
             in_flight.add_metric(label, engine.in_flight)
             usable.add_metric(label, not engine.unusable)
             speed.add_metric(label, engine.tokens_per_second)
-        return [queue, in_flight, usable, speed]
+        yield from (in_flight, usable, speed)

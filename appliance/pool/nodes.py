@@ -102,16 +102,17 @@ class Nodes:
         self._silent_seconds = silent_seconds
         self._forgotten_seconds = forgotten_seconds
         self._engines: dict[tuple[str, str], NodeEngine] = {}
+        self._models: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[NodeEngine]:
         return iter(self._engines.values())
 
     def models(self) -> list[str]:
         """Every model that some node holds, whether it is well now or not."""
-        return sorted({engine.model for engine in self._engines.values()})
+        return sorted(self._models)
 
     def serves(self, model: str) -> bool:
-        return any(engine.model == model for engine in self._engines.values())
+        return model in self._models
 
     def usable_models(self) -> list[str]:
         return sorted({engine.model for engine in self._engines.values() if not engine.unusable})
@@ -135,6 +136,7 @@ class Nodes:
             del self._engines[engine.node_id, engine.model]
             engine.unusable = "no longer a node"
             engine.cut("the node was removed")
+        self._models = frozenset(engine.model for engine in self._engines.values())
         self.judge(at)
         return gone
 

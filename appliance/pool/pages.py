@@ -5,7 +5,7 @@ Who the client is, the pool says itself: whatever X-Forwarded-* or Forwarded a c
 
 import logging
 
-from appliance.pool.asgi import ClientLeft, Headers, Receive, Scope, Send, Watch, answer
+from appliance.pool.asgi import Client, ClientLeft, Headers, Receive, Scope, Send, answer
 from appliance.pool.upstream import Address, Connection, Upstream, UpstreamLost
 
 log = logging.getLogger(__name__)
@@ -28,36 +28,37 @@ class Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes one request on and its answer back; 503 as plain text if the web service is down."""
-        watch: Watch | None = None
+        client = Client(receive, 0)
         connection: Connection | None = None
         started = False
         try:
-            connection = await self._upstream.connect(
-                self._address, fresh=scope["method"] not in ("GET", "HEAD"), no_body=scope["method"] == "HEAD"
-            )
+            method = scope["method"]
+            no_body = method == "HEAD"
+            if method in ("GET", "HEAD"):  # what is sent with others could not be sent again
+                connection = self._upstream.idle(self._address, no_body=no_body)
+            connection = connection or await self._upstream.open(self._address, no_body=no_body)
             connection.write(_head(scope))
             await _send_body(scope, receive, connection)
-            watch = Watch(receive)
-            watch.on_leave = lambda: connection.fail("the client left") if connection else None
+            client.on_leave = lambda: connection.fail("the client left") if connection else None
+            client.watch()
             await connection.head()
             headers = [pair for pair in connection.headers if pair[0] not in _NOT_PASSED_BACK]
             started = True
             await send({"type": "http.response.start", "status": connection.status, "headers": headers})
             while (data := await connection.read()) is not None:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-            watch.stop()
+            client.stop()
             await send({"type": "http.response.body", "body": b""})
         except ClientLeft:
             return
         except UpstreamLost as lost:
-            if (watch is not None and watch.left) or started:
+            if client.left or started:
                 return  # uvicorn closes the connection, which tells the browser that the page is not whole
             log.warning("the web service does not answer: %s", lost)
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"3")]
             await answer(send, 503, _DOWN.encode(), [*headers, (b"connection", b"close")])
         finally:
-            if watch is not None:
-                watch.stop()
+            client.stop()
             if connection is not None:
                 connection.release()
 
@@ -75,9 +76,9 @@ def _head(scope: Scope) -> bytes:
     length = _declared_length(scope["headers"])
     if length:
         lines.append(length)
-    client = scope["client"][0] if scope["client"] else ""
+    address = scope["client"][0] if scope["client"] else ""
     lines += [
-        b"x-forwarded-for: %s" % client.encode(),
+        b"x-forwarded-for: %s" % address.encode(),
         b"x-forwarded-proto: %s" % scope["scheme"].encode(),
         b"x-forwarded-host: %s" % host,
     ]

@@ -16,7 +16,7 @@ from time import monotonic
 import orjson
 
 from appliance.errors import Broken, TryAgain, openai_error
-from appliance.pool.asgi import ClientLeft, Headers, Send, Watch, answer
+from appliance.pool.asgi import Client, ClientLeft, Headers, Send, answer, send_both, step
 from appliance.pool.ask import Ask
 from appliance.pool.dispatch import Dispatch, Lease
 from appliance.pool.limits import Limits
@@ -60,18 +60,18 @@ class Relay:
     upstream: Upstream
     limits: Limits
 
-    async def run(self, exchange: Exchange, ask: Ask, watch: Watch, send: Send, headers: Headers) -> None:
+    async def run(self, exchange: Exchange, ask: Ask, client: Client, send: Send, headers: Headers) -> None:
         """Answers one request; notes its course in `exchange`. Raises the refusals of Dispatch.lease,
         NodesBroke and ClientLeft, as long as nothing was passed on."""
         while True:
-            lease = await self._lease(exchange, ask, watch)
-            attempt = _Attempt(self, exchange, ask, lease.engine, watch, send)
+            lease = self.dispatch.lease_now(ask) or await self._wait_for_lease(exchange, ask, client)
+            attempt = _Attempt(self, exchange, ask, lease.engine, client, send)
             exchange.attempts += 1
             exchange.node = lease.engine.node
             try:
                 return await attempt.run(headers)
             except UpstreamLost as lost:
-                if watch.left:
+                if client.left:
                     raise ClientLeft from None
                 log.warning("request %s: %s broke it: %s", exchange.request_id, lease.engine.node, lost)
                 lease.engine.broke(monotonic())
@@ -84,7 +84,7 @@ class Relay:
             finally:
                 lease.release()
 
-    async def _lease(self, exchange: Exchange, ask: Ask, watch: Watch) -> Lease:
+    async def _wait_for_lease(self, exchange: Exchange, ask: Ask, client: Client) -> Lease:
         waited_from = monotonic()
 
         def note(place: int) -> None:
@@ -92,7 +92,7 @@ class Relay:
 
         try:
             again = exchange.attempts > 0
-            return await self.dispatch.lease(ask, exchange.caller.id, watch, again=again, on_place=note)
+            return await self.dispatch.lease(ask, exchange.caller.id, client, again=again, on_place=note)
         finally:
             exchange.queue_seconds += monotonic() - waited_from
 
@@ -105,7 +105,7 @@ class _Attempt:
     _exchange: Exchange
     _ask: Ask
     _engine: NodeEngine
-    _watch: Watch
+    _client: Client
     _send: Send
     _connection: Connection | None = None
     _passed_on: bool = False
@@ -128,7 +128,7 @@ class _Attempt:
                 await self._pass_whole(connection, headers)
         finally:
             self._engine.cuts.discard(self._cut)
-            self._watch.on_leave = None
+            self._client.on_leave = None
             if self._connection is not None:
                 self._connection.release()
 
@@ -137,17 +137,18 @@ class _Attempt:
         request = self._request()
         fresh = False
         while True:
-            connection = await self._relay.upstream.connect(self._engine.address, fresh=fresh)
+            upstream, address = self._relay.upstream, self._engine.address
+            connection = (None if fresh else upstream.idle(address)) or await upstream.open(address)
             self._connection = connection
-            if self._watch.left:
+            if self._client.left:
                 raise ClientLeft
-            self._watch.on_leave = self._client_left
+            self._client.on_leave = self._client_left
             connection.write(request)
             try:
                 await connection.head()
             except UpstreamLost:
                 # the node may close a kept-alive connection at the moment when it is used again
-                if not connection.reused or connection.received_any or self._watch.left:
+                if not connection.reused or connection.received_any or self._client.left:
                     raise
                 connection.release()
                 fresh = True
@@ -192,44 +193,47 @@ class _Attempt:
         exchange.ended(
             Outcome.ANSWERED if status < 400 else Outcome.REFUSED if status < 500 else Outcome.FAILED, status
         )
-        self._watch.stop()
+        self._client.stop()
         await answer(self._send, status, body, [(b"content-type", connection.content_type), *headers])
 
     async def _pass_stream(self, connection: Connection, headers: Headers) -> None:
+        exchange = self._exchange
         events = EventFilter(drop_usage=self._ask.usage_added)
-        send, exchange = self._send, self._exchange
-        first_at = 0.0
         stall = _Stall(self._relay.limits.client_stall_seconds, connection, events, self._give_up_stalled)
-        try:
-            while (data := await connection.read()) is not None:
+
+        def push(data: bytes) -> "asyncio.Future[None] | None":
+            try:
                 data = events.feed(data)
-                if not data:
-                    continue
-                if not self._passed_on:
-                    self._passed_on = True
-                    first_at = monotonic()
-                    exchange.first_token_seconds = first_at - exchange.started
-                    await send(
-                        {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *headers]}
-                    )
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except (UpstreamLost, BadStream, asyncio.CancelledError) as error:
-            self._count(events)
+            except BadStream:
+                connection.fail("an event of its stream has no end")
+                return None
+            if not data:
+                return None
+            body = {"type": "http.response.body", "body": data, "more_body": True}
             if self._passed_on:
-                await self._break_off(str(error))
-                return
-            if isinstance(error, BadStream):
-                raise UpstreamLost("its stream has no events") from error
-            raise
+                return step(self._send(body))
+            self._passed_on = True
+            exchange.first_token_seconds = monotonic() - exchange.started
+            start = {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *headers]}
+            return step(send_both(self._send, start, body))
+
+        try:
+            await connection.pour(push)
+        except (UpstreamLost, asyncio.CancelledError) as error:
+            self._count(events)
+            if not self._passed_on:
+                raise
+            await self._break_off(str(error))
+            return
         finally:
             stall.stop()
         if not self._passed_on:
             raise UpstreamLost("its stream was empty")
         self._count(events)
-        self._engine.measure(exchange.tokens_out, monotonic() - first_at)
+        self._engine.measure(exchange.tokens_out, monotonic() - exchange.started - exchange.queue_seconds)
         exchange.ended(Outcome.ANSWERED, 200)
-        self._watch.stop()
-        await send({"type": "http.response.body", "body": events.end()})
+        self._client.stop()
+        await self._send({"type": "http.response.body", "body": events.end()})
 
     def _give_up_stalled(self, task: "asyncio.Task[None]") -> None:
         self._stalled = True
@@ -241,7 +245,7 @@ class _Attempt:
 
     async def _break_off(self, reason: str) -> None:
         """Ends a stream that can't go on, so that the client knows that it is not whole."""
-        if self._watch.left or self._stalled:
+        if self._client.left or self._stalled:
             raise ClientLeft
         exchange = self._exchange
         exchange.ended(Outcome.INTERRUPTED, 200)
@@ -249,7 +253,7 @@ class _Attempt:
         error = Interrupted(
             f"The answer broke off: {exchange.node} stopped answering.", next_step="Send the request again."
         )
-        self._watch.stop()
+        self._client.stop()
         event = b"data: " + orjson.dumps(openai_error(error)) + b"\n\n"
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_EVENT_SECONDS):

@@ -33,34 +33,41 @@ class Candidate(Protocol):
 Engine = TypeVar("Engine", bound=Candidate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Route(Generic[Engine]):
-    """The chosen engine, None if there is none, and for each node why it was taken or not."""
+    """The chosen engine, None if there is none, and what spoke for or against each."""
 
     chosen: Engine | None
-    reasons: tuple[tuple[str, str], ...]
-    """(node, sentence)"""
+    considered: tuple[tuple[Engine, str | float], ...]
+    """Each engine with why it can't, or the seconds after which it would be done."""
+
+    @property
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """(node, sentence) for each engine; made when asked for, not for each request."""
+        return tuple((engine.node, self._sentence(engine, found)) for engine, found in self.considered)
+
+    def _sentence(self, engine: Engine, found: str | float) -> str:
+        if isinstance(found, str):
+            return found
+        word = "chosen: done first" if engine is self.chosen else "slower"
+        return f"{word}, after about {found:.1f} s"
 
 
 def choose(model: str, tokens: float, engines: Iterable[Engine]) -> Route[Engine]:
     """Chooses the engine for a request that costs about `tokens`."""
     best: Engine | None = None
     best_seconds = 0.0
-    seconds: list[tuple[Engine, float]] = []
-    reasons: list[tuple[str, str]] = []
+    considered: list[tuple[Engine, str | float]] = []
     for engine in engines:
         if engine.model != model:
-            reasons.append((engine.node, f"holds {engine.model}"))
+            found: str | float = f"holds {engine.model}"
         elif engine.unusable:
-            reasons.append((engine.node, engine.unusable))
+            found = engine.unusable
         elif engine.in_flight >= engine.slots:
-            reasons.append((engine.node, f"all {engine.slots} slots are taken"))
+            found = f"all {engine.slots} slots are taken"
         else:
-            needed = (engine.outstanding_tokens + tokens) / max(engine.tokens_per_second, 0.1)
-            seconds.append((engine, needed))
-            if best is None or needed < best_seconds:
-                best, best_seconds = engine, needed
-    for engine, needed in seconds:
-        word = "chosen: done first" if engine is best else "slower"
-        reasons.append((engine.node, f"{word}, after about {needed:.1f} s"))
-    return Route(best, tuple(reasons))
+            found = (engine.outstanding_tokens + tokens) / max(engine.tokens_per_second, 0.1)
+            if best is None or found < best_seconds:
+                best, best_seconds = engine, found
+        considered.append((engine, found))
+    return Route(best, tuple(considered))

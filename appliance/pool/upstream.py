@@ -8,6 +8,7 @@ before its end closes the connection at once: that is how an engine learns that 
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -40,6 +41,10 @@ class Address:
         return f"{self.host}:{self.port}" if self.port else self.host
 
 
+Sink = Callable[[bytes], "asyncio.Future[None] | None"]
+"""Takes bytes; a future that it returns is done when it can take more."""
+
+
 class Connection(asyncio.Protocol):
     """One kept-alive connection and the response that is being read from it.
 
@@ -48,12 +53,14 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunks", "_complete", "_framed", "_head_size", "_idle", "_keep_alive", "_loop", "_lost", "_no_body",
-        "_parser", "_paused", "_reason", "_released", "_unread", "_waiter", "_writable",
+        "_chunks", "_complete", "_framed", "_head_size", "_held", "_idle", "_keep_alive", "_loop", "_lost",
+        "_no_body", "_parser", "_paused", "_reason", "_released", "_sink", "_unread", "_waiter", "_writable",
         "address", "content_type", "headers", "received_any", "reused", "status", "transport",
     )  # fmt: skip
 
-    def __init__(self, address: Address, idle: "deque[tuple[float, Connection]]") -> None:
+    def __init__(
+        self, address: Address, idle: "deque[tuple[float, Connection]]", *, no_body: bool = False
+    ) -> None:
         self.address = address
         self._idle = idle
         self._loop = asyncio.get_running_loop()
@@ -66,9 +73,9 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.reused = False
         self._paused = False
-        self._prepare()
+        self._prepare(no_body=no_body)
 
-    def _prepare(self, *, no_body: bool = False) -> None:
+    def _prepare(self, *, no_body: bool) -> None:
         self.status = 0
         self.content_type = b""
         self.headers: list[tuple[bytes, bytes]] = []
@@ -80,6 +87,8 @@ class Connection(asyncio.Protocol):
         self._framed = False
         self._keep_alive = False
         self._released = False
+        self._sink: Sink | None = None
+        self._held: asyncio.Future[None] | None = None
 
     # asyncio's side
 
@@ -95,13 +104,16 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
             self.fail(f"no valid HTTP: {error}")
             return
+        if self._sink is not None:
+            self._deliver()
+            if not self._complete and not self._reason:
+                return
         waiter = self._waiter
         if waiter is not None:
             if not waiter.done():
                 waiter.set_result(None)
-        elif self._unread > _UNREAD_LIMIT and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+        elif self._unread > _UNREAD_LIMIT:
+            self._pause()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -184,13 +196,58 @@ class Connection(asyncio.Protocol):
                     data = b"".join(chunks)
                     chunks.clear()
                 self._unread = 0
-                if self._paused:
-                    self._paused = False
-                    self.transport.resume_reading()
+                self._resume()
                 return data
             if self._complete:
                 return None
             await self._wait()
+
+    async def pour(self, sink: Sink) -> None:
+        """Gives the rest of the body to `sink` as it comes, in the very call that brings it, and returns
+        at its end. While a future that `sink` returned is not done, nothing more is read.
+
+        Raises UpstreamLost.
+        """
+        self._sink = sink
+        try:
+            self._deliver()
+            while not self._complete or self._held is not None:
+                if self._held is not None:
+                    await self._held
+                else:
+                    await self._wait()
+                self._deliver()
+        finally:
+            self._sink = None
+
+    def _deliver(self) -> None:
+        if not self._chunks or self._sink is None or self._held is not None:
+            return
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._unread = 0
+        held = self._sink(data)
+        if held is not None:
+            self._held = held
+            self._pause()
+            held.add_done_callback(self._let_go)
+
+    def _let_go(self, _held: object) -> None:
+        self._held = None
+        self._deliver()
+        if self._held is None:
+            self._resume()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     async def _wait(self) -> None:
         if self._lost or self._reason:
@@ -241,15 +298,10 @@ class Upstream:
         self._connect_seconds = connect_seconds
         self._idle: dict[Address, deque[tuple[float, Connection]]] = {}
 
-    async def connect(self, address: Address, *, fresh: bool = False, no_body: bool = False) -> Connection:
-        """A connection ready for one request; `fresh` never reuses one, `no_body` is for HEAD.
-
-        Raises UpstreamLost.
-        """
+    def idle(self, address: Address, *, no_body: bool = False) -> Connection | None:
+        """A kept connection ready for one request, if there is one; `no_body` is for HEAD."""
         idle = self._idle.get(address)
-        if idle is None:
-            idle = self._idle[address] = deque()
-        if not fresh:
+        if idle:
             oldest_allowed = asyncio.get_running_loop().time() - _IDLE_SECONDS
             while idle:
                 since, connection = idle.pop()
@@ -257,26 +309,24 @@ class Upstream:
                     connection.transport.abort()
                 elif connection.take(no_body=no_body):
                     return connection
-        connection = await self._open(address, idle)
-        connection._prepare(no_body=no_body)
-        return connection
+        return None
 
-    async def _open(self, address: Address, idle: "deque[tuple[float, Connection]]") -> Connection:
+    async def open(self, address: Address, *, no_body: bool = False) -> Connection:
+        """A new connection ready for one request. Raises UpstreamLost."""
         loop = asyncio.get_running_loop()
+        idle = self._idle.setdefault(address, deque())
+
+        def make() -> Connection:
+            return Connection(address, idle, no_body=no_body)
+
         try:
             async with asyncio.timeout(self._connect_seconds):
                 if address.port:
-                    _, connection = await loop.create_connection(
-                        lambda: Connection(address, idle), address.host, address.port
-                    )
+                    _, connection = await loop.create_connection(make, address.host, address.port)
                 else:
-                    _, connection = await loop.create_unix_connection(
-                        lambda: Connection(address, idle), address.host
-                    )
+                    _, connection = await loop.create_unix_connection(make, address.host)
         except TimeoutError:
-            raise UpstreamLost(
-                f"{address} did not accept a connection within {self._connect_seconds:g} s"
-            ) from None
+            raise UpstreamLost(f"{address} accepted no connection for {self._connect_seconds:g} s") from None
         except OSError as error:
             raise UpstreamLost(f"{address}: {error.strerror or error}") from error
         return connection

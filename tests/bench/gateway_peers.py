@@ -48,7 +48,9 @@ class Peer:
 
 
 @contextmanager
-def _running(name: str, port: int, key: str, command: list[str], log: Path, **variables: str) -> Iterator[Peer]:
+def _running(
+    name: str, port: int, key: str, command: list[str], log: Path, **variables: str
+) -> Iterator[Peer]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | variables)
     try:
