@@ -196,6 +196,9 @@ class Lab:
                 _kill(pid, signal.SIGKILL)
             wait_until(partial(self._is_empty, name), within_seconds=5, what=f"{name} is empty")
             subprocess.run(["ip", "netns", "del", self.namespace(name)], capture_output=True, check=False)
+        for name in self.names:
+            # a wireguard-go that was killed leaves its control socket
+            Path(f"/run/wireguard/{self.tunnel_name(name)}.sock").unlink(missing_ok=True)
         self._logs.cleanup()
 
     def _is_empty(self, name: str) -> bool:
