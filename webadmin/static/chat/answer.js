@@ -90,17 +90,19 @@ export class AnswerView {
 
     #button(action) {
         const countdown = element("span", { class: "chat-countdown" });
-        const attributes = { type: "button", class: "button button--quiet button--small", "data-action": action, onclick: () => this.#act(action) };
-        return element("button", attributes, words(`action_${action}`), countdown);
+        const attributes = { type: "button", class: "button button--quiet button--small", "data-action": action };
+        const onclick = () => this.#act(action);
+        return element("button", { ...attributes, onclick }, words(`action_${action}`), countdown);
     }
 
     #actions(isLast) {
         const { text, state, trouble, facts } = this.#answer;
         const isCutShort = state === ANSWER_STATES.cut || state === ANSWER_STATES.stopped;
-        const copy = text && iconButton("copy", words("copy"), () => copyFrom(copy, text, words), { "data-action": "copy" });
+        const copy = iconButton("copy", words("copy"), () => copyFrom(copy, text, words), { "data-action": "copy" });
+        const again = iconButton("again", words("action_regenerate"), () => this.#act("retry"), { "data-action": "regenerate" });
         const parts = [
-            copy,
-            isLast && !trouble && iconButton("again", words("action_regenerate"), () => this.#act("retry"), { "data-action": "regenerate" }),
+            text && copy,
+            isLast && !trouble && again,
             isLast && isCutShort && text && this.#button("continue"),
             factsOf(facts),
         ].filter(Boolean);

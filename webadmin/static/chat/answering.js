@@ -33,10 +33,6 @@ export class Answering {
         this.#continuePrompt = continuePrompt;
     }
 
-    isRunning(conversation) {
-        return this.#controllers.has(conversation.id);
-    }
-
     send(conversation, text) {
         return this.#run(conversation, this.#conversations.ask(conversation, text));
     }
@@ -162,8 +158,10 @@ class StreamWatch {
     }
 }
 
-const passesSoon = (error) =>
-    error instanceof Trouble && PASSES.has(error.kind) && error.retryAfterSeconds !== null && error.retryAfterSeconds <= PATIENT_SECONDS;
+function passesSoon(error) {
+    const { kind, retryAfterSeconds } = error;
+    return PASSES.has(kind) && retryAfterSeconds !== null && retryAfterSeconds <= PATIENT_SECONDS;
+}
 
 function endEarly(answer, error) {
     if (error.name === "AbortError") {

@@ -59,6 +59,7 @@ export class Composer {
 
     /** While an answer runs the send button is a stop button. */
     setRunning(isRunning) {
+        if (this.#stop.hidden !== isRunning) return;
         const hadFocus = document.activeElement === this.#stop || document.activeElement === this.#send;
         this.#send.hidden = isRunning;
         this.#stop.hidden = !isRunning;

@@ -139,7 +139,7 @@ export class Conversations extends EventTarget {
         const hasEnded = !isRunning(answer);
         if (hasEnded && conversation.id !== this.currentId) conversation.isUnread = true;
         this.#changed(conversation, "answer", answer);
-        if (hasEnded) this.#changed(conversation, "list");
+        if (answer.state !== ANSWER_STATES.streaming) this.#changed(conversation, "list");
     }
 
     /** Writes now; for the moment before the page goes away. */

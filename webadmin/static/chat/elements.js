@@ -30,7 +30,8 @@ export function icon(name) {
 
 /** A button that shows only an icon; its label is read out and shown on hover. */
 export function iconButton(name, label, onclick, attributes = {}) {
-    return element("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
+    const named = { type: "button", class: "icon-button", "aria-label": label, title: label };
+    return element("button", { ...named, onclick, ...attributes }, icon(name));
 }
 
 /** Copies text and tells on the button for a moment that it did. */

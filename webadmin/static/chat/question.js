@@ -55,12 +55,10 @@ export class QuestionView {
                 leave();
             }
         });
-        this.root.replaceChildren(
-            element("div", { class: "chat-edit" }, field,
-                element("p", { class: "chat-edit-actions" },
-                    element("button", { type: "button", class: "button button--quiet button--small", onclick: leave }, words("cancel")),
-                    element("button", { type: "button", class: "button button--small", onclick: send }, words("send")))),
-        );
+        const cancel = element("button", { type: "button", class: "button button--quiet button--small", onclick: leave }, words("cancel"));
+        const resend = element("button", { type: "button", class: "button button--small", onclick: send }, words("send"));
+        const buttons = element("p", { class: "chat-edit-actions" }, cancel, resend);
+        this.root.replaceChildren(element("div", { class: "chat-edit" }, field, buttons));
         fitHeight(field);
         field.focus();
     }

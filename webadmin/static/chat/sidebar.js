@@ -57,7 +57,7 @@ export class Sidebar {
                 ondblclick: () => isEmpty || this.#rename(entry, conversation),
             },
             element("span", { class: "chat-conversation-title" }, name.title),
-            state ? element("span", { class: isBusy ? "chat-dot chat-dot-busy" : "chat-dot", role: "img", "aria-label": state, title: state }) : null,
+            state ? dot(state, isBusy) : null,
         );
         const entry = element("li", { class: "chat-conversation", "data-conversation": conversation.id }, open);
         if (!isEmpty) {
@@ -70,7 +70,8 @@ export class Sidebar {
     }
 
     #rename(entry, conversation) {
-        const field = element("input", { type: "text", maxlength: "120", "aria-label": words("rename_label"), class: "chat-rename" });
+        const label = words("rename_label");
+        const field = element("input", { type: "text", maxlength: "120", "aria-label": label, class: "chat-rename" });
         field.value = conversation.title;
         let isDone = false; // removing the field blurs it as well
         const end = (title) => {
@@ -95,7 +96,8 @@ export class Sidebar {
     #remove(conversation) {
         const putBack = this.#on.remove(conversation);
         const title = element("span", {}, words("deleted", { title: conversation.title }));
-        const button = element("button", { type: "button", class: "button button--quiet button--small", "data-action": "undo" }, words("undo"));
+        const attributes = { type: "button", class: "button button--quiet button--small" };
+        const button = element("button", attributes, words("undo"));
         button.addEventListener("click", () => {
             this.#hideUndo();
             putBack();
@@ -118,3 +120,6 @@ export class Sidebar {
         this.#undo.replaceChildren();
     }
 }
+
+const dot = (state, isBusy) =>
+    element("span", { class: `chat-dot${isBusy ? " chat-dot-busy" : ""}`, role: "img", "aria-label": state, title: state });
