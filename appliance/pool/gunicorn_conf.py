@@ -1,10 +1,15 @@
 """The pool under gunicorn: `gunicorn -c appliance/pool/gunicorn_conf.py appliance.pool.app:app`."""
 
+import ctypes
+import os
+import signal
+
 from appliance.pool.logs import logging_config
 from appliance.pool.server import STOP_SECONDS
 from appliance.settings import load_settings
 
 _settings = load_settings()
+_PR_SET_PDEATHSIG = 1
 
 bind = [f"{_settings.listen_host}:{_settings.port}"]
 workers = 1  # by decision: the fair queue and the free slots live in one memory
@@ -21,3 +26,11 @@ if _settings.tls:
     _certificate = ensure_certificate(_settings)
     certfile = str(_certificate.cert_path)
     keyfile = str(_certificate.key_path)
+
+
+def post_fork(_arbiter: object, _worker: object) -> None:
+    """Ties the worker's life to the arbiter's: an orphan would hold the port and keep a queue of its own."""
+    arbiter = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != arbiter:
+        os._exit(1)

@@ -107,6 +107,7 @@ def test_the_openai_client_gets_a_streamed_answer(run: Run) -> None:
 def test_a_killed_process_comes_back(run: Run, word: str) -> None:
     first = run.process(word)
     assert first
+    family = [first, *first.children(recursive=True)]
     first.kill()
 
     def successor() -> bool:
@@ -115,6 +116,8 @@ def test_a_killed_process_comes_back(run: Run, word: str) -> None:
 
     wait_until(successor, within_seconds=30, what="it is started again")
     wait_until(lambda: answers(run), within_seconds=60, what="it answers again")
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert not alive, "no orphan holds the port"
 
 
 def test_a_taken_port_is_refused_with_a_sentence(run: Run, tmp_path: Path) -> None:
