@@ -6,7 +6,6 @@ address that the pool writes into X-Forwarded-For is believed.
 """
 
 import logging
-from importlib.util import find_spec
 
 from flask import Flask
 from flask_wtf import CSRFProtect
@@ -15,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from appliance.settings import Settings, load_settings
 from webadmin import (
     account,
+    chat,
     claim,
     database,
     errors,
@@ -60,10 +60,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     headers.install(app)
     errors.install(app)
     layout.install(app)
-    for page in (claim, signin, overview, workers, keys, people, account, languages):
+    for page in (claim, signin, overview, chat, workers, keys, people, account, languages):
         app.register_blueprint(page.blueprint)
-    if find_spec("webadmin.chat"):
-        from webadmin import chat  # type: ignore[attr-defined,unused-ignore]
-
-        app.register_blueprint(chat.blueprint)
     return app

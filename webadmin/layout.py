@@ -1,6 +1,7 @@
 """What every template may use: the visitor, static files, the navigation, the texts of scripts."""
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -54,11 +55,7 @@ def navigation() -> list[Entry]:
     account = current_account()
     if account is None or account.must_change_password:
         return []
-    return [
-        entry
-        for entry in NAVIGATION
-        if entry.endpoint in current_app.view_functions and (account.is_admin or not entry.admins_only)
-    ]
+    return [entry for entry in NAVIGATION if account.is_admin or not entry.admins_only]
 
 
 def script_texts() -> dict[str, str]:
@@ -95,7 +92,9 @@ def password_policy() -> dict[str, object]:
 def real_model_command() -> str:
     """The line that starts an engine with another model; the pool finds it by its socket's name."""
     socket = box_settings().engine_socket("my-model")
-    return f"python -m appliance.engines --model my-model.gguf --name my-model --listen unix:{socket}"
+    return (
+        f"{sys.executable} -m appliance.engines --model my-model.gguf --name my-model --listen unix:{socket}"
+    )
 
 
 def install(app: Flask) -> None:

@@ -48,9 +48,7 @@ def home() -> str:
     account = current_account()
     if account is None:
         return url_for("signin.show")
-    if account.is_admin:
-        return url_for("overview.show")
-    return url_for("chat.page") if "chat.page" in current_app.view_functions else url_for("account.show")
+    return url_for("overview.show" if account.is_admin else "chat.page")
 
 
 def install(app: Flask) -> None:

@@ -6,15 +6,6 @@ import { showMoments } from "./moments.js";
 
 const TOAST_MILLISECONDS = 4000;
 
-/** Shows a short message at the edge of the window. */
-export function toast(message) {
-  const box = document.createElement("div");
-  box.className = "toast";
-  box.textContent = message;
-  document.getElementById("toasts").append(box);
-  leaveLater(box);
-}
-
 function leaveLater(box) {
   setTimeout(() => {
     box.dataset.leaving = "";
@@ -88,7 +79,6 @@ addEventListener("pageshow", () => {
 
 for (const button of document.querySelectorAll("[data-reveal]")) button.hidden = false;
 for (const box of document.querySelectorAll("[data-toast]")) leaveLater(box);
-for (const dialog of document.querySelectorAll("dialog[data-open-now]")) dialog.showModal();
 // a page that shows a secret once came as the answer to a form: loading it again must not make another secret
 const shownOnce = document.querySelector("[data-address]");
 if (shownOnce) history.replaceState(null, "", shownOnce.dataset.address);
