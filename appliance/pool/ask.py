@@ -5,11 +5,13 @@ usage gets `stream_options.include_usage`, so that the ledger knows it, and the 
 chunk out again.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Literal
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from appliance.engines.contract import ChatRequest, CompletionRequest, EmbeddingRequest
 from appliance.errors import Refused
@@ -54,19 +56,47 @@ class Ask:
     """The expected cost, in generated tokens."""
 
 
-def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
-    """Reads and checks a request body. Raises InvalidRequest, which names the field."""
+class _PlainMessage(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+_PLAIN_FIELDS = ("model", "stream", "temperature", "top_p", "max_tokens", "seed", "n")
+_PlainChat: Any = create_model(  # type: ignore[call-overload]  # it can not follow the fields
+    "_PlainChat",
+    __config__=ConfigDict(extra="forbid", strict=True),
+    messages=(list[_PlainMessage], Field(min_length=1)),
+    **{
+        name: (ChatRequest.model_fields[name].annotation, ChatRequest.model_fields[name])
+        for name in _PLAIN_FIELDS
+    },
+)
+"""The most common part of ChatRequest, with its own rules: checked in a third of the time."""
+
+
+def _checked(endpoint: Endpoint, body: bytes) -> Any:  # noqa: ANN401 one of BODIES, or _PlainChat
+    if endpoint is Endpoint.CHAT:
+        with suppress(ValidationError):  # not plain: the whole check decides, and says what is wrong
+            return _PlainChat.model_validate_json(body)
     try:
-        request = BODIES[endpoint].model_validate_json(body)
+        return BODIES[endpoint].model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
+    """Reads and checks a request body. Raises InvalidRequest, which names the field."""
+    request = _checked(endpoint, body)
     reading = len(body) / _BYTES_A_TOKEN / _PROMPT_TOKENS_A_GENERATED_ONE
-    if isinstance(request, EmbeddingRequest):
+    if endpoint is Endpoint.EMBEDDINGS:
         return Ask(endpoint, request.model, False, body, False, reading)
     generated = request.max_tokens
-    if isinstance(request, ChatRequest):
-        generated = request.max_completion_tokens or generated
-    usage_added = request.stream and not (request.stream_options and request.stream_options.include_usage)
+    options = None
+    if not isinstance(request, _PlainChat):
+        options = request.stream_options
+        generated = getattr(request, "max_completion_tokens", None) or generated
+    usage_added = request.stream and not (options and options.include_usage)
     if usage_added:
         body = _with_usage(body)
     tokens = min(generated or _TOKENS_WHEN_NOT_SAID, _MOST_TOKENS) * request.n + reading

@@ -24,6 +24,7 @@ class _OneWrite:
         self._loop = loop
         self._head = b""
         self._transport = transport
+        self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 whatever a transport has
         return getattr(self._transport, name)

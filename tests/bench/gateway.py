@@ -110,15 +110,17 @@ def main() -> bool:
             good = over <= MOST_TIMES_NGINX[unit] and under >= LEAST_TIMES_LITELLM[unit]
             met &= good
             print(
-                f"CPU a {unit}: nginx {costs['nginx']:.1f} us, cellule {costs['cellule']:.1f} us, "
-                f"litellm {costs['litellm']:.0f} us: {over:.2f} x nginx (at most {MOST_TIMES_NGINX[unit]:g}), "
+                f"CPU a {unit}: nginx {costs['nginx']:.1f}, cellule {costs['cellule']:.1f}, "
+                f"litellm {costs['litellm']:.0f} us; "
+                f"{over:.2f} x nginx (at most {MOST_TIMES_NGINX[unit]:g}), "
                 f"{under:.0f} x less than litellm (at least {LEAST_TIMES_LITELLM[unit]:g})"
                 f"{'' if good else '  MISSED'}"
             )
     whole = streams.answered == MANY[0] and not streams.broken
     good = whole and megabytes <= MOST_MEGABYTES_A_THOUSAND_STREAMS
     print(
-        f"{MANY[0]} streams at once: {streams.answered} whole, {streams.broken} broken, {megabytes:.1f} MB for "
-        f"a thousand (at most {MOST_MEGABYTES_A_THOUSAND_STREAMS:g}){'' if good else '  MISSED'}"
+        f"{MANY[0]} streams at once: {streams.answered} whole, {streams.broken} broken, "
+        f"{megabytes:.1f} MB for a thousand (at most {MOST_MEGABYTES_A_THOUSAND_STREAMS:g})"
+        f"{'' if good else '  MISSED'}"
     )
     return met and good

@@ -25,7 +25,8 @@ def request_bytes(port: int, key: str, **parameters: object) -> bytes:
     ).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
-        f"content-type: application/json\r\naccept: */*\r\nuser-agent: load\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"content-type: application/json\r\naccept: */*\r\nuser-agent: load\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

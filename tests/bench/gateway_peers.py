@@ -114,7 +114,7 @@ def nginx(upstream_port: int, folder: Path) -> Iterator[Peer]:
 
 @contextmanager
 def cellule(upstream_port: int, folder: Path) -> Iterator[Peer]:
-    """The pool as it ships: keys, fair queue, ledger, metrics and log all on. The upstream is one worker of it."""
+    """The pool as it ships: keys, queue, ledger, metrics and log all on. The upstream is a worker of it."""
     for name in ("run", "secrets"):
         (folder / name).mkdir(mode=0o700)
     settings = Settings(state_dir=folder, port=free_port(), metrics_port=free_port(), host_simulated=True)

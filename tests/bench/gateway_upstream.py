@@ -11,17 +11,17 @@ import sys
 
 import uvloop
 
+_START = b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1700000000,'
 _CHUNK = (
-    b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1700000000,"model":"mock",'
-    b'"choices":[{"index":0,"delta":{"content":"token "},"logprobs":null,"finish_reason":null}]}\n\n'
+    _START + b'"model":"mock","choices":[{"index":0,"delta":{"content":"token "},"logprobs":null,'
+    b'"finish_reason":null}]}\n\n'
 )
 _LAST = (
-    b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1700000000,"model":"mock",'
-    b'"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}\n\n'
+    _START + b'"model":"mock","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}\n\n'
 )
 _USAGE = (
-    b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1700000000,"model":"mock",'
-    b'"choices":[],"usage":{"prompt_tokens":21,"completion_tokens":50,"total_tokens":71}}\n\n'
+    _START + b'"model":"mock","choices":[],"usage":{"prompt_tokens":21,"completion_tokens":50,'
+    b'"total_tokens":71}}\n\n'
 )
 _TEXT = b"The quick brown fox jumps over the lazy dog. " * 8
 _WHOLE = (

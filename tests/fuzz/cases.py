@@ -17,22 +17,22 @@ from schemathesis.core import NotSet
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
-JUNK: tuple[Any, ...] = (
+Json = object
+"""Whatever a document may hold."""
+
+JUNK: tuple[Json, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**400, 0.5, -0.0, 1e308, float("nan"),
-    float("inf"), "", " ", "\0", "é🙂", "\ud800", "x" * 5000, "cellule-demo", [], {}, [None], [[]], [{}], {"": None},
-    {"role": "user", "content": "x"}, [{"role": "user"}], {"type": "json_object"}, ["a"] * 50, "user", "function",
+    float("inf"), "", " ", "\0", "é🙂", "\ud800", "x" * 5000, "cellule-demo", [], {}, [None], [[]], [{}],
+    {"": None}, {"role": "user", "content": "x"}, [{"role": "user"}], {"type": "json_object"}, ["a"] * 50,
+    "user", "function",
 )  # fmt: skip
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-_PATHS = (
-    *ENDPOINTS,
-    *ENDPOINTS,
-    *ENDPOINTS,
-    "/v1/models",
-    "/v1/models/cellule-demo",
-    "/v1/",
-    "/v1/%00",
-    "/v1/é",
-)
+_ODD_PATHS = ("/v1/models", "/v1/models/cellule-demo", "/v1/", "/v1/%00", "/v1/é")
+_ODD_NAMES = ("", "x", "stream", "n", "seed", "stop", "é")
+_ODD_METHODS = ("GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
+_ODD_SECRETS = ("", "x", "sk-cellule-" + "x" * 43, "\x7f", "é" * 9)
+_ODD_HEADERS = ("accept: text/event-stream", "content-encoding: gzip", "x-a: " + "y" * 9000)
+_BAD_HEADERS = ("transfer-encoding: chunked", "content-length: 1", "bad header", ": x", "x\0y: 1")
 _SHORT = {"max_tokens": 2}
 
 
@@ -72,7 +72,7 @@ def documents(description: dict[str, Any], count: int, seed_number: int) -> list
                 suppress_health_check=list(HealthCheck),
             )
             @given(case=operation.as_strategy(generation_mode=mode))
-            def collect(case: Any) -> None:
+            def collect(case: "schemathesis.Case[Any]") -> None:
                 if not isinstance(case.body, NotSet):
                     made.append((case.path, case.body))
 
@@ -106,10 +106,10 @@ class Fuzzer:
             document = self._damaged(document)
         body = self._serialised(document)
         if chance.random() < 0.1:
-            path = chance.choice(_PATHS)
+            path = chance.choice(ENDPOINTS * 3 + _ODD_PATHS)
         return self._case(path, body)
 
-    def _damaged(self, node: Any) -> Any:
+    def _damaged(self, node: Json) -> Json:
         """The document with one value changed, taken away, doubled or put elsewhere."""
         chance = self._random
         if isinstance(node, dict) and node and chance.random() < 0.85:
@@ -118,9 +118,7 @@ class Fuzzer:
                 case 0:
                     return {name: value for name, value in node.items() if name != key}
                 case 1:
-                    return node | {
-                        chance.choice(["", "x", "stream", "n", "seed", "stop", "é"]): chance.choice(JUNK)
-                    }
+                    return node | {chance.choice(_ODD_NAMES): chance.choice(JUNK)}
                 case _:
                     return node | {key: self._damaged(node[key])}
         if isinstance(node, list) and node and chance.random() < 0.7:
@@ -128,7 +126,7 @@ class Fuzzer:
             return [*node[:index], self._damaged(node[index]), *node[index + chance.randrange(2) :]]
         return chance.choice(JUNK)
 
-    def _serialised(self, document: Any) -> bytes:
+    def _serialised(self, document: Json) -> bytes:
         chance = self._random
         try:
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -142,27 +140,25 @@ class Fuzzer:
     def _case(self, path: str, body: bytes) -> Case:
         chance = self._random
         request_id = f"fuzz-{self._number}"
-        method, secret, extra = "POST", self._secret, ""
+        method, secret, extra = "POST", self._secret, list[str]()
         sane = True
         match chance.randrange(40):
             case 0:
-                method = chance.choice(["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+                method = chance.choice(_ODD_METHODS)
             case 1:
-                secret = chance.choice(["", "x", "sk-cellule-" + "x" * 43, "\x7f", "é" * 9])
+                secret = chance.choice(_ODD_SECRETS)
             case 2:
-                extra = chance.choice(
-                    ["accept: text/event-stream", "content-encoding: gzip", "x-a: " + "y" * 9000]
-                )
+                extra.append(chance.choice(_ODD_HEADERS))
             case 3:
-                extra = chance.choice(
-                    ["transfer-encoding: chunked", "content-length: 1", "bad header", ": x", "x\0y: 1"]
-                )
+                extra.append(chance.choice(_BAD_HEADERS))
                 sane = False
             case _:
                 pass
-        head = (
-            f"{method} {path} HTTP/1.1\r\nhost: box\r\nauthorization: Bearer {secret}\r\nx-request-id: {request_id}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n{extra}{chr(13) + chr(10) if extra else ''}\r\n"
-        )
+        lines = [
+            f"{method} {path} HTTP/1.1", "host: box", f"authorization: Bearer {secret}",
+            f"x-request-id: {request_id}", "content-type: application/json", f"content-length: {len(body)}",
+            *extra, "", "",
+        ]  # fmt: skip
+        head = "\r\n".join(lines).encode("utf-8", "replace")
         metered = sane and method == "POST" and secret == self._secret and path in ENDPOINTS
-        return Case(head.encode("utf-8", "replace"), body, chance.random() < 0.04, request_id, metered)
+        return Case(head, body, chance.random() < 0.04, request_id, metered)

@@ -1,4 +1,4 @@
-"""Ten thousand requests that nobody sane would send: never a 5xx, never a lost ledger line, never a hung slot."""
+"""Ten thousand requests that nobody would send: never a 5xx, a lost ledger line or a hung slot."""
 
 import asyncio
 import os

@@ -4,6 +4,7 @@ Loopback addresses stand for tunnel addresses; the tunnel itself is tested where
 """
 
 import threading
+from typing import Any
 
 import orjson
 
@@ -19,14 +20,16 @@ _REPORT_EVERY_SECONDS = 0.25
 class ScriptedWorker:
     """Approved and reporting from the start; `fall_silent` stops the reports, `revoke` the approval."""
 
-    def __init__(self, settings: Settings, name: str, number: int, *, model: str, port: int = 0, **engine: object) -> None:
+    def __init__(
+        self, settings: Settings, name: str, number: int, *, model: str, port: int = 0, **engine: Any
+    ) -> None:
         """`port`: of an engine that runs already; without it a scripted one is started."""
         self.id = f"worker-{name}"
         self.name = name
         self._settings = settings
         address = f"127.0.0.{number}"
         self._port = port or free_port()
-        self.engine = ScriptedEngine((address, self._port), model=model, **engine)  # type: ignore[arg-type]
+        self.engine = ScriptedEngine((address, self._port), model=model, **engine)
         if not port:
             self.engine.start()
         db = open_cellule(settings.state_dir)
