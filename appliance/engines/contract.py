@@ -195,7 +195,7 @@ class ChatRequest(SamplingFields):
     prompt_cache_key: str | None = None
     store: Literal[False] = False
     service_tier: Literal["auto", "default"] = "auto"
-    modalities: list[Literal["text"]] = Field(default_factory=lambda: ["text"])
+    modalities: list[Literal["text"]] | None = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "ChatRequest":

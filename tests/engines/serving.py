@@ -106,7 +106,9 @@ class Reply:
 
 
 @contextmanager
-def engine_process(model: Path, *arguments: str, name: str = "test-model") -> Iterator[RunningEngine]:
+def engine_process(
+    model: Path, *arguments: str, name: str = "test-model", quiet: bool = False
+) -> Iterator[RunningEngine]:
     """Starts the engine, waits until it is ready, and stops it at the end. It logs to the test's output."""
     port = free_port()
     command = [sys.executable, "-m", "appliance.engines", "--model", str(model), "--name", name]
@@ -114,6 +116,7 @@ def engine_process(model: Path, *arguments: str, name: str = "test-model") -> It
         [*command, "--listen", f"127.0.0.1:{port}", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL if quiet else None,
     )
     engine = RunningEngine(process, port, name)
     try:
