@@ -5,10 +5,8 @@ usage gets `stream_options.include_usage`, so that the ledger knows it, and the 
 chunk out again.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -42,8 +40,7 @@ class InvalidRequest(Refused):
     code = "invalid_request"
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(NamedTuple):
     """One admitted request: what the queue, the route and the relay need of it."""
 
     endpoint: Endpoint
@@ -77,8 +74,10 @@ _PlainChat: Any = create_model(  # type: ignore[call-overload]  # it can not fol
 
 def _checked(endpoint: Endpoint, body: bytes) -> Any:  # noqa: ANN401 one of BODIES, or _PlainChat
     if endpoint is Endpoint.CHAT:
-        with suppress(ValidationError):  # not plain: the whole check decides, and says what is wrong
+        try:
             return _PlainChat.model_validate_json(body)
+        except ValidationError:
+            pass  # not plain: the whole check decides, and says what is wrong
     try:
         return BODIES[endpoint].model_validate_json(body)
     except ValidationError as error:

@@ -4,6 +4,7 @@ Who the client is, the pool says itself: whatever X-Forwarded-* or Forwarded a c
 """
 
 import logging
+from functools import partial
 
 from appliance.pool.asgi import Client, ClientLeft, Headers, Receive, Scope, Send, answer
 from appliance.pool.upstream import Address, Connection, Upstream, UpstreamLost
@@ -32,16 +33,18 @@ class Pages:
         connection: Connection | None = None
         started = False
         try:
-            method = scope["method"]
-            no_body = method == "HEAD"
-            if method in ("GET", "HEAD"):  # what is sent with others could not be sent again
-                connection = self._upstream.idle(self._address, no_body=no_body)
-            connection = connection or await self._upstream.open(self._address, no_body=no_body)
-            connection.write(_head(scope))
-            await _send_body(scope, receive, connection)
-            client.on_leave = lambda: connection.fail("the client left") if connection else None
-            client.watch()
-            await connection.head()
+            connection = self._kept(scope) or await self._open(scope)
+            try:
+                await _ask(scope, receive, client, connection)
+            except UpstreamLost:
+                # a kept connection may be closed at the moment when it is used again
+                if not connection.reused or connection.received_any or client.left:
+                    raise
+                connection.release()
+                connection = await self._open(scope)
+                client.on_leave = partial(connection.fail, "the client left")
+                connection.write(_head(scope))
+                await connection.head()
             headers = [pair for pair in connection.headers if pair[0] not in _NOT_PASSED_BACK]
             started = True
             await send({"type": "http.response.start", "status": connection.status, "headers": headers})
@@ -61,6 +64,24 @@ class Pages:
             client.stop()
             if connection is not None:
                 connection.release()
+
+    def _kept(self, scope: Scope) -> Connection | None:
+        """A kept connection, only for requests without a body: those can be sent a second time."""
+        if scope["method"] not in ("GET", "HEAD") or _declared_length(scope["headers"]):
+            return None
+        return self._upstream.idle(self._address, no_body=scope["method"] == "HEAD")
+
+    async def _open(self, scope: Scope) -> Connection:
+        return await self._upstream.open(self._address, no_body=scope["method"] == "HEAD")
+
+
+async def _ask(scope: Scope, receive: Receive, client: Client, connection: Connection) -> None:
+    """Sends the request and returns when its answer begins. Raises ClientLeft and UpstreamLost."""
+    connection.write(_head(scope))
+    await _send_body(scope, receive, connection)
+    client.on_leave = partial(connection.fail, "the client left")
+    client.watch()
+    await connection.head()
 
 
 def _head(scope: Scope) -> bytes:

@@ -5,8 +5,7 @@ least outstanding work divided by measured capacity. Every other node is named w
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
 class Candidate(Protocol):
@@ -33,8 +32,7 @@ class Candidate(Protocol):
 Engine = TypeVar("Engine", bound=Candidate)
 
 
-@dataclass(frozen=True, slots=True)
-class Route(Generic[Engine]):
+class Route(NamedTuple, Generic[Engine]):
     """The chosen engine, None if there is none, and what spoke for or against each."""
 
     chosen: Engine | None

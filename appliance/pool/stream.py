@@ -87,5 +87,7 @@ def usage_of_answer(body: bytes) -> tuple[int, int] | None:
 def _counts(usage: object) -> tuple[int, int] | None:
     if not isinstance(usage, dict):
         return None
-    counts = usage.get("prompt_tokens", 0), usage.get("completion_tokens") or 0
-    return counts if all(type(count) is int and 0 <= count < 2**53 for count in counts) else None
+    read, made = usage.get("prompt_tokens", 0), usage.get("completion_tokens") or 0
+    if type(read) is int and type(made) is int and 0 <= read < 2**53 and 0 <= made < 2**53:
+        return read, made
+    return None

@@ -46,7 +46,7 @@ class Box:
     engines: list[ScriptedEngine] = field(default_factory=list)
     workers: list[ScriptedWorker] = field(default_factory=list)
 
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, verify=False))
 
     @property
     def url(self) -> str:

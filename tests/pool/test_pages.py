@@ -1,6 +1,6 @@
 """The web service behind the pool: one origin, streamed both ways, and nobody is believed about addresses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -106,3 +106,25 @@ def test_the_pools_own_paths_never_reach_the_web_service(box: Box, web: Scripted
     for path in ("/v1/models", "/v1/", "/health/live", "/health/ready", "/openapi.json", "/enrol/hello"):
         box.get(path)
     assert web.asked == []
+
+
+def test_a_kept_connection_that_the_web_service_closed_meanwhile_is_not_an_error(
+    box: Box, web: ScriptedEngine
+) -> None:
+    async def answer_and_close(asked: Asked) -> None:
+        await echo(asked)
+        asked.writer.close()
+
+    web.behave = answer_and_close
+    assert {box.get("/").status_code for _ in range(20)} == {200}
+
+
+def test_over_tls_the_page_learns_that_it_was_https(start: Callable[..., Box]) -> None:
+    box = start(tls=True)
+    service = ScriptedEngine(box.settings.web_socket, behave=echo, answers_health=False).start()
+    try:
+        assert box.get("/").json()["headers"]["x-forwarded-proto"] == "https"
+        assert box.get("/health/live").json() == {"live": True}
+        assert box.get("/v1/models").status_code == 401
+    finally:
+        service.stop()
