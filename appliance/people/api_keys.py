@@ -146,9 +146,10 @@ def load_callers(db: Database) -> Callers:
         key_hash: Caller(f"key:{key_id}", key_id, account_id, rate, expires_at, revoked_at, disabled)
         for key_hash, key_id, account_id, rate, expires_at, revoked_at, disabled in keys
     }
+    # whoever still has the password that an admin has seen may only choose a new one
     sessions = db.execute(
         """SELECT token_hash, account_id, expires_at, accounts.disabled_at IS NOT NULL
-           FROM sessions JOIN accounts ON accounts.id = account_id"""
+           FROM sessions JOIN accounts ON accounts.id = account_id AND NOT accounts.must_change_password"""
     )
     by_session_hash = {
         token_hash: Caller(f"account:{account_id}", None, account_id, None, expires_at, None, disabled)

@@ -74,3 +74,12 @@ def test_a_new_password_or_a_disabled_account_ends_them_all(db: Database, ana: A
 def test_nonsense_opens_nothing(db: Database, ana: Account, token: str) -> None:
     people.start_session(db, ana.id)
     assert people.account_of_session(db, token) is None
+
+
+def test_an_initial_password_opens_no_session_for_the_api_until_it_is_replaced(db: Database) -> None:
+    new = people.create_account(db, "new", PASSWORD, Role.USER, "en", must_change_password=True)
+    token = people.start_session(db, new.id).token
+    assert people.session_hash(token) not in people.load_callers(db).by_session_hash
+    people.change_password(db, new, PASSWORD, "known to nobody else")
+    token = people.start_session(db, new.id).token
+    assert people.session_hash(token) in people.load_callers(db).by_session_hash
