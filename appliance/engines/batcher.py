@@ -65,6 +65,14 @@ class BatcherLimits:
     """Memory for prefixes kept beside the KV cache."""
     batch_tokens: int = 512
 
+    @property
+    def shares_cache(self) -> bool:
+        """Whether all sequences share the cells of one cache, because a full one for each is not granted.
+
+        Attention then passes by the cells of all others, which costs more the more of them there are.
+        """
+        return self.kv_tokens < self.slots * self.context_tokens
+
 
 class Batcher:
     """Submit generations from an event loop; `start` comes first. Only the engine thread touches llama."""
@@ -74,11 +82,11 @@ class Batcher:
         self._model = model
         self._metrics = metrics
         self._batch = DecodeBatch(limits.batch_tokens)
-        self._places = [Place(number) for number in range(min(256, 2 * limits.slots))]
-        self._context = _open_context(model, limits, len(self._places))
+        self._places = [Place(number) for number in range(limits.slots)]
+        self._context = _open_context(model, limits)
         self._memory = llama.llama_get_memory(self._context)
         self._prefixes = PrefixStore(self._context, limits.prefix_bytes)
-        self._idle_limit_tokens = _idle_limit_tokens(model)
+        self._idle_limit_tokens = _idle_limit_tokens(model) if limits.shares_cache else 0
         self._work = threading.Condition()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
@@ -211,6 +219,8 @@ class Batcher:
             self._store(place)
             if isinstance(source, StoredPrefix):
                 reused = reused if self._prefixes.restore(source, place.sequence_id) else 0
+            elif source and not self.limits.shares_cache:
+                reused = reused if self._prefixes.copy(source.sequence_id, place.sequence_id) else 0
             elif source:
                 llama.llama_memory_seq_cp(self._memory, source.sequence_id, place.sequence_id, 0, reused)
             place.tokens = source.tokens[:reused] if source else []
@@ -227,8 +237,29 @@ class Batcher:
             self._prefixes.put(place)
         self._forget(place)
 
+    def _close_gaps(self) -> None:
+        """Moves the last sequences into free places below, where each place has a cache of its own.
+
+        llama.cpp computes only neighbouring places in one pass; a copy costs less than a pass.
+        """
+        self._running.sort(key=lambda one: one.place.sequence_id if one.place else -1)
+        for number, place in enumerate(self._places[: len(self._running)]):
+            if place.prompt is None:
+                last = self._running.pop()
+                source = last.place
+                assert source
+                self._store(place)
+                if not self._prefixes.copy(source.sequence_id, place.sequence_id):
+                    raise DecodeFailed("A sequence could not be moved.")
+                place.tokens, place.prompt = source.tokens.copy(), source.prompt
+                source.prompt, last.place = None, place
+                self._forget(source)
+                self._running.insert(number, last)
+
     def _fill_batch(self) -> list[tuple[Generation, int, int | None]]:
         """Who computes how many tokens, and the output row where that leads to a choice."""
+        if not self.limits.shares_cache:
+            self._close_gaps()
         self._batch.clear()
         batched: list[tuple[Generation, int, int | None]] = []
         prefilling = []
@@ -315,7 +346,7 @@ class Batcher:
         place.tokens.clear()
 
     def _kv_tokens_used(self) -> int:
-        return sum(len(place.tokens) for place in self._places)
+        return sum(len(place.tokens) for place in (*self._places, *self._prefixes.prefixes))
 
     def _measure(self, started: float, filled: float, decoded: float) -> None:
         ended = time.perf_counter()
@@ -349,15 +380,14 @@ def _idle_limit_tokens(model: Model) -> int:
     return int(0.01 * token_seconds / (0.7e-9 * max(1, checks)))
 
 
-def _open_context(model: Model, limits: BatcherLimits, sequences: int) -> Pointer:
+def _open_context(model: Model, limits: BatcherLimits) -> Pointer:
     parameters = llama.llama_context_default_params()
     parameters.n_ctx = limits.kv_tokens
     parameters.n_batch = parameters.n_ubatch = limits.batch_tokens
-    parameters.n_seq_max = sequences
+    parameters.n_seq_max = limits.slots
     parameters.n_threads = parameters.n_threads_batch = limits.threads
     parameters.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
-    # one KV cache for all: prefixes are shared without copying, and any mix of sequences is one pass
-    parameters.kv_unified = True
+    parameters.kv_unified = limits.shares_cache
     parameters.no_perf = True
     context = llama.llama_init_from_model(model.handle, parameters)
     if not context:

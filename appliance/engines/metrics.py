@@ -52,7 +52,7 @@ class EngineMetrics:
         self._waiting = Gauge(f"{prefix}_waiting", "Sequences waiting for a slot", registry=self.registry)
         self._kv_tokens = Gauge(
             f"{prefix}_kv_tokens",
-            "Tokens in the KV cache, shared ones counted for each",
+            "Tokens kept computed, in the KV cache or beside it",
             registry=self.registry,
         )
 

@@ -62,6 +62,14 @@ class PrefixStore:
         read = llama.llama_state_seq_set_data(self._context, _bytes(state), state.nbytes, sequence_id)
         return bool(read == state.nbytes)
 
+    def copy(self, source_id: int, target_id: int) -> bool:
+        """Copies one sequence into another, empty one; False where the cache has no room for it."""
+        size = llama.llama_state_seq_get_size(self._context, source_id)
+        state = np.empty(size, np.uint8)
+        written = llama.llama_state_seq_get_data(self._context, _bytes(state), size, source_id)
+        read = llama.llama_state_seq_set_data(self._context, _bytes(state), size, target_id)
+        return bool(written == read == size)
+
     def drop_continued(self, tokens: list[int]) -> None:
         """Forgets prefixes that `tokens`, now kept elsewhere, contain whole."""
         self.prefixes = [one for one in self.prefixes if tokens[: len(one.tokens)] != one.tokens]

@@ -74,7 +74,16 @@ def main() -> bool:
     """Prints the table; whether every ratio and the overhead meet their targets."""
     model = random_model(CACHE / "models", BENCH)
     threads = psutil.cpu_count(logical=False) or 1
-    arguments = ["--slots", SLOTS, "--kv-tokens", KV_TOKENS, "--context-tokens", 1024, "--threads", threads]
+    arguments = [
+        "--slots",
+        SLOTS,
+        "--kv-tokens",
+        KV_TOKENS,
+        "--context-tokens",
+        KV_TOKENS // SLOTS,
+        "--threads",
+        threads,
+    ]
     with (
         llama_server(model, threads, {}) as spinning,
         llama_server(model, threads, {"OMP_WAIT_POLICY": "passive"}) as sleeping,
