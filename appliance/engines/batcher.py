@@ -35,7 +35,7 @@ from appliance.errors import Broken, TryAgain
 
 _log = logging.getLogger(__name__)
 _NO_ROOM = 1  # llama_decode: no place in the KV cache, nothing was changed
-STEP_SECONDS_WHILE_ANSWERING = 0.4
+STEP_SECONDS_WHILE_ANSWERING = 0.75
 STEP_SECONDS = 1.0
 LEAST_STEP_TOKENS = 64
 
