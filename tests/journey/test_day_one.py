@@ -135,7 +135,32 @@ def live_the_day(box: Box, page: Page, folder: Path) -> None:
     box.engine().send_signal(signal.SIGCONT)
 
     check_ledger(box, second)
+    page.goto(f"{box.url}/overview")
+    photograph(page, "overview")
     revoke(page, box, second)
+    photograph_phone(page, box)
+
+
+def photograph(page: Page, name: str) -> None:
+    """A picture for the README where CELLULE_PICTURES names a folder; nothing otherwise."""
+    folder = os.environ.get("CELLULE_PICTURES")
+    if folder:
+        page.wait_for_timeout(1500)  # charts and badges come alive
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def photograph_phone(page: Page, box: Box) -> None:
+    """The chat as an employee with a French phone meets it."""
+    if not os.environ.get("CELLULE_PICTURES"):
+        return
+    page.context.add_cookies([{"name": "cellule_language", "value": "fr", "url": box.url}])
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.evaluate("sessionStorage.clear()")
+    page.goto(f"{box.url}/chat")
+    page.locator("#chat-question").fill("Qu'est-ce qu'un poste de travail ?")
+    page.locator("[name=send]").click()
+    expect(page.locator("#chat-messages")).to_contain_text(".", timeout=30_000)
+    photograph(page, "phone")
 
 
 def open_browser(playwright: Playwright, profile: Path) -> Page:
@@ -174,6 +199,7 @@ def take_in(page: Page, box: Box, pc: Pc) -> Pc:
     expect(pending.locator(".short-code strong")).to_have_text(
         re.compile(rf"{short_code[:3]}\s?{short_code[3:]}")
     )
+    photograph(page, "workers")
     pending.get_by_role("button", name="The codes match: approve").click()
     row = page.locator(
         "#fleet + .table-wrap tr", has_text=re.compile(r"10\.77\."), has=page.locator(".badge--ok")
@@ -191,6 +217,10 @@ def chat(page: Page, box: Box) -> None:
     page.get_by_label("Your question").fill("What is a worker?")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#chat-messages")).to_contain_text("worker", timeout=30_000)
+    page.get_by_label("Your question").fill("How do I use the API from Python?")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=30_000)
+    photograph(page, "chat")
 
 
 def stream_through_a_worker(client: OpenAI) -> str:
