@@ -1,5 +1,6 @@
 """Answers come word by word, can be stopped, and go on while another conversation is read."""
 
+import re
 from collections.abc import Iterator
 
 from playwright.sync_api import Page, expect
@@ -104,6 +105,18 @@ def test_the_answer_tells_node_speed_and_first_word(box: ScriptedBox, page: Page
     assert shown and scroller
     assert scroller["y"] <= shown["y"], "its upper end is cut off"
     assert shown["y"] + shown["height"] <= scroller["y"] + scroller["height"]
+
+
+def test_an_answer_in_one_piece_claims_no_absurd_speed(box: ScriptedBox, page: Page) -> None:
+    gate = Gate()
+    box.script = gate.between([], [chunk("All") + chunk(" at") + chunk(" once") + ending(50)])
+    ask(page, "Fast?")
+    expect(last_answer(page)).to_have_attribute("data-state", "waiting")
+    page.wait_for_timeout(500)  # 50 tokens in half a second and a little more: under 100 a second
+    gate.open()
+    summary = answered(page).locator(".chat-facts-button").inner_text()
+    speed = re.search(r"([\d,.]+) tokens/s", summary)
+    assert speed and 5 < float(speed[1].replace(",", "")) < 100, summary
 
 
 def test_a_reload_in_mid_answer_keeps_what_came(box: ScriptedBox, page: Page) -> None:

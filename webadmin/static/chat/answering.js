@@ -133,6 +133,8 @@ export class Answering {
     }
 }
 
+const SHORTEST_MEASURE_SECONDS = 0.2;
+
 /** Times one stream: the wait before its first text, and the speed after it. */
 class StreamWatch {
     #sentAt = performance.now();
@@ -150,10 +152,13 @@ class StreamWatch {
     facts(counted) {
         const tokens = counted ?? this.#pieces;
         const seconds = (this.#lastAt - this.#firstAt) / 1000;
+        const whole = (this.#lastAt - this.#sentAt) / 1000;
+        // a short answer arrives in one piece: what lies between its tokens then is chance, not speed
+        const isMeasured = seconds >= SHORTEST_MEASURE_SECONDS;
         return {
             tokens,
             firstTokenSeconds: this.#firstAt === null ? null : (this.#firstAt - this.#sentAt) / 1000,
-            tokensPerSecond: tokens > 1 && seconds > 0 ? (tokens - 1) / seconds : null,
+            tokensPerSecond: tokens < 2 ? null : isMeasured ? (tokens - 1) / seconds : tokens / whole,
         };
     }
 }
