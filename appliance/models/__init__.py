@@ -1,0 +1,1 @@
+"""Models: the files that engines load, and where each comes from."""
