@@ -1,6 +1,8 @@
 """A file that only its owner reads and that several processes may want to make at the same moment.
 
-It appears complete or not at all, with mode 0600 from its first instant; the first one made counts.
+It appears complete or not at all, with mode 0600 from its first instant; the first one made counts. One that
+root makes in another user's folder belongs to that user, and what that user may have put in its place (a
+link to a file of the system) is neither written through nor given away.
 """
 
 import contextlib
@@ -28,6 +30,9 @@ def _draft(path: Path, content: bytes) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

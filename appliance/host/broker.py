@@ -71,7 +71,8 @@ class Broker(socketserver.ThreadingUnixStreamServer):
         finally:
             os.umask(before)
         if os.geteuid() == 0:
-            os.chown(path, owner.st_uid, owner.st_gid)
+            # whoever owns the folder could have put a link to a file of the system in the socket's place
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def answer(self, line: bytes, user: int) -> Answer:
         """Performs one request line. Never raises: what goes wrong is in the answer."""

@@ -1,7 +1,6 @@
 """The WireGuard key of this machine: made once, kept in a file only its owner reads, never handed out."""
 
 import base64
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -13,10 +12,6 @@ def ensure_private_key(path: Path) -> X25519PrivateKey:
     """The key in `path` (base64, as `wg genkey` writes it), made there with mode 0600 if it is missing."""
     if not path.exists():
         write_once(path, private_text(X25519PrivateKey.generate()).encode() + b"\n")
-        if os.geteuid() == 0:
-            # root may come first; the key is still of the user whose folder it is
-            owner = path.parent.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
     return X25519PrivateKey.from_private_bytes(base64.b64decode(path.read_text()))
 
 

@@ -1,6 +1,7 @@
 """What only the real machine can refuse, and what it remembers."""
 
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,11 @@ def a_peer(key: str, endpoint: str | None) -> PeerStatus:
 def test_endpoints_are_remembered_until_the_tunnel_is_removed(tmp_path: Path) -> None:
     memory = RememberedEndpoints(tmp_path / "host")
     assert memory.load("wg0") == {}
-    memory.remember("wg0", (a_peer("a", "10.99.0.2:5"), a_peer("b", None)))
+    key, other = b64encode(bytes(32)).decode(), b64encode(bytes([1] * 32)).decode()
+    memory.remember("wg0", (a_peer(key, "10.99.0.2:5"), a_peer(other, None)))
     # a tunnel that was just rebuilt knows nobody, which is no reason to forget
-    memory.remember("wg0", (a_peer("a", None),))
-    assert memory.load("wg0") == {"a": "10.99.0.2:5"}
+    memory.remember("wg0", (a_peer(key, None),))
+    assert memory.load("wg0") == {key: "10.99.0.2:5"}
     assert memory.load("wg1") == {}
     memory.forget("wg0")
     assert memory.load("wg0") == {}

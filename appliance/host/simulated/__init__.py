@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from appliance.host.contract import FirewallPlan, PeerStatus, TunnelKind, TunnelPlan, TunnelStatus
 from appliance.host.keys import ensure_private_key, public_text
+from appliance.private_file import replace
 
 __all__ = ["SimulatedHost"]
 
@@ -81,7 +82,4 @@ class SimulatedHost:
         self._keep()
 
     def _keep(self) -> None:
-        draft = self._file.with_suffix(".new")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(self._memory.model_dump_json())
-        draft.replace(self._file)
+        replace(self._file, self._memory.model_dump_json().encode())
