@@ -15,7 +15,8 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s host %(levelname)s %(message)s", stream=sys.stderr
     )
     settings = load_settings()
-    with Broker(settings.broker_socket, this_machine(settings)) as broker:
+    host = this_machine(settings)
+    with Broker(settings.broker_socket, host, settings.wireguard_interface) as broker:
         # shutdown waits for the loop, so it can't run on the loop's own thread
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=broker.shutdown).start())
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=broker.shutdown).start())

@@ -1,8 +1,8 @@
 """The only process with root: it performs the contract's verbs for the service user, over a unix socket.
 
 Who calls is read from the socket itself (SO_PEERCRED), not from what they say: root and the owner of
-the socket's folder are served, anybody else is hung up on. Every verb is logged with its outcome. Verbs
-run one at a time: two plans for one interface never mix.
+the socket's folder are served, anybody else is hung up on. What may be asked is in `permitted`. Every verb is
+logged with its outcome. Verbs run one at a time: two plans for one interface never mix.
 """
 
 import logging
@@ -18,6 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from appliance.errors import Refusal
 from appliance.host.contract import Host, HostFailed, InvalidPlan
+from appliance.host.permitted import check_permitted
 from appliance.host.wire import (
     LINE_LIMIT_BYTES,
     REQUEST,
@@ -54,14 +55,15 @@ def perform(host: Host, request: Request) -> JsonValue:
 
 
 class Broker(socketserver.ThreadingUnixStreamServer):
-    """Listens on `path`, mode 0600, owned by the owner of its folder."""
+    """Listens on `path`, mode 0600, owned by the owner of its folder; serves the tunnel `interface` alone."""
 
     daemon_threads = True
 
-    def __init__(self, path: Path, host: Host) -> None:
+    def __init__(self, path: Path, host: Host, interface: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         self.host = host
+        self.interface = interface
         self.turn = threading.Lock()
         owner = path.parent.stat()
         self.served_users = {0, owner.st_uid}
@@ -81,6 +83,7 @@ class Broker(socketserver.ThreadingUnixStreamServer):
         try:
             request = REQUEST.validate_json(line)
             verb = request.verb
+            check_permitted(request, self.interface)
             with self.turn:
                 result = perform(self.host, request)
         except ValidationError as error:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from appliance.errors import Broken
-from appliance.host import HostFailed, InvalidPlan, TunnelPlan, TunnelStatus
+from appliance.host import HostFailed, InvalidPlan, NotPermitted, TunnelPlan, TunnelStatus
 from appliance.host.broker import Broker
 from appliance.host.client import BrokeredHost
 from appliance.host.contract import BROKER_ERRORS, FirewallPlan, Peer
@@ -37,7 +37,7 @@ class ClumsyHost(SimulatedHost):
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "run" / "broker.sock"
-    with Broker(path, ClumsyHost(tmp_path / "wireguard.key", tmp_path / "host")) as broker:
+    with Broker(path, ClumsyHost(tmp_path / "wireguard.key", tmp_path / "host"), "wg0") as broker:
         thread = threading.Thread(target=broker.serve_forever, args=(0.02,))
         thread.start()
         yield path
@@ -90,6 +90,38 @@ def test_a_refusal_comes_back_as_it_was_raised(path: Path) -> None:
     with pytest.raises(HostFailed, match=r"No such device.*Look at the log") as raised:
         BrokeredHost(path).tunnel_status("wg0")
     assert raised.value.next_step == "Look at the log."
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        {"verb": "remove_tunnel", "interface": "docker0"},
+        {"verb": "tunnel_status", "interface": "wg1"},
+        {"verb": "cut", "interface": "wg0", "addresses": ["10.77.0.2", "192.0.2.1"]},
+        {"verb": "apply_tunnel", "plan": {"interface": "eth0", "address": "10.77.0.1/16"}},
+        {"verb": "apply_tunnel", "plan": {"interface": "wg0", "address": "192.0.2.1/24"}},
+        {
+            "verb": "apply_tunnel",
+            "plan": {
+                "interface": "wg0",
+                "address": "10.77.0.1/16",
+                "peers": [{"public_key": "A" * 43 + "=", "allowed_ips": ["0.0.0.0/0"]}],
+            },
+        },
+        {
+            "verb": "apply_firewall",
+            "plan": {"interface": "wg0", "kind": "box", "own_address": "10.77.0.1", "guarded": ["0.0.0.0/0"]},
+        },
+    ],
+)
+def test_what_is_not_the_boxs_own_tunnel_is_not_touched(
+    path: Path, tmp_path: Path, request_line: dict[str, object]
+) -> None:
+    (answer,) = said(path, json.dumps(request_line).encode() + b"\n")
+    failure = answer["failure"]
+    assert isinstance(failure, dict)
+    assert failure["code"] == NotPermitted.code
+    assert not (tmp_path / "host").exists(), "nothing was applied"
 
 
 def test_every_refusal_survives_the_wire() -> None:

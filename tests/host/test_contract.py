@@ -58,6 +58,7 @@ def interface(settings: Settings, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def host(settings: Settings, interface: str, request: pytest.FixtureRequest) -> Iterator[Host]:
+    settings = settings.model_copy(update={"wireguard_interface": interface})
     argv, variables = [sys.executable, "-m", "appliance.host"], settings_environment(settings)
     if settings.host_simulated:
         process = subprocess.Popen(argv, env={**os.environ, **variables})
