@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response
 
 from appliance.people import (
     PasswordRefused,
+    PasswordUnchanged,
     TooManyAttempts,
     WrongPassword,
     change_password,
@@ -35,7 +36,7 @@ def replace_password() -> Response:
         # who finds an open browser must not be able to guess the password here
         attempt = record_attempt(activity(), account.name, client_address())
         change_password(cellule(), account, current, new)
-    except PasswordRefused as error:
+    except (PasswordRefused, PasswordUnchanged) as error:
         forget_attempts(activity(), attempt, account.name)
         return _form(error.http_status, new=explain(error))
     except WrongPassword as error:

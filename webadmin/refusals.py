@@ -43,6 +43,7 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
         "This is the only admin who can sign in. Make another admin first, then disable this one."
     ),
     "wrong_password": lambda _: gettext("The current password is not this one."),
+    "password_unchanged": lambda _: gettext("This is the current password. Choose another one."),
     "already_claimed": lambda _: gettext("This box already has an admin. Sign in."),
     "unknown_invitation": lambda _: gettext("There is no such invitation."),
     "invitation_used": lambda _: gettext("The invitation was already used. Revoke its worker instead."),

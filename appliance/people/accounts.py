@@ -81,6 +81,12 @@ class WrongPassword(Refused):
     http_status: ClassVar[int] = 403
 
 
+class PasswordUnchanged(Refused):
+    """The new password is the current one, which others may know: an initial password must not live on."""
+
+    code: ClassVar[str] = "password_unchanged"
+
+
 def folded_name(name: str) -> str:
     """The form in which a name is stored and looked up."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
@@ -177,10 +183,12 @@ def authenticate(db: Database, name: str, password: str) -> Account | None:
 def change_password(db: Database, account: Account, current: str, new: str) -> None:
     """Replaces the owner's password and ends all sessions of the account.
 
-    Raises WrongPassword, PasswordRefused.
+    Raises WrongPassword, PasswordUnchanged, PasswordRefused.
     """
     if authenticate(db, account.name, current) is None:
         raise WrongPassword("The current password is not this one.", param="current")
+    if new == current:
+        raise PasswordUnchanged("This is the current password.", next_step="Choose another one.", param="new")
     _store_password(db, account.id, hash_password(new, account.name), must_change_password=False)
 
 

@@ -75,6 +75,9 @@ def test_a_reset_gives_a_password_for_one_use(db: Database, ana: Account) -> Non
     account = people.authenticate(db, "ana", initial)
     assert account is not None
     assert account.must_change_password
+    with pytest.raises(people.PasswordUnchanged):
+        people.change_password(db, account, initial, initial)
+    assert people.get_account(db, ana.id).must_change_password
     people.change_password(db, account, initial, "another horse battery")
     changed = people.authenticate(db, "ana", "another horse battery")
     assert changed is not None

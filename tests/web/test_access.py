@@ -5,7 +5,7 @@ import re
 import pytest
 
 from appliance.people import Role
-from tests.web.conftest import Site, Visitor
+from tests.web.conftest import PASSWORD, Site, Visitor
 
 ADMIN_PAGES = ("/overview", "/overview.json", "/workers", "/workers.json", "/keys", "/people")
 ADMIN_FORMS = (
@@ -91,7 +91,10 @@ def test_an_initial_password_must_be_replaced_first(site: Site, admin: Visitor) 
     for page in (*ADMIN_PAGES, "/chat", "/"):
         assert visitor.get(page, follow_redirects=True).request.path == "/account", page
     assert 'class="nav"' not in visitor.get("/account").text
-    form = {"current": "correct horse battery", "new": "another horse battery"}
+    unchanged = visitor.post("/account/password", {"current": PASSWORD, "new": PASSWORD})
+    assert (unchanged.status_code, "Choose another one" in unchanged.text) == (400, True)
+    assert visitor.get("/overview").location == "/account"
+    form = {"current": PASSWORD, "new": "another horse battery"}
     assert visitor.post("/account/password", form).status_code == 303
     assert visitor.get("/overview").status_code == 200
 
