@@ -6,6 +6,7 @@ Keys and sessions are in memory, replaced as a whole when the database changes; 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -85,17 +86,12 @@ class Budgets:
         return RateState(limit, int(left), (limit - left) / per_second, wait)
 
 
-def identify(headers: Headers, method: str, callers: Callers, at: float) -> Caller:
-    """The caller of a request, at epoch second `at`.
+def identify(headers: Mapping[bytes, bytes], method: str, callers: Callers, at: float) -> Caller:
+    """The caller of a request with these headers (names in lower case), at epoch second `at`.
 
     Raises MissingKey, InvalidKey, ExpiredKey, RevokedKey, Forbidden.
     """
-    authorization = cookie = None
-    for name, value in headers:
-        if name == b"authorization":
-            authorization = value
-        elif name == b"cookie":
-            cookie = value
+    authorization, cookie = headers.get(b"authorization"), headers.get(b"cookie")
     if authorization is not None:
         caller = _by_key(authorization, callers)
     elif cookie is not None and (token := _session_token(cookie)):
@@ -138,17 +134,16 @@ def _by_key(authorization: bytes, callers: Callers) -> Caller:
     return caller
 
 
-def _by_session(token: str, headers: Headers, method: str, callers: Callers) -> Caller:
+def _by_session(token: str, headers: Mapping[bytes, bytes], method: str, callers: Callers) -> Caller:
     caller = callers.by_session_hash.get(hashlib.sha256(token.encode()).hexdigest())
     if caller is None:
         raise InvalidKey("You are not signed in.", next_step="Sign in, or send an API key.")
-    given = dict(headers)
-    same_origin = given.get(b"sec-fetch-site") == b"same-origin" or (
-        b"sec-fetch-site" not in given
-        and bool(given.get(b"host"))
-        and urlsplit(given.get(b"origin", b"")).netloc == given.get(b"host")
+    same_origin = headers.get(b"sec-fetch-site") == b"same-origin" or (
+        b"sec-fetch-site" not in headers
+        and bool(headers.get(b"host"))
+        and urlsplit(headers.get(b"origin", b"")).netloc == headers.get(b"host")
     )
-    media_type = given.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if not same_origin or (method != "GET" and media_type != b"application/json"):
         raise Forbidden(
             "A browser session may call this only from the box's own pages.",

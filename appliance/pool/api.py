@@ -12,19 +12,9 @@ from appliance.clock import now
 from appliance.errors import Broken, NotTrusted, Refusal, Refused, TryAgain
 from appliance.people.api_keys import Caller, Callers
 from appliance.pool.admit import Budgets, identify, refuse_over_budget
-from appliance.pool.asgi import (
-    JSON,
-    BodyTooSlow,
-    Client,
-    ClientLeft,
-    Headers,
-    Receive,
-    Scope,
-    Send,
-    answer,
-    answer_refusal,
-)
+from appliance.pool.asgi import JSON, BodyTooSlow, ClientLeft, Headers, refusal_body, refusal_headers
 from appliance.pool.ask import Endpoint, read_ask
+from appliance.pool.client import Client
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Meter, Outcome, new_request_id
 from appliance.pool.metrics import Metrics
@@ -71,36 +61,35 @@ class Api:
         self._metrics = metrics
         self._budgets = Budgets()
         self._open = 0
-        self._all_ended = asyncio.Event()
-        self._all_ended.set()
+        self._all_ended: asyncio.Event | None = None
         self._endpoints = {str(endpoint): endpoint for endpoint in Endpoint}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, client: Client) -> None:
         """Answers one request; an authenticated one to an endpoint of Endpoint leaves one ledger line."""
-        given: Headers = scope["headers"]
+        given = dict(client.scope["headers"])
         own_id = new_request_id()
-        headers = [(b"x-request-id", own_id.encode())]
-        for name, value in given:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                headers = [(b"x-request-id", value)]
-                own_id = f"{value.decode()}~{own_id}"
+        asked_id = given.get(b"x-request-id")
+        if asked_id is None or not _REQUEST_ID.fullmatch(asked_id):
+            headers = [(b"x-request-id", own_id.encode())]
+        else:
+            headers = [(b"x-request-id", asked_id)]
+            own_id = f"{asked_id.decode()}~{own_id}"
         try:
-            caller = identify(given, scope["method"], self.callers, now())
-            endpoint = self._endpoints.get(scope["path"])
-            if endpoint is None or scope["method"] != "POST":
-                return await self._answer_other(scope, send, headers)
+            caller = identify(given, client.method, self.callers, now())
+            endpoint = self._endpoints.get(client.path)
+            if endpoint is None or client.method != "POST":
+                return self._answer_other(client, headers)
         except Refusal as refusal:
             if isinstance(refusal, NotTrusted):
                 self._metrics.turn_away(refusal.code)
-            return await answer_refusal(send, refusal, headers)
+            return _refuse(client, refusal, headers)
         exchange = Exchange(own_id, caller, endpoint)
         self._open += 1
-        self._all_ended.clear()
         try:
-            await self._answer_inference(exchange, given, receive, send, headers)
+            await self._answer_inference(exchange, given, client, headers)
         finally:
             self._open -= 1
-            if not self._open:
+            if not self._open and self._all_ended is not None:
                 self._all_ended.set()
             line = exchange.line()
             self._meter.record(line)
@@ -108,20 +97,23 @@ class Api:
 
     async def ended(self, within_seconds: float) -> None:
         """Returns when no request is open any more, or when the time is over."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._all_ended.wait(), within_seconds)
+        self._all_ended = asyncio.Event()
+        if self._open:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_ended.wait(), within_seconds)
 
     async def _answer_inference(
-        self, exchange: Exchange, given: Headers, receive: Receive, send: Send, headers: Headers
+        self, exchange: Exchange, given: dict[bytes, bytes], client: Client, headers: Headers
     ) -> None:
-        client = Client(receive, self._settings.body_limit_bytes)
         try:
             self._charge(exchange.caller, headers)
-            body = await client.body(given, self._limits.body_seconds)
+            body = await client.whole_body(
+                given.get(b"content-length"), self._settings.body_limit_bytes, self._limits.body_seconds
+            )
             ask = read_ask(exchange.endpoint, body)
             if self._relay.dispatch.nodes.serves(ask.model):
                 exchange.model = ask.model
-            await self._relay.run(exchange, ask, client, send, headers)
+            await self._relay.run(exchange, ask, client, headers)
             return
         except ClientLeft:
             exchange.ended(Outcome.CANCELLED, CLIENT_CLOSED_REQUEST)
@@ -137,13 +129,11 @@ class Api:
             refusal = InternalError(
                 "Something broke here.", next_step=f"Tell support: {exchange.request_id}."
             )
-        finally:
-            client.stop()
         failed = refusal.http_status >= 500
         exchange.ended(Outcome.FAILED if failed else Outcome.REFUSED, refusal.http_status)
         if exchange.place:
             headers.append((b"x-cellule-queue-position", b"%d" % exchange.place))
-        await answer_refusal(send, refusal, headers, close=isinstance(refusal, BodyTooSlow))
+        _refuse(client, refusal, headers)
 
     def _charge(self, caller: Caller, headers: Headers) -> None:
         """Takes the request from the caller's budget. Raises TooManyRequests."""
@@ -154,8 +144,8 @@ class Api:
             if refusal is not None:
                 raise refusal
 
-    async def _answer_other(self, scope: Scope, send: Send, headers: Headers) -> None:
-        path, method = scope["path"], scope["method"]
+    def _answer_other(self, client: Client, headers: Headers) -> None:
+        path, method = client.path, client.method
         listing = path == "/v1/models" or path.startswith("/v1/models/")
         if not listing and path not in self._endpoints:
             raise UnknownPath(
@@ -168,11 +158,17 @@ class Api:
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
         listed = [_listed(model, report) for model, report in sorted(models.items())]
         if path == "/v1/models":
-            return await answer(send, 200, orjson.dumps({"object": "list", "data": listed}), [JSON, *headers])
+            body = orjson.dumps({"object": "list", "data": listed})
+            return client.answer(200, [JSON, *headers], body)
         for model in listed:
             if model["id"] == path.removeprefix("/v1/models/"):
-                return await answer(send, 200, orjson.dumps(model), [JSON, *headers])
+                return client.answer(200, [JSON, *headers], orjson.dumps(model))
         raise self._relay.dispatch.unknown_model(path.removeprefix("/v1/models/"))
+
+
+def _refuse(client: Client, refusal: Refusal, headers: Headers) -> None:
+    close = isinstance(refusal, BodyTooSlow)
+    client.answer(refusal.http_status, refusal_headers(refusal, headers), refusal_body(refusal), close=close)
 
 
 def _listed(model: str, report: dict[str, object]) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """The pool as one ASGI application: `app`, served by gunicorn (see gunicorn_conf.py).
 
-/v1 is answered by the steps admit → queue → route → relay → meter; /enrol goes to enrolment, /health and
-/openapi.json are answered here, and every other path is the web service's.
+/v1 is answered by the steps admit → queue → route → relay → meter, called by the server without ASGI (see
+server.py); /enrol goes to enrolment, /health and /openapi.json are answered here, and every other path is
+the web service's.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ class Pool:
         self._metrics = Metrics(self._dispatch)
         self._meter = Meter(settings.state_dir, self._limits.flush_every_seconds)
         relay = Relay(self._dispatch, self._upstream, self._limits)
-        self._api = Api(settings, self._limits, relay, self._meter, self._metrics)
+        self.api = Api(settings, self._limits, relay, self._meter, self._metrics)
         self._pages = Pages(self._upstream, Address.unix(settings.web_socket))
         self._enrolment = make_enrolment_app(settings)
         self._memory = Memory(settings, self._limits, self._take_decided, self._take_heard)
@@ -58,8 +59,6 @@ class Pool:
         if scope["type"] == "lifespan":
             return await self._lifespan(receive, send)
         path: str = scope["path"]
-        if path.startswith("/v1/"):
-            return await self._api(scope, receive, send)
         if path.startswith("/enrol/"):
             return await self._enrolment(scope, receive, send)
         if path == "/health/live":
@@ -89,7 +88,7 @@ class Pool:
         await receive()
         for task in self._tasks:
             task.cancel()
-        await self._api.ended(_LAST_WORDS_SECONDS)
+        await self.api.ended(_LAST_WORDS_SECONDS)
         await asyncio.to_thread(self._memory.stop)
         self._upstream.close()
         self._metrics.stop()
@@ -97,7 +96,7 @@ class Pool:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _take_decided(self, decided: Decided) -> None:
-        self._api.callers = decided.callers
+        self.api.callers = decided.callers
         self._known = {BOX, *(worker.id for worker in decided.workers)}
         self._take_engines(())
 

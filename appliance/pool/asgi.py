@@ -4,8 +4,8 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
 
 import orjson
 
@@ -28,73 +28,61 @@ class BodyTooLarge(Refused):
     code = "request_too_large"
     http_status = 413
 
+    @classmethod
+    def than(cls, limit: int) -> Self:
+        return cls(f"The request body is larger than {limit} bytes.", next_step="Send a shorter one.")
+
 
 class BodyTooSlow(Refused):
     code = "request_timeout"
     http_status = 408
 
+    @classmethod
+    def than(cls, seconds: float) -> Self:
+        return cls(f"The request body did not arrive within {seconds:g} s.", next_step="Send it again.")
 
-class Client:
-    """What comes from the client of one request: its body, and then its leaving.
 
-    It steps `receive()` itself instead of running it in a task, and a body that has arrived already is
-    taken without waiting: a task and a timeout for each request would cost more than all of admission.
+async def read_body(receive: Receive, headers: Headers, limit: int, seconds: float) -> bytes:
+    """The request's whole body.
+
+    Raises BodyTooLarge (before it is there, where its length is declared), BodyTooSlow, ClientLeft.
+    """
+    if int(dict(headers).get(b"content-length", b"0")) > limit:
+        raise BodyTooLarge.than(limit)
+    body, more = b"", True
+    try:
+        async with asyncio.timeout(seconds):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeft
+                body, more = body + message.get("body", b""), message.get("more_body", False)
+                if len(body) > limit:
+                    raise BodyTooLarge.than(limit)
+    except TimeoutError:
+        raise BodyTooSlow.than(seconds) from None
+    return body
+
+
+class Watch:
+    """Notices when the client of an ASGI request leaves, from `start` to `stop`.
+
+    It steps `receive()` itself instead of running it in a task, which would cost several times as much.
     """
 
-    __slots__ = (
-        "_complete",
-        "_limit",
-        "_news",
-        "_parts",
-        "_receive",
-        "_receiving",
-        "_size",
-        "left",
-        "on_leave",
-    )
-
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive) -> None:
         self.left = False
         self.on_leave: Callable[[], None] | None = None
-        """Called once when the client goes away between `watch` and `stop`."""
         self._receive = receive
         self._receiving: Coroutine[Any, Any, Message] | None = None
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._complete = False
-        self._news: asyncio.Future[None] | None = None
 
-    async def body(self, headers: Iterable[tuple[bytes, bytes]], seconds: float) -> bytes:
-        """The whole body; the client is watched from here on.
-
-        Raises BodyTooLarge (before it is there, where its length is declared), BodyTooSlow, ClientLeft.
-        """
-        for name, value in headers:
-            if name == b"content-length" and int(value) > self._limit:
-                raise _too_large(self._limit)
-        self.watch()
-        if not self._complete and not self.left:
-            self._news = asyncio.get_running_loop().create_future()
-            try:
-                await asyncio.wait_for(self._news, seconds)
-            except TimeoutError:
-                raise _too_slow(seconds) from None
-            finally:
-                self._news = None
-        if self.left:
-            raise ClientLeft
-        if self._size > self._limit:
-            raise _too_large(self._limit)
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-
-    def watch(self) -> None:
-        """Notices the client's leaving from now on."""
+    def start(self) -> None:
+        """Call it once the request's body was read."""
         self._receiving = self._receive()
         self._step(None)
 
     def stop(self) -> None:
-        """Ends the watch; call it before the last part of the answer is sent."""
+        """Call it before the last part of the answer is sent."""
         if self._receiving is not None:
             receiving, self._receiving = self._receiving, None
             receiving.close()
@@ -104,73 +92,14 @@ class Client:
             try:
                 future = self._receiving.send(None)
             except StopIteration as received:
-                self._receiving = None
-                self._take(received.value)
+                left = received.value["type"] == "http.disconnect"
+                self._receiving = None if left else self._receive()
+                self.left = left
+                if left and self.on_leave is not None:
+                    self.on_leave()
             else:
                 future.add_done_callback(self._step)
                 return
-
-    def _take(self, message: Message) -> None:
-        if message["type"] == "http.disconnect":
-            self.left = True
-            if self.on_leave is not None:
-                self.on_leave()
-        else:
-            part: bytes = message.get("body", b"")
-            self._size += len(part)
-            if self._size <= self._limit:
-                self._parts.append(part)
-            self._complete = self._size > self._limit or not message.get("more_body")
-            self._receiving = self._receive()
-        if (self.left or self._complete) and self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-
-async def read_body(
-    receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int, seconds: float
-) -> bytes:
-    """The request's whole body, for those who need not know when the client leaves. Raises as Client.body."""
-    client = Client(receive, limit)
-    try:
-        return await client.body(headers, seconds)
-    finally:
-        client.stop()
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request body is larger than {limit} bytes.", next_step="Send a shorter one.")
-
-
-def _too_slow(seconds: float) -> BodyTooSlow:
-    return BodyTooSlow(f"The request body did not arrive within {seconds:g} s.", next_step="Send it again.")
-
-
-def step(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Future[None] | None":
-    """Runs `coroutine` at once as far as it goes; None if that was to its end, else a future of its end.
-
-    Sending mostly ends at once, and then a task for it would cost several times the sending itself.
-    """
-    try:
-        future = coroutine.send(None)
-    except StopIteration:
-        return None
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def go_on(_future: object) -> None:
-        try:
-            coroutine.send(None).add_done_callback(go_on)
-        except StopIteration:
-            if not ended.done():
-                ended.set_result(None)
-
-    future.add_done_callback(go_on)
-    return ended
-
-
-async def send_both(send: Send, start: Message, body: Message) -> None:
-    """Sends the head of a response and the first part of its body."""
-    await send(start)
-    await send(body)
 
 
 async def answer(send: Send, status: int, body: bytes, headers: Headers) -> None:
@@ -182,9 +111,20 @@ async def answer(send: Send, status: int, body: bytes, headers: Headers) -> None
 
 async def answer_refusal(send: Send, error: Refusal, headers: Headers, *, close: bool = False) -> None:
     """Sends a refusal as an OpenAI error object. `close` when the request's body was left unread."""
+    headers = refusal_headers(error, headers)
+    if close:
+        headers.append((b"connection", b"close"))
+    await answer(send, error.http_status, refusal_body(error), headers)
+
+
+def refusal_headers(error: Refusal, headers: Headers) -> Headers:
+    """The headers of a refusal's response."""
     headers = [JSON, *headers]
     if isinstance(error, TryAgain):
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds + 0.5))))
-    if close:
-        headers.append((b"connection", b"close"))
-    await answer(send, error.http_status, orjson.dumps(openai_error(error)), headers)
+    return headers
+
+
+def refusal_body(error: Refusal) -> bytes:
+    """A refusal as an OpenAI error object."""
+    return orjson.dumps(openai_error(error))

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable
 
 from appliance.errors import Refused, TryAgain
-from appliance.pool.asgi import Client, ClientLeft
+from appliance.pool.asgi import ClientLeft
 from appliance.pool.ask import Ask
+from appliance.pool.client import Client
 from appliance.pool.nodes import NodeEngine, Nodes
 from appliance.pool.queue import FairQueue, Ticket
 from appliance.pool.route import choose

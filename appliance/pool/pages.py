@@ -6,7 +6,7 @@ Who the client is, the pool says itself: whatever X-Forwarded-* or Forwarded a c
 import logging
 from functools import partial
 
-from appliance.pool.asgi import Client, ClientLeft, Headers, Receive, Scope, Send, answer
+from appliance.pool.asgi import ClientLeft, Headers, Receive, Scope, Send, Watch, answer
 from appliance.pool.upstream import Address, Connection, Upstream, UpstreamLost
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes one request on and its answer back; 503 as plain text if the web service is down."""
-        client = Client(receive, 0)
+        client = Watch(receive)
         connection: Connection | None = None
         started = False
         try:
@@ -75,12 +75,12 @@ class Pages:
         return await self._upstream.open(self._address, no_body=scope["method"] == "HEAD")
 
 
-async def _ask(scope: Scope, receive: Receive, client: Client, connection: Connection) -> None:
+async def _ask(scope: Scope, receive: Receive, client: Watch, connection: Connection) -> None:
     """Sends the request and returns when its answer begins. Raises ClientLeft and UpstreamLost."""
     connection.write(_head(scope))
     await _send_body(scope, receive, connection)
     client.on_leave = partial(connection.fail, "the client left")
-    client.watch()
+    client.start()
     await connection.head()
 
 

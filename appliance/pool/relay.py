@@ -9,15 +9,13 @@ stops while sending waits.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
-import orjson
-
-from appliance.errors import Broken, TryAgain, openai_error
-from appliance.pool.asgi import Client, ClientLeft, Headers, Send, answer, send_both, step
+from appliance.errors import Broken, TryAgain
+from appliance.pool.asgi import ClientLeft, Headers, refusal_body
 from appliance.pool.ask import Ask
+from appliance.pool.client import Client
 from appliance.pool.dispatch import Dispatch, Lease
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Outcome
@@ -29,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 _TRY_ELSEWHERE = (429, 502, 503, 504)
-_LAST_EVENT_SECONDS = 1.0
 _ANSWER_LIMIT = 256 * 1024 * 1024
 
 
@@ -60,12 +57,12 @@ class Relay:
     upstream: Upstream
     limits: Limits
 
-    async def run(self, exchange: Exchange, ask: Ask, client: Client, send: Send, headers: Headers) -> None:
+    async def run(self, exchange: Exchange, ask: Ask, client: Client, headers: Headers) -> None:
         """Answers one request; notes its course in `exchange`. Raises the refusals of Dispatch.lease,
         NodesBroke and ClientLeft, as long as nothing was passed on."""
         while True:
             lease = self.dispatch.lease_now(ask) or await self._wait_for_lease(exchange, ask, client)
-            attempt = _Attempt(self, exchange, ask, lease.engine, client, send)
+            attempt = _Attempt(self, exchange, ask, lease.engine, client)
             exchange.attempts += 1
             exchange.node = lease.engine.node
             try:
@@ -106,7 +103,6 @@ class _Attempt:
     _ask: Ask
     _engine: NodeEngine
     _client: Client
-    _send: Send
     _connection: Connection | None = None
     _passed_on: bool = False
     _stalled: bool = False
@@ -193,8 +189,7 @@ class _Attempt:
         exchange.ended(
             Outcome.ANSWERED if status < 400 else Outcome.REFUSED if status < 500 else Outcome.FAILED, status
         )
-        self._client.stop()
-        await answer(self._send, status, body, [(b"content-type", connection.content_type), *headers])
+        self._client.answer(status, [(b"content-type", connection.content_type), *headers], body)
 
     async def _pass_stream(self, connection: Connection, headers: Headers) -> None:
         exchange = self._exchange
@@ -209,13 +204,11 @@ class _Attempt:
                 return None
             if not data:
                 return None
-            body = {"type": "http.response.body", "body": data, "more_body": True}
             if self._passed_on:
-                return step(self._send(body))
+                return self._client.send_part(data)
             self._passed_on = True
             exchange.first_token_seconds = monotonic() - exchange.started
-            start = {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *headers]}
-            return step(send_both(self._send, start, body))
+            return self._client.begin_stream([*_EVENT_STREAM, *headers], data)
 
         try:
             await connection.pour(push)
@@ -223,7 +216,7 @@ class _Attempt:
             self._count(events)
             if not self._passed_on:
                 raise
-            await self._break_off(str(error))
+            self._break_off(str(error))
             return
         finally:
             stall.stop()
@@ -232,8 +225,7 @@ class _Attempt:
         self._count(events)
         self._engine.measure(exchange.tokens_out, monotonic() - exchange.started - exchange.queue_seconds)
         exchange.ended(Outcome.ANSWERED, 200)
-        self._client.stop()
-        await self._send({"type": "http.response.body", "body": events.end()})
+        self._client.end_stream(events.end())
 
     def _give_up_stalled(self, task: "asyncio.Task[None]") -> None:
         self._stalled = True
@@ -243,7 +235,7 @@ class _Attempt:
         # without a usage chunk the stream broke off: what is known is how many events were passed on
         self._exchange.tokens_in, self._exchange.tokens_out = events.usage or (0, events.events)
 
-    async def _break_off(self, reason: str) -> None:
+    def _break_off(self, reason: str) -> None:
         """Ends a stream that can't go on, so that the client knows that it is not whole."""
         if self._client.left or self._stalled:
             raise ClientLeft
@@ -253,11 +245,7 @@ class _Attempt:
         error = Interrupted(
             f"The answer broke off: {exchange.node} stopped answering.", next_step="Send the request again."
         )
-        self._client.stop()
-        event = b"data: " + orjson.dumps(openai_error(error)) + b"\n\n"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_EVENT_SECONDS):
-                await self._send({"type": "http.response.body", "body": event})
+        self._client.end_stream(b"data: " + refusal_body(error) + b"\n\n")
 
 
 def _header_text(text: str) -> bytes:

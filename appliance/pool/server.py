@@ -1,11 +1,16 @@
 """The gunicorn worker: uvicorn set as the pool needs it, refusing bad HTTP with OpenAI error objects."""
 
 import asyncio
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
 
+import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn_worker import UvicornWorker
+
+from appliance.pool.client import Client
 
 STOP_SECONDS = 5
 """How long running requests may go on after SIGTERM; then they are ended and metered."""
@@ -13,56 +18,35 @@ _HEAD_LIMIT_BYTES = 64 * 1024
 _HEAD_SECONDS = 20.0
 
 
-class _OneWrite:
-    """A transport whose write of a response's head waits for the first part of its body.
-
-    uvicorn writes them apart, which costs a system call here and a wake-up of the client for nothing.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._write = transport.write
-        self._loop = loop
-        self._head = b""
-        self._transport = transport
-        self.is_closing = transport.is_closing
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 whatever a transport has
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
-            self._head = data
-            self._loop.call_soon(self._flush)
-            return
-        self._write(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._write(head)
-
-
 class PoolProtocol(HttpToolsProtocol):
-    """uvicorn's, with a limit to the size of a request's head and to the time of the first."""
+    """uvicorn's; a request under /v1 is handed to the pool's `api` as a Client, every other one as ASGI.
+
+    It limits the size of a request's head and the time in which it must come. A connection has one timer
+    for that and for its idle time, which looks again when it was early: setting one for each request
+    costs more.
+    """
 
     _in_head = False
     _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
+    _waits_since = 0.0
+    """When the connection was made, or its last answer was complete (the loop's time)."""
+    _answering: RequestResponseCycle | None = None
+    """With pipelining it is not uvicorn's `cycle`, which is the last that came."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, _OneWrite(transport, self.loop)))
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._head_too_slow)
+        super().connection_made(transport)
+        self._waits_since = self.loop.time()
+        self._timer = self.loop.call_later(_HEAD_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._timer.cancel()
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
+            if isinstance(answering, Client) and answering.on_leave is not None:
+                answering.on_leave()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -78,10 +62,44 @@ class PoolProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        super().on_headers_complete()
+        path = _path(self.url)
+        if not path.startswith("/v1/"):
+            super().on_headers_complete()
+            return
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["path"] = path
+        before, self.cycle = self.cycle, Client(
+            self.scope, self.transport, self.flow, self.logger, self.access_logger, False,
+            self.server_state.default_headers, asyncio.Event(), self.expect_100_continue,
+            self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )  # fmt: skip
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app.api)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app.api))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 ASGI or Api
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self._waits_since = self.loop.time()
+        super().on_response_complete()
+        self._unset_keepalive_if_required()
+
+    def _look(self) -> None:
+        """Closes the connection if it waited too long for the head of a request."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            left = _HEAD_SECONDS
+        else:
+            allowed = _HEAD_SECONDS if self.cycle is None else self.timeout_keep_alive
+            left = self._waits_since + allowed - self.loop.time()
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._look)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         error = {"message": msg, "type": "invalid_request_error", "param": None, "code": "invalid_http"}
@@ -90,9 +108,11 @@ class PoolProtocol(HttpToolsProtocol):
         self.transport.write(head + b"content-length: %d\r\n\r\n%s" % (len(body), body))
         self.transport.close()
 
-    def _head_too_slow(self) -> None:
-        self._head_timer = None
-        self.transport.close()
+
+@lru_cache(maxsize=256)
+def _path(target: bytes) -> str:
+    """The decoded path of a request's target (RFC 9112, 3.2)."""
+    return unquote(httptools.parse_url(target).path.decode("ascii"))
 
 
 class PoolWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker has no types
