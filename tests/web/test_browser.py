@@ -87,7 +87,7 @@ class Visit:
         return str(self.page.evaluate("navigator.clipboard.readText()"))
 
 
-def seed_pending_worker(settings: Settings) -> None:
+def seed_pending_worker(settings: Settings, name: str = "pc-12") -> None:
     """What a worker's redemption leaves in storage, for the invitation that the page made."""
     with open_cellule(settings.state_dir) as db, transaction(db):
         [invitation] = enrolment.list_invitations(db)
@@ -97,8 +97,8 @@ def seed_pending_worker(settings: Settings) -> None:
         db.execute(
             "INSERT INTO workers"
             " (id, name, public_key, invitation_id, state, short_code, poll_key, facts, created_at)"
-            " VALUES ('w1', 'pc-12', 'key', ?, 'pending', '482 107', x'00', ?, ?)",
-            [invitation.id, facts, time.time()],
+            " VALUES ('w1', ?, 'key', ?, 'pending', '482 107', x'00', ?, ?)",
+            [name, invitation.id, facts, time.time()],
         )
         db.execute("UPDATE invitations SET redeemed_by = 'w1', redeemed_at = 1 WHERE id = ?", [invitation.id])
 
@@ -248,6 +248,30 @@ def signed_in(
         token = people.start_session(db, ana.id).token
     visit.context.add_cookies([{"name": people.SESSION_COOKIE, "value": token, "url": site}])
     return visit
+
+
+@pytest.mark.parametrize("options", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_longest_names_fit(
+    browser: Browser, site: str, settings: Settings, tmp_path: Path, options: Mapping[str, Any]
+) -> None:
+    visit = signed_in(browser, site, settings, tmp_path, options)
+    with open_cellule(settings.state_dir) as db:
+        owner = people.create_account(db, "w" * 64, PASSWORD, Role.ADMIN, "fr")
+        people.create_api_key(db, "w" * 100, account_id=owner.id)
+        enrolment.create_invitation(db, settings, "w" * 80, created_by=owner.id)
+        seed_pending_worker(settings, "w" * 80)
+        enrolment.create_invitation(db, settings, "w" * 80, created_by=owner.id)
+        token = people.start_session(db, owner.id).token
+        visit.context.add_cookies([{"name": people.SESSION_COOKIE, "value": token, "url": site}])
+        for page in ("overview", "workers", "keys", "people", "account"):
+            visit.page.goto(f"/{page}")
+            visit.arrived(page)
+        enrolment.approve_worker(db, "w1", approved_by=owner.id)
+    for page in ("overview", "workers"):
+        visit.page.goto(f"/{page}")
+        visit.arrived(f"{page}-approved")
+    visit.page.locator("[data-opens=revoke-w1]").click()
+    visit.arrived("dialog")
 
 
 def test_the_keyboard_reaches_everything_visibly(
