@@ -11,20 +11,28 @@ import sqlite3
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask.globals import request_ctx
 from flask_babel import gettext
+from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from appliance.errors import Refusal, TryAgain
 from webadmin.refusals import explain
+from webadmin.signin import answer_stale_form
 
 log = logging.getLogger("webadmin")
 
 
 def install(app: Flask) -> None:
     """Registers the handlers."""
+    app.register_error_handler(CSRFError, _stale_form)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Refusal, _refusal)
     app.register_error_handler(sqlite3.OperationalError, _storage_away)
     app.register_error_handler(Exception, _our_bug)
+
+
+def _stale_form(error: CSRFError) -> WerkzeugResponse:
+    return answer_stale_form() if request.endpoint == "signin.sign_in" else _http_error(error)
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -92,6 +92,13 @@ def sign_in() -> Response:
     return open_session(redirect(target, 303), account)
 
 
+def answer_stale_form() -> Response:
+    """For a form from before another tab changed the session: on if signed in by now, else the form anew."""
+    if current_account():
+        return redirect(local_path(request.form.get("next")) or home(), 303)
+    return _form(400, gettext("This page was too old. Please sign in again."), request.form.get("name", ""))
+
+
 @blueprint.post("/sign-out")
 @public
 def sign_out() -> Response:

@@ -14,7 +14,8 @@ from webadmin import overview
 def test_every_form_needs_its_token(site: Site, admin: Visitor) -> None:
     forms = [rule.rule for rule in site.app.url_map.iter_rules() if "POST" in (rule.methods or ())]
     assert len(forms) > 10
-    for form in forms:
+    # to somebody signed in a sign-in form does nothing but lead on, see test_signin
+    for form in set(forms) - {"/sign-in"}:
         path = form.replace("<", "").replace(">", "")
         for token in ({}, {"csrf_token": "x"}):
             answer = admin.client.post(path, data=token)

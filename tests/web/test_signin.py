@@ -119,3 +119,18 @@ def test_a_local_path_starts_with_exactly_one_slash(target: str) -> None:
         assert path.startswith("/")
         assert not path.startswith(("//", "/\\"))
         assert path.isprintable()
+
+
+def test_a_second_tab_with_an_old_form_signs_nobody_in_and_leads_on(site: Site) -> None:
+    site.account("ana", Role.ADMIN)
+    visitor = site.visitor()
+    visitor.get("/sign-in")
+    form = {"name": "ana", "password": PASSWORD, "csrf_token": "of another session", "next": "/keys"}
+    again = visitor.post("/sign-in", form)
+    assert again.status_code == 400
+    assert "too old" in again.text and 'value="ana"' in again.text
+    assert visitor.get("/overview").location.startswith("/sign-in"), "an old form opens no session"
+    assert visitor.post("/sign-in", {"name": "ana", "password": PASSWORD}).status_code == 303
+    before = visitor.client.get_cookie(SESSION_COOKIE)
+    assert visitor.post("/sign-in", form).location == "/keys"
+    assert visitor.client.get_cookie(SESSION_COOKIE) == before, "nor does it replace the one there is"
