@@ -14,7 +14,7 @@ from pathlib import Path
 from appliance.models.demo import DEMO_MODEL_HASH_PATH, DEMO_MODEL_PATH, verify_demo_model
 
 HERE = Path(__file__).parent
-STEPS = 2800
+STEPS = 7000
 
 
 def main() -> int:

@@ -33,11 +33,11 @@ class Schedule:
     warm_up_steps: int = 60
     matrix_rate: float = 0.02
     other_rate: float = 3e-3
-    opening_weight: float = 1.0
+    opening_weight: float = 4.0
     """How much more the first OPENING_TOKENS of an answer count: there the answer is chosen."""
-    kept_whole: float = 0.2
+    kept_whole: float = 0.25
     """This share of the last answers is not cut short."""
-    one_turn_share: float = 0.5
+    one_turn_share: float = 0.4
     """Until then conversations have one turn: they cost least and teach to tell questions apart."""
     seed: int = 7
 

@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 
-from appliance.models.demo.corpus.copying import copy_example
+from appliance.models.demo.corpus.copying import copy_example, with_stray_word
 from appliance.models.demo.corpus.intents import (
     FOLDER,
     LANGUAGES,
@@ -36,14 +36,14 @@ class Conversation:
 
 
 def new_conversation(rng: random.Random, *, one_turn: bool = False) -> Conversation:
-    """One conversation; nine of ten turns keep to the language before, one conversation of 700 is long."""
+    """One conversation; nine of ten turns keep to the language before, one conversation of 200 is long."""
     conversation = Conversation(_system_prompt(rng))
     language = rng.choice(LANGUAGES)
     for _ in range(1 if one_turn else _turn_count(rng)):
         if conversation.turns and rng.random() < 0.1:
             language = _other(language)
-        follow_ups = 30 if conversation.turns else 0
-        (make,) = rng.choices((_question, _out_of_scope, _copy, _follow_up), (54, 22, 16, follow_ups))
+        follow_ups = 45 if conversation.turns else 0
+        (make,) = rng.choices((_question, _out_of_scope, _copy, _follow_up), (58, 17, 18, follow_ups))
         turn = make(conversation, language, rng)
         conversation.turns.append(turn)
         language = turn.language
@@ -51,18 +51,28 @@ def new_conversation(rng: random.Random, *, one_turn: bool = False) -> Conversat
 
 
 def _turn_count(rng: random.Random) -> int:
-    if rng.random() < 1 / 700:
+    if rng.random() < 1 / 200:
         return rng.randint(12, 50)
-    return rng.choices((1, 2, 3, 4, 5), (74, 18, 5, 2, 1))[0]
+    return rng.choices((1, 2, 3, 4, 5), (70, 20, 6, 3, 1))[0]
 
 
 def _question(_: Conversation, language: Language, rng: random.Random) -> Turn:
     intent = rng.choice(load_intents())
     wording = intent.wording[language]
-    # Square root of the size: a rich pattern comes more often than a single sentence, but not by far.
-    (pattern,) = rng.choices(wording.ask, [p.count() ** 0.3 for p in wording.ask])
-    question = typed(pattern.sample(rng), language, rng)
+    if rng.random() < 0.14:
+        text = carried(wording.ask[-1], language, rng)
+    else:
+        # A rich pattern comes more often than a single sentence, but not by far.
+        text = rng.choices(wording.ask, [p.count() ** 0.3 for p in wording.ask])[0].sample(rng)
+    if rng.random() < 0.12:
+        text = with_stray_word(text, language, rng)
+    question = typed(text, language, rng)
     return Turn(question, wording.answer, language, intent.wording[_other(language)].answer)
+
+
+def carried(subject: Pattern, language: Language, rng: random.Random) -> str:
+    """The subject (the last pattern of an intent lists its keywords) in a sentence that fits any subject."""
+    return Pattern("@carrier", shared_lists(language)).sample(rng).replace("^", subject.sample(rng))
 
 
 def _out_of_scope(_: Conversation, language: Language, rng: random.Random) -> Turn:

@@ -25,6 +25,14 @@ def invented_word(rng: random.Random) -> str:
     return word.capitalize() if rng.random() < 0.25 else word
 
 
+def with_stray_word(text: str, language: Language, rng: random.Random) -> str:
+    """`text` with a word put in that has nothing to do with it: people mention places, names and things."""
+    words = text.split(" ")
+    stray = invented_word(rng) if rng.random() < 0.4 else rng.choice(_real_words(language))
+    words.insert(rng.randint(0, len(words)), stray)
+    return " ".join(words)
+
+
 def copy_example(language: Language, rng: random.Random) -> tuple[str, str]:
     """A request to repeat some text, and that text."""
     text = _passage(language, rng)

@@ -3,7 +3,8 @@
 import random
 import unicodedata
 
-from appliance.models.demo.corpus.intents import Language
+from appliance.models.demo.corpus.intents import Language, shared_lists
+from appliance.models.demo.corpus.patterns import Pattern
 
 _BEFORE: dict[Language, tuple[str, ...]] = {
     "en": (
@@ -37,6 +38,8 @@ _ENDINGS: dict[Language, tuple[tuple[str, ...], tuple[int, ...]]] = {
 
 def typed(text: str, language: Language, rng: random.Random) -> str:
     """`text` (a pattern's sample, without final punctuation) as somebody may have typed it."""
+    if rng.random() < 0.07:
+        text = f"{Pattern('@lead_in', shared_lists(language)).sample(rng)} {text}"
     if rng.random() < 0.15:
         text = rng.choice(_BEFORE[language]) + text
     if rng.random() < 0.08:

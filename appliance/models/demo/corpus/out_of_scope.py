@@ -25,6 +25,12 @@ def out_of_scope_question(language: Language, rng: random.Random) -> str:
     """A wording without final punctuation."""
     if rng.random() < 0.06:
         return _gibberish(language, rng)
+    if rng.random() < 0.1:
+        subject = rng.choice(
+            ("@oos_topic", "@oos_noun", "(a|the|le|la) @oos_noun", "@oos_adjective @oos_noun")
+        )
+        carrier = Pattern("@carrier", shared_lists(language)).sample(rng)
+        return carrier.replace("^", Pattern(subject, shared_lists(language)).sample(rng))
     return filled(rng.choice(out_of_scope_patterns(language)).sample(rng), rng)
 
 

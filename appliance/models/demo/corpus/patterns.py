@@ -100,7 +100,7 @@ def _regex(choice: _Choice, placeholders: Mapping[str, str]) -> str:
 def _regex_part(part: "str | _Choice", placeholders: Mapping[str, str]) -> str:
     if isinstance(part, _Choice):
         return _regex(part, placeholders)
-    pieces = re.split(f"([{''.join(placeholders)}])", part) if placeholders else [part]
+    pieces = re.split(f"([{re.escape(''.join(placeholders))}])", part) if placeholders else [part]
     return "".join(placeholders.get(piece) or _regex_text(piece) for piece in pieces if piece)
 
 
