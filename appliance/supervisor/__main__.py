@@ -131,15 +131,21 @@ def _answers(settings: Settings, path: str) -> bool:
 
 
 def _interrupt(*_: object) -> NoReturn:
+    # once: an impatient second Ctrl-C must not break off the stopping
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Runs until Ctrl-C or SIGTERM; exits with 1 and a sentence for what was refused."""
     settings = parse_arguments(sys.argv[1:])
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         run(settings)
+    except KeyboardInterrupt:
+        say("stopped before anything was started")
     except Refusal as refusal:
         say(f"Stopped: {refusal.sentence}\n{refusal.next_step}")
         sys.exit(1)

@@ -12,6 +12,7 @@ from appliance import claim, people
 from appliance.claim.certificate import ensure_certificate
 from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
+from appliance.private_file import replace
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 
@@ -83,19 +84,13 @@ def refuse_taken_ports(settings: Settings) -> None:
 def prepare(settings: Settings) -> FirstSteps:
     """Migrates storage and makes certificate, claim code and demo key where missing. Safe to repeat."""
     verify_demo_model()
-    open_activity(settings.state_dir).close()
-    database = open_cellule(settings.state_dir)
-    database.close()
+    for opened in (open_activity, open_cellule):
+        opened(settings.state_dir).close()
     ensure_certificate(settings)
-    return FirstSteps(_claim_code(settings), _demo_api_key(settings) if settings.development else None)
-
-
-def _claim_code(settings: Settings) -> str | None:
-    database = open_cellule(settings.state_dir)
-    try:
-        return None if claim.is_claimed(database) else claim.ensure_claim_code(settings)
-    finally:
-        database.close()
+    return FirstSteps(
+        claim_code=claim.ensure_claim_code(settings),
+        demo_api_key=_demo_api_key(settings) if settings.development else None,
+    )
 
 
 def _demo_api_key(settings: Settings) -> str | None:
@@ -104,8 +99,7 @@ def _demo_api_key(settings: Settings) -> str | None:
     try:
         if not path.exists():
             key = people.create_api_key(database, "Demo", account_id=None)
-            path.touch(mode=0o600)
-            path.write_text(f"{key.record.id}\n{key.secret}\n")
+            replace(path, f"{key.record.id}\n{key.secret}\n".encode())
         key_id, secret = path.read_text().split()
         valid = any(key.id == key_id and key.revoked_at is None for key in people.list_api_keys(database))
         return secret if valid else None

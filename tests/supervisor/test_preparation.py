@@ -1,0 +1,57 @@
+"""What the person who starts the box is told: what is still of use, and nothing else."""
+
+import pytest
+
+from appliance import claim, people
+from appliance.people import Role
+from appliance.settings import Settings
+from appliance.storage import open_cellule
+from appliance.supervisor import preparation
+from appliance.supervisor.preparation import prepare, take_state
+
+
+def test_the_claim_code_is_told_until_the_box_is_claimed(settings: Settings) -> None:
+    first = prepare(settings)
+    assert first.claim_code
+    assert prepare(settings).claim_code == first.claim_code
+    with open_cellule(settings.state_dir) as database:
+        people.create_account(database, "ana", "correct horse battery", Role.ADMIN, "en")
+    assert prepare(settings).claim_code is None
+    assert claim.read_claim_code(settings) is None, "nor does it lie about"
+
+
+def test_the_demo_key_is_of_this_state_alone_and_told_until_it_is_revoked(settings: Settings) -> None:
+    secret = prepare(settings).demo_api_key
+    assert secret and prepare(settings).demo_api_key == secret
+    assert (settings.secrets_dir / "demo-api-key").stat().st_mode & 0o777 == 0o600
+    with open_cellule(settings.state_dir) as database:
+        [key] = people.list_api_keys(database)
+        people.revoke_api_key(database, key.id)
+        assert prepare(settings).demo_api_key is None
+        assert len(people.list_api_keys(database)) == 1, "a revoked key is not replaced behind one's back"
+
+
+def test_there_is_no_demo_key_outside_of_development(settings: Settings) -> None:
+    assert prepare(settings.model_copy(update={"development": False})).demo_api_key is None
+
+
+def test_a_start_that_broke_off_while_making_the_key_is_made_good(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "replace", disk_full)
+        with pytest.raises(OSError, match="No space"):
+            prepare(settings)
+    assert prepare(settings).demo_api_key
+
+
+def test_a_state_directory_that_cant_be_made_is_refused_with_a_sentence(settings: Settings) -> None:
+    file = settings.state_dir / "file"
+    file.touch()
+    with pytest.raises(preparation.StateUnusable, match=r"can't be used.*--state"):
+        take_state(settings.model_copy(update={"state_dir": file / "state"}))
+    with pytest.raises(preparation.StateUnusable, match="too long"):
+        take_state(settings.model_copy(update={"state_dir": settings.state_dir / ("x" * 100)}))
