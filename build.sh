@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The one entry: ./build.sh help
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")"
 
 CACHE="${CELLULE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cellule}"
@@ -108,6 +109,10 @@ engine_wheel() {
 # environment LOCK: makes or finds the virtual environment for it and sets $VENV
 environment() {
     local lock=$1 wheel
+    mkdir -p "$CACHE" 2>/dev/null || die "the cache $CACHE can't be made" "Name a folder that you may write: CELLULE_CACHE=DIR ./build.sh …"
+    # two terminals at once must not build into the same folder
+    exec 9>"$CACHE/lock"
+    flock --nonblock 9 || { say "another build.sh is setting up; waiting for it"; flock 9; }
     PYTHON=$(python3_of_the_machine)
     wheel=$(engine_wheel)
     VENV="$CACHE/venv-$(hash_of "$lock" <("$PYTHON" -VV) <(sha256sum <"$wheel"))"
@@ -117,10 +122,12 @@ environment() {
         "$PYTHON" -m venv "$VENV" || die "no virtual environment could be made" "apt-get install python3-venv"
         "$VENV/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$lock" \
             || die "the Python packages could not be installed" "A network or a package mirror (pip config) is needed the first time; repeat the command."
-        "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps "$wheel"
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps "$wheel" \
+            || die "the engine could not be installed" "Remove ${wheel%/*} and repeat the command: it is compiled anew."
         touch "$VENV/complete"
     fi
     "$VENV/bin/pybabel" -q compile -d webadmin/translations 2>/dev/null || die "the translations do not compile" "pybabel compile -d webadmin/translations tells where."
+    exec 9>&-
     export PATH="$VENV/bin:$PATH" PYTHONPATH="$PWD"
 }
 

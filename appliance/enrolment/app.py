@@ -150,7 +150,7 @@ def _route(scope: Scope) -> _Route:
     if scope["scheme"] != "https":
         raise TlsRequired(
             "Workers can join this box only over TLS, which is off.",
-            next_step="Start the box on its LAN address: ./build.sh run --lan ADDRESS.",
+            next_step="Start the box on the LAN: sudo ./build.sh run --lan.",
         )
     return route
 

@@ -1,0 +1,92 @@
+"""The one entry: what it offers, what the product says of it, and what it says when a step fails."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TOLD = [
+    ROOT / "README.md",
+    *(ROOT / "appliance").rglob("*.py"),
+    *(ROOT / "webadmin" / "templates").rglob("*.html"),
+]
+
+
+def build(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "build.sh"), *arguments],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_every_command_that_the_product_tells_people_to_use() -> None:
+    offered = set(re.findall(r"^  \./build\.sh (\w+)", build("help").stdout, re.MULTILINE))
+    assert {"run", "test", "bench", "help"} <= offered
+    told = {
+        (command, path.name) for path in TOLD for command in re.findall(r"build\.sh (\w+)", path.read_text())
+    }
+    assert told
+    assert not [(command, where) for command, where in told if command not in offered]
+
+
+def test_run_takes_no_value_after_lan_and_nobody_says_it_does() -> None:
+    wrong = [str(path) for path in TOLD if re.search(r"--lan [A-Z]", path.read_text())]
+    assert not wrong
+
+
+def test_an_unknown_command_is_a_sentence() -> None:
+    done = build("fly")
+    assert done.returncode == 1
+    assert "there is no command 'fly'" in done.stderr
+
+
+def test_a_cache_that_cant_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = build("run", CELLULE_CACHE=str(tmp_path / "file" / "cache"))
+    assert done.returncode == 1
+    assert "Stopped:" in done.stderr and "CELLULE_CACHE=" in done.stderr
+
+
+def test_two_at_once_take_turns_in_setting_up(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    holder = subprocess.Popen(["flock", str(lock), "sh", "-c", "echo held; read line"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    # a machine without any Python ends the second one as soon as its turn has come
+    second = subprocess.Popen(
+        [str(ROOT / "build.sh"), "run"],
+        env=os.environ | {"CELLULE_CACHE": str(tmp_path), "PATH": _path_without_python(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert second.stderr
+    assert any("waiting for it" in line for line in second.stderr)
+    holder.communicate("go\n", timeout=10)
+    assert "Python 3.11 or newer is needed" in second.stderr.read()
+    assert second.wait(30) == 1
+
+
+def _path_without_python(folder: Path) -> str:
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in (
+        "bash",
+        "env",
+        "mkdir",
+        "flock",
+        "dpkg-query",
+        "grep",
+        "dirname",
+        "sha256sum",
+        "cut",
+        "uname",
+    ):
+        found = next(p / name for p in (Path("/usr/bin"), Path("/bin")) if (p / name).exists())
+        (programs / name).symlink_to(found)
+    return str(programs)
