@@ -6,6 +6,7 @@ afterwards: it goes to another only when no address is left that was never used.
 """
 
 import ipaddress
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,6 +83,16 @@ def _redeeming(
             return Redeeming.USED
         case InvitationState.OPEN:
             return Redeeming.KEY_KNOWN if key_is_known else Redeeming.NEW
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """`wanted`, with a number behind it if a live node has that name in whatever capitals.
+
+    Answers, ledger and pages tell nodes by name: two of one name would share each other's figures.
+    """
+    folded = {name.casefold() for name in taken}
+    candidates = (wanted if number == 1 else f"{wanted} {number}" for number in itertools.count(1))
+    return next(name for name in candidates if name.casefold() not in folded)
 
 
 def next_tunnel_address(in_use: Collection[str], resting: Sequence[str]) -> str | None:

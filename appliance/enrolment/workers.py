@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from appliance.accounting import BOX
 from appliance.clock import now
 from appliance.enrolment.contract import WorkerFacts, WorkerState
 from appliance.enrolment.invitations import consume_invitation, invitation_by_id
 from appliance.enrolment.records import Worker
-from appliance.enrolment.rules import may_redeem, next_tunnel_address
+from appliance.enrolment.rules import free_name, may_redeem, next_tunnel_address
 from appliance.errors import NotTrusted, Refused
 from appliance.storage import transaction
 
@@ -83,7 +84,7 @@ def redeem_invitation(
                 "INSERT INTO workers (id, name, public_key, invitation_id, state, short_code, poll_key,"
                 " facts, created_at) VALUES (?, ?, ?, ?, 'pending', '', '', '', ?)",
                 # the admin's word for the PC: what a machine calls itself is no more than a fact of it
-                [worker_id, invitation.label, public_key, invitation_id, at],
+                [worker_id, free_name(invitation.label, _names(db)), public_key, invitation_id, at],
             )
         db.execute("UPDATE workers SET poll_key = ? WHERE id = ?", [poll_key, worker_id])
         # what the admin compared stays as it was once he has decided
@@ -162,6 +163,10 @@ def _take_tunnel_address(db: Database) -> str:
         raise NoTunnelAddress("No tunnel address is left.", next_step="Revoke a worker that is gone.")
     db.execute("UPDATE workers SET tunnel_address = NULL WHERE tunnel_address = ?", [address])
     return address
+
+
+def _names(db: Database) -> list[str]:
+    return [BOX, *(row[0] for row in db.execute("SELECT name FROM workers WHERE state != 'revoked'"))]
 
 
 def _addresses(db: Database, where: str) -> list[str]:

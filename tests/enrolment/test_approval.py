@@ -173,3 +173,13 @@ def test_what_does_not_exist_is_said(db: Database, settings: Settings) -> None:
         with pytest.raises(InvitationNotPossible):
             create_invitation(db, settings, label, created_by=None, valid_for_seconds=seconds)
     assert list_invitations(db) == []
+
+
+def test_no_two_live_nodes_have_one_name(db: Database, settings: Settings) -> None:
+    first, second, box = (pending(db, settings, label) for label in ("Reception", "RECEPTION", "Box"))
+    assert [worker.name for worker in (first, second, box)] == ["Reception", "RECEPTION 2", "Box 2"]
+    assert redeem(db, second.invitation_id, key=second.public_key).name == second.name, (
+        "however often it asks"
+    )
+    revoke_worker(db, first.id)
+    assert pending(db, settings, "Reception").name == "Reception", "a PC that comes back is the same PC"
