@@ -18,7 +18,7 @@ from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
 from appliance.accounting import key_last_uses
-from appliance.claim import ensure_certificate
+from appliance.claim import certificate_path
 from appliance.clock import now
 from appliance.errors import Refusal
 from appliance.people import ApiKey, NewApiKey, create_api_key, list_accounts, list_api_keys, revoke_api_key
@@ -88,7 +88,7 @@ def certificate() -> Response:
     """The box's own certificate, for programs that must know it before they can trust the box."""
     if not box_settings().tls:
         return redirect(url_for("signin.start"), 303)
-    pem = ensure_certificate(box_settings()).cert_path.read_bytes()
+    pem = certificate_path(box_settings()).read_bytes()
     return FlaskResponse(
         pem,
         mimetype="application/x-pem-file",

@@ -1,6 +1,6 @@
 """First boot: from a box that belongs to nobody to one with its first admin."""
 
-from appliance.claim.certificate import Certificate, ensure_certificate
+from appliance.claim.certificate import Certificate, certificate_path, certificate_pin, ensure_certificate
 from appliance.claim.claiming import (
     AlreadyClaimed,
     WrongClaimCode,
@@ -14,6 +14,8 @@ __all__ = [
     "AlreadyClaimed",
     "Certificate",
     "WrongClaimCode",
+    "certificate_path",
+    "certificate_pin",
     "claim_box",
     "ensure_certificate",
     "ensure_claim_code",

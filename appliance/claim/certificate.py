@@ -3,6 +3,9 @@
 Workers trust the key, not the certificate: the invitation pins the SHA-256 of the public key (RFC 7469,
 section 2.4). So the key is made once and never changes, while the certificate around it is renewed before
 it expires, or when the box has a new address. The key's file is readable by its owner only.
+
+Only who serves TLS calls `ensure_certificate`, at its start: programs trust the very certificate that they
+saved, so the file must stay the one that is served. Everybody else needs the pin, or the file as it is.
 """
 
 import datetime
@@ -50,12 +53,25 @@ class Certificate:
     pin: bytes
 
 
+def certificate_pin(settings: Settings) -> bytes:
+    """The SHA-256 of the box's public key, made now if there is none; renews nothing.
+
+    Raises CertificateKeyUnusable.
+    """
+    return _pin(_ensure_key(_key_path(settings)))
+
+
+def certificate_path(settings: Settings) -> Path:
+    """Where the certificate (PEM) lies that the box serves with."""
+    return settings.secrets_dir / "tls.crt"
+
+
 def ensure_certificate(settings: Settings, *, clock: Clock = now) -> Certificate:
     """The certificate to serve with, made or renewed if need be; safe in several processes at once.
 
     Raises CertificateKeyUnusable rather than make another key, which would cut off every worker.
     """
-    key_path, cert_path = settings.secrets_dir / "tls.key", settings.secrets_dir / "tls.crt"
+    key_path, cert_path = _key_path(settings), certificate_path(settings)
     key = _ensure_key(key_path)
     moment = datetime.datetime.fromtimestamp(clock(), datetime.UTC)
     addresses = _addresses(settings)
@@ -63,7 +79,11 @@ def ensure_certificate(settings: Settings, *, clock: Clock = now) -> Certificate
         certificate = _issue(key, addresses, moment)
         # two processes may both renew: either certificate is as good as the other, for the key is the same
         replace(cert_path, certificate.public_bytes(Encoding.PEM))
-    return Certificate(cert_path, key_path, hashlib.sha256(_public_bytes(key)).digest())
+    return Certificate(cert_path, key_path, _pin(key))
+
+
+def _key_path(settings: Settings) -> Path:
+    return settings.secrets_dir / "tls.key"
 
 
 def _ensure_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -152,5 +172,6 @@ def _issue(
     )
 
 
-def _public_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _pin(key: ec.EllipticCurvePrivateKey) -> bytes:
+    encoded = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(encoded).digest()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from appliance.claim.certificate import ensure_certificate
+from appliance.claim.certificate import certificate_pin
 from appliance.enrolment.contract import (
     HELLO_PATH,
     REPORT_PATH,
@@ -134,7 +134,7 @@ def _open_reception(settings: Settings) -> Reception:
     return Reception(
         open_cellule(settings.state_dir),
         open_activity(settings.state_dir),
-        pin=ensure_certificate(settings).pin,
+        pin=certificate_pin(settings),
         box_public_key=ensure_wireguard_key(settings).public_key,
         wireguard_port=settings.wireguard_port,
         report_port=settings.port,

@@ -28,11 +28,11 @@ class Announcer:
 
     def __init__(self, settings: Settings) -> None:
         # here and not above: workers import this module too, and have no certificate of their own
-        from appliance.claim.certificate import ensure_certificate
+        from appliance.claim.certificate import certificate_pin
 
         self._settings = settings
         # two boxes in one LAN have different names, and nobody can make us rename by claiming ours first
-        self._label = f"cellule-{ensure_certificate(settings).pin[:4].hex()}"
+        self._label = f"cellule-{certificate_pin(settings)[:4].hex()}"
         self._addresses: tuple[str, ...] = ()
         self._zeroconf: Zeroconf | None = None
 

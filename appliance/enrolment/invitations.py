@@ -51,7 +51,7 @@ def create_invitation(
     Raises InvitationNotPossible.
     """
     # here and not above: the worker's side imports this package too, and has no claim
-    from appliance.claim.certificate import ensure_certificate
+    from appliance.claim.certificate import certificate_pin
 
     label = label.strip()
     if not 1 <= len(label) <= _LONGEST_LABEL or not label.isprintable():
@@ -60,7 +60,7 @@ def create_invitation(
         raise InvitationNotPossible(
             "An invitation is valid for at most seven days.", param="valid_for_seconds"
         )
-    pin = ensure_certificate(settings).pin[:16]
+    pin = certificate_pin(settings)[:16]
     secret, at = secrets.token_bytes(16), now()
     with transaction(db):
         raw_id = secrets.token_bytes(4)

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from appliance.claim.certificate import CertificateKeyUnusable, ensure_certificate
+from appliance.claim.certificate import CertificateKeyUnusable, certificate_pin, ensure_certificate
 from appliance.clock import now
 from appliance.enrolment.keys import ensure_wireguard_key
 from appliance.settings import Settings
@@ -64,6 +64,8 @@ def test_a_new_address_or_a_damaged_file_renews_the_certificate(tmp_path: Path) 
     first = ensure_certificate(Settings(state_dir=tmp_path, listen_host="192.168.1.20"))
     text = first.cert_path.read_bytes()
     moved = Settings(state_dir=tmp_path, listen_host="192.168.1.30")
+    assert certificate_pin(moved) == first.pin
+    assert first.cert_path.read_bytes() == text, "asking for the pin renews nothing"
     assert ensure_certificate(moved) == first
     assert first.cert_path.read_bytes() != text
     first.cert_path.write_text("damaged")
