@@ -16,6 +16,7 @@ from appliance.errors import Refused
 from appliance.storage import transaction
 
 KEY_START = "sk-cellule-"
+_LONGEST_NAME = 100
 _SHOWN_CHARACTERS = len(KEY_START) + 6
 
 
@@ -85,11 +86,11 @@ def create_api_key(
     expires_at: float | None = None,
     requests_per_minute: int | None = None,
 ) -> NewApiKey:
-    """Makes and stores a key. Raises BadApiKeyRequest for an empty name, a past expiry, a rate below 1
+    """Makes and stores a key. Raises BadApiKeyRequest for an odd name, a past expiry, a rate below 1
     or an unknown account."""
     name = name.strip()
-    if not name or len(name) > 100:
-        raise BadApiKeyRequest("A key needs a name of 1 to 100 characters.", param="name")
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise BadApiKeyRequest(f"A key's name has 1 to {_LONGEST_NAME} printable characters.", param="name")
     if expires_at is not None and expires_at <= now():
         raise BadApiKeyRequest("The expiry lies in the past.", param="expires_at")
     if requests_per_minute is not None and requests_per_minute < 1:

@@ -22,6 +22,8 @@ from appliance.storage import open_cellule
     [
         ({"name": "  "}, "name"),
         ({"name": "x" * 101}, "name"),
+        ({"name": "Ana\x00"}, "name"),
+        ({"name": "\u202enoitcudorp"}, "name"),  # would be shown as another name
         ({"expires_at": 1.0}, "expires_at"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"account_id": "nobody"}, "account_id"),
