@@ -36,8 +36,15 @@ class Client(RequestResponseCycle):
         return self.disconnected
 
     async def run_asgi(self, app: Any) -> None:  # noqa: ANN401 Api; uvicorn's name for a task's start
-        """Has the request answered by `app`; whatever escapes from there becomes a 500."""
-        await super().run_asgi(lambda *_: app(self))
+        """Has the request answered by `app`; an answer that is not whole then ends with its connection."""
+        try:
+            await app(self)
+        except BaseException:
+            self.logger.exception("%s %s", self.method, self.path)
+        if not self.response_started:
+            self.answer(500, [], b"", close=True)
+        elif not self.response_complete:
+            self.transport.close()
 
     async def whole_body(self, length: bytes | None, limit: int, seconds: float) -> bytes:
         """The request's body; `length` is what its content-length header says.
@@ -46,6 +53,7 @@ class Client(RequestResponseCycle):
         """
         if length is not None and int(length) > limit:
             raise BodyTooLarge.than(limit)
+        self.flow.resume_reading()  # a pipelined request paused it; unread, nobody's leaving is noticed
         if self.more_body:  # seldom: head and body mostly arrive together
             await self._receive_rest(limit, seconds)
         if self.disconnected:

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -62,10 +63,12 @@ class LedgerLine(NamedTuple):
     status: int
 
 
+_LOG_NAMES = ("event", *LedgerLine._fields)
 _COLUMNS = ", ".join(LedgerLine._fields)
 _ROW = f"({', '.join('?' * len(LedgerLine._fields))})"
-_ROWS_A_STATEMENT = 200
-"""SQLite runs one statement without Python's lock; row by row, this thread would wait for it each time."""
+_PORTION = 50
+"""Rows of one statement: SQLite runs it without Python's lock, for which this thread would else wait row by
+row. More at once would take fresh memory from the system each time, which costs more than the work."""
 
 _boot = secrets.token_hex(6)
 _count = 0
@@ -94,6 +97,7 @@ class Exchange:
         self.started = monotonic()
         self.model: str | None = None
         self.node: str | None = None
+        """Its id, for two may have the same name."""
         self.attempts = 0
         self.place = 0
         """In the queue when the request joined it; 0 if it did not have to wait."""
@@ -109,10 +113,11 @@ class Exchange:
         self.status = status
 
     def line(self) -> LedgerLine:
+        # plain strings: SQLite and orjson take an enum's member only by a detour
         return LedgerLine(
-            self.at, self.request_id, self.caller.key_id, self.caller.account_id, self.endpoint, self.model,
-            self.node, self.attempts, self.tokens_in, self.tokens_out, self.queue_seconds,
-            self.first_token_seconds, monotonic() - self.started, self.outcome, self.status,
+            self.at, self.request_id, self.caller.key_id, self.caller.account_id, self.endpoint.value,
+            self.model, self.node, self.attempts, self.tokens_in, self.tokens_out, self.queue_seconds,
+            self.first_token_seconds, monotonic() - self.started, self.outcome.value, self.status,
         )  # fmt: skip
 
 
@@ -154,14 +159,14 @@ class Meter:
 
     def _flush(self, database: Database) -> bool:
         """Writes everything collected so far; False if the disk did not take it."""
-        lines = [self._lines[index] for index in range(len(self._lines))]
+        lines = list(self._lines)
         reports, self._reports = self._reports, {}
         if not lines and not reports:
             return True
         try:
             with transaction(database):
-                for start in range(0, len(lines), _ROWS_A_STATEMENT):
-                    _insert(database, lines[start : start + _ROWS_A_STATEMENT])
+                for some in _portions(lines):
+                    _insert(database, some)
                 database.conn.executemany(
                     "INSERT OR REPLACE INTO node_reports (node, at, report) VALUES (?, ?, ?)",
                     [(node, now(), document.decode()) for node, document in reports.items()],
@@ -171,9 +176,14 @@ class Meter:
             return False
         for _ in lines:
             self._lines.popleft()
-        self._log_to.write(b"".join(_log_line(line) for line in lines).decode())
+        for some in _portions(lines):
+            self._log_to.write(b"".join([_log_line(line) for line in some]).decode())
         self._log_to.flush()
         return True
+
+
+def _portions(lines: list[LedgerLine]) -> Iterator[list[LedgerLine]]:
+    return (lines[start : start + _PORTION] for start in range(0, len(lines), _PORTION))
 
 
 def _insert(database: Database, lines: list[LedgerLine]) -> None:
@@ -183,4 +193,5 @@ def _insert(database: Database, lines: list[LedgerLine]) -> None:
 
 
 def _log_line(line: LedgerLine) -> bytes:
-    return orjson.dumps({"event": "request", **line._asdict()}, option=orjson.OPT_APPEND_NEWLINE)
+    named = dict(zip(_LOG_NAMES, ("request", *line), strict=True))
+    return orjson.dumps(named, option=orjson.OPT_APPEND_NEWLINE)

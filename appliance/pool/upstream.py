@@ -9,9 +9,8 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -25,8 +24,7 @@ class UpstreamLost(Exception):
     """The node could not be reached, or its connection ended before the answer did."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where an engine or the web service listens: a unix socket's path, or host and port."""
 
     host: str

@@ -138,6 +138,8 @@ def test_nothing_that_is_sent_breaks_the_pool(box: Box) -> None:
     counted = ledger_ids(box.settings.state_dir)
     assert max(counted.values()) == 1
     assert set(counted) <= seen.metered | seen.may_be_metered
-    assert box.reported()["queue_length"] == 0
+    wait_until(
+        lambda: box.reported()["queue_length"] == 0, within_seconds=5, what="the pool reports an empty queue"
+    )
     assert box.chat(MODEL, max_tokens=2).status_code == 200
     assert "Exception in ASGI" not in box.log and '"trace"' not in box.log

@@ -114,6 +114,7 @@ def session(box: Box) -> str:
         ({"origin": "THE BOX", "content-type": "application/json; charset=utf-8"}, 200),
         ({"sec-fetch-site": "cross-site", "origin": "THE BOX", "content-type": "application/json"}, 403),
         ({"origin": "http://evil.example", "content-type": "application/json"}, 403),
+        ({"origin": "http://[", "content-type": "application/json"}, 403),
         ({"sec-fetch-site": "same-origin", "content-type": "text/plain"}, 403),
         ({"content-type": "application/json"}, 403),
     ],

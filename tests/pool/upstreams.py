@@ -254,3 +254,8 @@ class ScriptedEngine:
 
     async def until_left(self, writer: asyncio.StreamWriter) -> None:
         await self._watched[writer].wait()
+
+
+async def never_answer(asked: Asked) -> None:
+    """A behaviour: the request is taken, and nothing ever comes back."""
+    await asked.until_client_left()

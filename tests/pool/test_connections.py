@@ -1,0 +1,97 @@
+"""What HTTP/1.1 allows a client to do with its connection, the pool serves."""
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.pool.conftest import Box
+from tests.pool.upstreams import never_answer
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def client(box: Box) -> Iterator[socket.socket]:
+    with closing(socket.create_connection(("127.0.0.1", box.settings.port), timeout=5)) as connection:
+        yield connection
+
+
+def request(box: Box, model: str, *headers: str, version: str = "1.1") -> bytes:
+    body = f'{{"model":"{model}","messages":[{{"role":"user","content":"x"}}]}}'
+    lines = [
+        f"POST /v1/chat/completions HTTP/{version}",
+        "host: box",
+        f"authorization: Bearer {box.key.secret}",
+        f"content-length: {len(body)}",
+        *headers,
+    ]
+    return "\r\n".join((*lines, "", body)).encode()
+
+
+def answers(client: socket.socket, number: int) -> list[bytes]:
+    """Each answer's head, once `number` whole ones came."""
+    received = b""
+    heads: list[bytes] = []
+    while len(heads) < number:
+        head, found, rest = received.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        if found and length and len(rest) >= int(length[1]):
+            heads.append(head)
+            received = rest[int(length[1]) :]
+            continue
+        data = client.recv(65536)
+        assert data, received
+        received += data
+    assert not received
+    return heads
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(box: Box, client: socket.socket) -> None:
+    box.engine("early")
+    names = [f"x-request-id: n{number}" for number in range(4)]
+    client.sendall(
+        request(box, "early", names[0])
+        + request(box, "nobody-has-it", names[1])
+        + f"GET /health/live HTTP/1.1\r\nhost: box\r\n{names[2]}\r\n\r\n".encode()
+        + request(box, "early", names[3])
+    )
+    heads = answers(client, 4)
+    assert [head.split()[1] for head in heads] == [b"200", b"404", b"200", b"200"]
+    assert [b"x-request-id: n%d" % number in heads[number] for number in (0, 1, 3)] == [True] * 3
+
+
+def test_who_leaves_with_a_request_in_waiting_ends_the_running_one(box: Box, client: socket.socket) -> None:
+    engine = box.engine("waited", behave=never_answer)
+    client.sendall(request(box, "waited") * 2)
+    wait_until(lambda: engine.busy == 1, within_seconds=3, what="the first is on the engine")
+    client.close()
+    wait_until(lambda: engine.busy == 0 and engine.left == 1, within_seconds=2, what="the engine is free")
+    assert len(engine.asked) == 1
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(box: Box, client: socket.socket) -> None:
+    box.engine("polite")
+    head, _, body = request(box, "polite", "expect: 100-continue").partition(b"\r\n\r\n")
+    client.sendall(head + b"\r\n\r\n")
+    assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.sendall(body)
+    assert answers(client, 1)[0].startswith(b"HTTP/1.1 200")
+
+
+def test_a_connection_is_kept_unless_the_client_wants_it_closed(box: Box, client: socket.socket) -> None:
+    box.engine("kept")
+    for _ in range(3):
+        client.sendall(request(box, "kept"))
+        assert b"connection: close" not in answers(client, 1)[0]
+    client.sendall(request(box, "kept", "connection: close"))
+    assert b"connection: close" in answers(client, 1)[0]
+    assert client.recv(100) == b""
+
+
+def test_an_old_client_is_answered_and_closed(box: Box, client: socket.socket) -> None:
+    box.engine("old")
+    client.sendall(request(box, "old", version="1.0"))
+    assert b"connection: close" in answers(client, 1)[0]
+    assert client.recv(100) == b""
