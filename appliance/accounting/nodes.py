@@ -101,8 +101,7 @@ def _overview(
     report: dict[str, Any] = json.loads(stored[1]) if stored else {}
     age = max(0.0, now - stored[0]) if stored else None
     engines = tuple(_engine(engine) for engine in report.get("engines", ()))
-    # the ledger has nodes by name, as clients see them
-    requests, tokens = work.get(name, (0, 0))
+    requests, tokens = work.get(node, (0, 0))
     load = report.get("load") or {}
     return NodeOverview(
         id=node,

@@ -119,7 +119,7 @@ class Pool:
         while True:
             in_flight: dict[str, int] = {}
             for engine in self._nodes:
-                in_flight[engine.node] = in_flight.get(engine.node, 0) + engine.in_flight
+                in_flight[engine.node_id] = in_flight.get(engine.node_id, 0) + engine.in_flight
             queue = self._dispatch.queue
             pool = {"queue_length": len(queue), "in_flight": in_flight, "max_queue": queue.limit}
             engines = [engine.report for engine in self._nodes if engine.node_id == BOX]

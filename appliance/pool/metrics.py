@@ -135,7 +135,7 @@ class Metrics(Collector):
         usable = GaugeMetricFamily("cellule_pool_usable", "1 if the node can answer", labels=labels)
         speed = GaugeMetricFamily("cellule_pool_tokens_per_second", "Measured capacity", labels=labels)
         for engine in list(self._dispatch.nodes):
-            label = (engine.node, engine.model)
+            label = (engine.node_id, engine.model)
             in_flight.add_metric(label, engine.in_flight)
             usable.add_metric(label, not engine.unusable)
             speed.add_metric(label, engine.tokens_per_second)

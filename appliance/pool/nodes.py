@@ -9,6 +9,7 @@ request is left alone until it has said again that it is ready.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from appliance.pool.upstream import Address
 
@@ -23,7 +24,9 @@ class EngineHealth:
     """What one engine said of itself, as the relay and the route use it."""
 
     node_id: str
+    """"box", or the worker's id: what the ledger and the metrics count by."""
     node: str
+    """Its name, for people; two workers may have the same."""
     address: Address
     model: str
     ready: bool
@@ -53,11 +56,15 @@ class NodeEngine:
     ready_at: float = float("-inf")
     broke_at: float = float("-inf")
     measured: bool = False
+    header_name: bytes = b""
+    """`node` as a response header carries it: UTF-8, percent-encoded (RFC 3986)."""
     report: dict[str, Any] = field(default_factory=dict)
     cuts: set[Callable[[str], None]] = field(default_factory=set)
 
     def hear(self, health: EngineHealth) -> None:
         """Takes over what the engine said of itself."""
+        if self.node != health.node or not self.header_name:
+            self.header_name = quote(health.node, safe="").encode()
         self.node, self.address, self.slots = health.node, health.address, health.slots
         self.ready, self.report = health.ready, health.report
         self.heard_at = health.seen_at

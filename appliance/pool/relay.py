@@ -64,7 +64,7 @@ class Relay:
             lease = self.dispatch.lease_now(ask) or await self._wait_for_lease(exchange, ask, client)
             attempt = _Attempt(self, exchange, ask, lease.engine, client)
             exchange.attempts += 1
-            exchange.node = lease.engine.node
+            exchange.node = lease.engine.node_id
             try:
                 return await attempt.run(headers)
             except UpstreamLost as lost:
@@ -115,7 +115,7 @@ class _Attempt:
                 raise UpstreamLost(f"it answered {connection.status}")
             headers = [
                 *headers,
-                (b"x-cellule-node", _header_text(self._engine.node)),
+                (b"x-cellule-node", self._engine.header_name),
                 (b"x-cellule-queue-position", b"%d" % self._exchange.place),
             ]
             if self._ask.stream and connection.status == 200:
@@ -241,15 +241,12 @@ class _Attempt:
             raise ClientLeft
         exchange = self._exchange
         exchange.ended(Outcome.INTERRUPTED, 200)
-        log.warning("request %s: interrupted on %s: %s", exchange.request_id, exchange.node, reason)
+        log.warning("request %s: interrupted on %s: %s", exchange.request_id, self._engine.node, reason)
         error = Interrupted(
-            f"The answer broke off: {exchange.node} stopped answering.", next_step="Send the request again."
+            f"The answer broke off: {self._engine.node} stopped answering.",
+            next_step="Send the request again.",
         )
         self._client.end_stream(b"data: " + refusal_body(error) + b"\n\n")
-
-
-def _header_text(text: str) -> bytes:
-    return text.encode("ascii", "replace").replace(b"\r", b"").replace(b"\n", b"")
 
 
 class _Stall:

@@ -54,14 +54,20 @@ def test_lists_the_box_first_then_workers_by_name_with_their_work(activity: Data
     load = {"cpu_percent": 12.5, "user_active": True}
     report(activity, "w2", NOW, name="lies about its name", engines=[ENGINE], load=load)
     report(activity, "gone", NOW, name="gone", engines=[ENGINE], load={})
-    add_line(activity, NOW - 10, node="Anna", tokens_out=5)
-    add_line(activity, NOW - 20, node="Anna", tokens_out=6)
-    add_line(activity, NOW - 7200, node="Anna")
-    nodes = node_overviews(activity, {"w1": "zoe", "w2": "Anna"}, NOW)
-    assert [(node.id, node.name) for node in nodes] == [("box", "box"), ("w2", "Anna"), ("w1", "zoe")]
+    add_line(activity, NOW - 10, node="w2", tokens_out=5)
+    add_line(activity, NOW - 20, node="w2", tokens_out=6)
+    add_line(activity, NOW - 7200, node="w2")
+    nodes = node_overviews(activity, {"w1": "zoe", "w2": "Anna", "w3": "Anna"}, NOW)
+    assert [(node.id, node.name) for node in nodes] == [
+        ("box", "box"),
+        ("w2", "Anna"),
+        ("w3", "Anna"),
+        ("w1", "zoe"),
+    ]
     assert (nodes[1].requests_last_hour, nodes[1].tokens_last_hour) == (2, 11)
     assert (nodes[1].cpu_percent, nodes[1].user_active) == (12.5, True)
-    assert nodes[2].state is NodeState.NEVER_SEEN
+    assert nodes[2].requests_last_hour == 0  # of the same name as the one before, and another machine
+    assert nodes[3].state is NodeState.NEVER_SEEN
 
 
 def test_the_queue_is_known_only_while_the_pool_reports(activity: Database) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.chat.conftest import NewPage
@@ -105,6 +106,15 @@ def test_the_answer_tells_node_speed_and_first_word(box: ScriptedBox, page: Page
     assert shown and scroller
     assert scroller["y"] <= shown["y"], "its upper end is cut off"
     assert shown["y"] + shown["height"] <= scroller["y"] + scroller["height"]
+
+
+@pytest.mark.parametrize(("sent", "shown"), [("Zo%C3%A9%20%231", "Zoé #1"), ("100%-pc", "100%-pc")])
+def test_the_name_of_a_node_is_shown_as_it_was_typed(
+    box: ScriptedBox, page: Page, sent: str, shown: str
+) -> None:
+    box.script = lambda _: stream([chunk("Here."), ending()], node=sent)
+    ask(page, "Who?")
+    expect(answered(page).locator(".chat-facts-button")).to_contain_text(shown)
 
 
 def test_an_answer_in_one_piece_claims_no_absurd_speed(box: ScriptedBox, page: Page) -> None:

@@ -77,6 +77,7 @@ class Pc:
     name: str
     folder: Path
 
+    id: str = ""
     tunnel_address: str = ""
 
     def join(self, code: str) -> str:
@@ -208,7 +209,7 @@ def take_in(page: Page, box: Box, pc: Pc) -> Pc:
     with open_cellule(box.state) as database:
         newest = next(database["workers"].rows_where(order_by="approved_at DESC", limit=1))
     assert newest["name"] == pc.name
-    pc.tunnel_address = newest["tunnel_address"]
+    pc.id, pc.tunnel_address = newest["id"], newest["tunnel_address"]
     return pc
 
 
@@ -281,7 +282,7 @@ def check_ledger(box: Box, pc: Pc) -> None:
             row = activity.execute(
                 "SELECT count(*), sum(tokens_in), sum(tokens_out) FROM ledger"
                 " WHERE node = ? AND outcome = 'answered'",
-                [pc.name],
+                [pc.id],
             ).fetchone()
         return Counts(*row)
 

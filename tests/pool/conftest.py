@@ -96,7 +96,7 @@ class Box:
         """A scripted worker, once the pool uses it."""
         worker = ScriptedWorker(self.settings, name, 10 + len(self.workers), model=model, **given)  # type: ignore[arg-type]
         self.workers.append(worker)
-        gauge = f'cellule_pool_usable{{model="{model}",node="{name}"}} 1.0'
+        gauge = f'cellule_pool_usable{{model="{model}",node="worker-{name}"}} 1.0'
         wait_until(lambda: gauge in self.metrics(), within_seconds=5, what=f"the pool uses {name}")
         return worker
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx2 as httpx
 import openai
@@ -14,7 +15,7 @@ import orjson
 import pytest
 
 from tests.pool.conftest import Box
-from tests.pool.upstreams import Asked, ScriptedEngine, answer
+from tests.pool.upstreams import Asked, ScriptedEngine, answer, never_answer
 from tests.waiting import wait_until
 
 
@@ -134,10 +135,6 @@ async def speak_no_http(asked: Asked) -> None:
     await asked.write(b"what?\r\n\r\n")
 
 
-async def never_answer(asked: Asked) -> None:
-    await asked.until_client_left()
-
-
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     "broken",
@@ -157,8 +154,14 @@ def test_a_node_that_breaks_before_the_first_byte_is_replaced_unseen(
     assert response.status_code == 200 and "two" in response.text
     assert response.headers["x-cellule-node"] == good.name
     (line,) = box.ledger(1, "model = ?", model)
-    assert (line["node"], line["attempts"], line["outcome"]) == (good.name, 2, "answered")
+    assert (line["node"], line["attempts"], line["outcome"]) == (good.id, 2, "answered")
     assert len(bad.engine.asked) == 1
+
+
+def test_a_nodes_name_reaches_the_client_in_any_script(box: Box) -> None:
+    box.worker("Zoé's PC #1, 机", model="named")
+    header = box.chat("named").headers["x-cellule-node"]
+    assert header.isascii() and unquote(header) == "Zoé's PC #1, 机"
 
 
 def test_a_node_that_refuses_connections_is_replaced_unseen(box: Box) -> None:

@@ -26,7 +26,7 @@ export async function* streamCompletion(endpoint, body, signal) {
     const requestId = response.headers.get("x-request-id");
     yield {
         kind: "accepted",
-        node: response.headers.get("x-cellule-node") ?? "",
+        node: decoded(response.headers.get("x-cellule-node") ?? ""),
         queuePosition: Number(response.headers.get("x-cellule-queue-position")) || 0,
         requestId,
     };
@@ -39,6 +39,15 @@ export async function listModels(endpoint) {
     const body = await response.text();
     if (!response.ok) throw troubleOfResponse(response, body);
     return JSON.parse(body).data.map((model) => ({ id: model.id, demo: Boolean(model.demo) }));
+}
+
+/** A name as a header carries it, percent-encoded UTF-8; as it came if it is no such thing. */
+function decoded(name) {
+    try {
+        return decodeURIComponent(name);
+    } catch {
+        return name;
+    }
 }
 
 async function reach(endpoint, options) {
