@@ -1,6 +1,7 @@
 """What every test may ask for: settings of its own, free ports, and a loud word when root is missing."""
 
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -31,7 +32,16 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that is free now, and so is the next one up.
+
+    From below the range that the system gives to outgoing connections, which come and go.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000, 2)
+        try:
+            for each in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", each))
+        except OSError:
+            continue
+        return port

@@ -24,7 +24,8 @@ NewPage = Callable[..., Page]
 _names = count(1)
 
 
-@pytest.fixture(scope="session")
+# not for the session: playwright runs an event loop on this thread, in the way of other packages' own
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -32,7 +33,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedBox]:
     folder: Path = tmp_path_factory.mktemp("chat")
     for name in ("run", "secrets"):

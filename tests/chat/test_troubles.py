@@ -73,25 +73,31 @@ def test_a_long_retry_after_disables_the_button_until_then(box: ScriptedBox, pag
     expect(button).to_contain_text("in 600 s")
 
 
-def _dies() -> Iterator[bytes]:
+def _dies(shown: threading.Event) -> Iterator[bytes]:
     yield chunk("The first half")
+    shown.wait(10)
     raise ConnectionError("the node is gone")
 
 
-def _error_event() -> Iterator[bytes]:
+def _error_event(shown: threading.Event) -> Iterator[bytes]:
     yield chunk("The first half")
+    shown.wait(10)
     yield event({"error": {"message": "The node broke off.", "code": "answer_interrupted"}})
 
 
-def _ends_without_done() -> Iterator[bytes]:
+def _ends_without_done(shown: threading.Event) -> Iterator[bytes]:
     yield chunk("The first half")
+    shown.wait(10)
 
 
 @pytest.mark.parametrize("how", [_dies, _error_event, _ends_without_done])
 def test_an_answer_that_breaks_off_keeps_its_text(box: ScriptedBox, page: Page, how: object) -> None:
     assert callable(how)
-    box.script = lambda _: stream(how())
+    shown = threading.Event()
+    box.script = lambda _: stream(how(shown))
     ask(page, "Half?")
+    expect(prose(page)).to_have_text("The first half")
+    shown.set()
     expect(last_answer(page)).to_have_attribute("data-state", "interrupted")
     expect(prose(page)).to_have_text("The first half")
     box.script = saying(" and the second.")
