@@ -1,8 +1,10 @@
 """What the pool costs beside nginx as a bare proxy and LiteLLM's proxy, measured in one run.
 
-CPU time of the gateway's own processes, for whole answers and for streamed chunks; the figures are
-medians of interleaved rounds, so that a busy machine disturbs all alike. Then a thousand streams at
-once through the pool: none may break, and their memory is bounded.
+CPU time, user and system, of the gateway's own processes, for whole answers and for streamed chunks, and
+of what they do a second after the last one; the figures are medians of interleaved rounds, so that a busy
+machine disturbs all alike. All are given the same requests over kept connections, by one worker each, none
+tied to a processor. Then a thousand streams at once through the pool: none may break, and their memory is
+bounded.
 """
 
 import json
@@ -10,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -21,6 +24,14 @@ STREAMS = {"nginx": (200, 150, 20), "cellule": (200, 150, 20), "litellm": (20, 6
 """Streams at once, chunks of each, milliseconds between them."""
 CONNECTIONS = 32
 MANY = (1000, 60, 100)
+AFTERWARDS_SECONDS = 1.0
+"""Ledgers, logs and counts are written after the answers, and belong to them."""
+
+WORK = """\
+every gateway: one worker, the same requests over kept connections, user + system CPU of all its processes
+nginx:   no keys, no usage, no log
+litellm: master key, router, cost of each request, Prometheus metrics; no database, no line a request
+cellule: hashed keys, queue, router, usage, Prometheus metrics; a ledger on disk and a log line a request"""
 
 MOST_TIMES_NGINX = {"request": 7.0, "chunk": 2.0}
 LEAST_TIMES_LITELLM = {"request": 100.0, "chunk": 14.0}
@@ -56,6 +67,7 @@ def microseconds(peer: Peer, unit: str) -> float:
         count = seen.chunks
     if seen.broken or not count:
         raise RuntimeError(f"{peer.name}: {seen}")
+    time.sleep(AFTERWARDS_SECONDS)
     return (peer.cpu_seconds() - before) / count * 1e6
 
 
@@ -95,6 +107,7 @@ def many_streams(peer: Peer) -> tuple[Load, float]:
 def main() -> bool:
     """Prints the figures; returns whether every target was met."""
     met = True
+    print(WORK)
     with ExitStack() as stack:
         folders = [stack.enter_context(temporary_folder()) for _ in range(3)]
         port = stack.enter_context(upstream())

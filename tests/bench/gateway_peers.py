@@ -24,7 +24,7 @@ from tests.pool.workers import ScriptedWorker
 from tests.waiting import wait_until
 
 CACHE = Path(os.environ.get("CELLULE_CACHE", Path.home() / ".cache" / "cellule"))
-_LITELLM = "litellm[proxy]==1.106.2"
+_LITELLM = ("litellm[proxy]==1.106.2", "prometheus-client==0.26.0")
 _KEY = "sk-bench-key"
 
 
@@ -131,7 +131,11 @@ def cellule(upstream_port: int, folder: Path) -> Iterator[Peer]:
 
 @contextmanager
 def litellm(upstream_port: int, folder: Path) -> Iterator[Peer]:
-    """LiteLLM's proxy with one master key and no database, in an environment of its own."""
+    """LiteLLM's proxy with one master key and no database, in an environment of its own.
+
+    Metrics are on, as the pool's are. Its log stays at ERROR, as its makers advise for production, which
+    spares it the line a request that the pool writes.
+    """
     port = free_port()
     config = folder / "litellm.yaml"
     config.write_text(f"""
@@ -143,6 +147,7 @@ model_list:
       api_key: none
 litellm_settings:
   telemetry: false
+  callbacks: [prometheus]
 general_settings:
   master_key: {_KEY}
 """)
@@ -154,13 +159,14 @@ general_settings:
 
 
 def _litellm_environment() -> Path:
-    """Its virtual environment in the cache, made once for each version."""
-    folder = CACHE / f"bench-{_LITELLM.replace('[proxy]==', '-')}"
-    if not (folder / "complete").exists():
-        print(f"installing {_LITELLM} into {folder}", file=sys.stderr)
+    """Its virtual environment in the cache, made anew when what it consists of changes."""
+    folder = CACHE / "bench-litellm"
+    made_of, wanted = folder / "made-of", " ".join(_LITELLM)
+    if not made_of.exists() or made_of.read_text() != wanted:
+        print(f"installing {wanted} into {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", _LITELLM], check=True)
-        (folder / "complete").touch()
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *_LITELLM], check=True)
+        made_of.write_text(wanted)
     return folder
 
 
