@@ -33,6 +33,9 @@ PASSWORD = "a long enough sentence"
 MODEL = "cellule-demo"
 END_OF_ANSWER = 2  # the demo model's end token, forbidden where an answer must be long
 REVOKED_EXIT_CODE = 3
+AT_ONCE = 32
+QUESTIONS = 2 + 1 + AT_ONCE
+"""In the chat page, streamed with the official client, at once."""
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -132,7 +135,7 @@ def live_the_day(box: Box, page: Page, folder: Path) -> None:
     box.engine().send_signal(signal.SIGSTOP)
     assert stream_through_a_worker(client) in {first.name, second.name}
     answers = ask_many_and_lose_one(client, box, first)
-    assert len(answers) == 32 and all(answers), "no answer is lost with the PC that gave it"
+    assert len(answers) == AT_ONCE and all(answers), "no answer is lost with the PC that gave it"
     box.engine().send_signal(signal.SIGCONT)
 
     check_ledger(box, second)
@@ -235,7 +238,11 @@ def stream_through_a_worker(client: OpenAI) -> str:
 
 
 def ask_many_and_lose_one(client: OpenAI, box: Box, pc: Pc) -> list[str]:
-    """32 long answers at once, and the power cord of `pc` pulled once it works on some of them."""
+    """Long answers at once, and the power cord of `pc` pulled once it works on some of them.
+
+    Its end of the tunnel dies with it, so no connection is closed: it falls silent, and after 15 s what
+    it had is answered elsewhere.
+    """
 
     def ask(number: int) -> str:
         answer = client.chat.completions.create(
@@ -247,8 +254,8 @@ def ask_many_and_lose_one(client: OpenAI, box: Box, pc: Pc) -> list[str]:
         assert answer.usage and answer.usage.completion_tokens == 400
         return answer.choices[0].message.content or ""
 
-    with ThreadPoolExecutor(32) as threads:
-        asking = [threads.submit(ask, number) for number in range(32)]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        asking = [threads.submit(ask, number) for number in range(AT_ONCE)]
         wait_until(lambda: _busy(box, pc) > 0, within_seconds=20, what="it works on some")
         for pid in pc.lab.pids(pc.name):
             os.kill(pid, signal.SIGKILL)
@@ -275,14 +282,14 @@ def _engine_metrics(box: Box, pc: Pc) -> dict[str, float]:
 
 
 def check_ledger(box: Box, pc: Pc) -> None:
-    """What the ledger says of a node is what its engine counted itself."""
+    """One line for each question asked, and of a node just what its engine counted itself."""
 
-    def ledger() -> Counts:
+    def ledger(node: str = "%") -> Counts:
         with open_activity(box.state) as activity:
             row = activity.execute(
                 "SELECT count(*), sum(tokens_in), sum(tokens_out) FROM ledger"
-                " WHERE node = ? AND outcome = 'answered'",
-                [pc.id],
+                " WHERE node LIKE ? AND outcome = 'answered'",
+                [node],
             ).fetchone()
         return Counts(*row)
 
@@ -292,8 +299,11 @@ def check_ledger(box: Box, pc: Pc) -> None:
         int(metrics["cellule_engine_prompt_tokens_total"]),
         int(metrics["cellule_engine_generated_tokens_total"]),
     )
-    wait_until(lambda: ledger() == engine, within_seconds=5, what=f"the ledger says {engine}")
+    wait_until(lambda: ledger(pc.id) == engine, within_seconds=5, what=f"the ledger says {engine}")
     assert engine.requests > 16
+    assert ledger().requests == QUESTIONS
+    with open_activity(box.state) as activity:
+        assert activity.table("ledger").count == QUESTIONS, "no line twice, none of another outcome"
 
 
 def revoke(page: Page, box: Box, pc: Pc) -> None:
