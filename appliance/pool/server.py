@@ -85,9 +85,14 @@ class PoolProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        """uvicorn's, less the timer for the idle time."""
         self._waits_since = self.loop.time()
-        super().on_response_complete()
-        self._unset_keepalive_if_required()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def _look(self) -> None:
         """Closes the connection if it waited too long for the head of a request."""
