@@ -1,12 +1,19 @@
 """What HTTP/1.1 allows a client to do with its connection, the pool serves."""
 
+import asyncio
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
+from appliance.pool import server
+from appliance.pool.client import Client
 from tests.pool.conftest import Box
 from tests.pool.upstreams import never_answer
 from tests.waiting import wait_until
@@ -95,3 +102,41 @@ def test_an_old_client_is_answered_and_closed(box: Box, client: socket.socket) -
     client.sendall(request(box, "old", version="1.0"))
     assert b"connection: close" in answers(client, 1)[0]
     assert client.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"POST /v1/chat/comp", id="half a head"),
+        pytest.param(b"GET /v1/x HTTP/1.1\r\nhost: box\r\n\r\n", id="nothing after an answer"),
+        pytest.param(b"GET /v1/x HTTP/1.1\r\nhost: box\r\n\r\nGET /v1", id="half a head after an answer"),
+    ],
+)
+def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
+
+    async def api(client: Client) -> None:
+        await asyncio.sleep(0.3)  # longer than a connection may wait for a request
+        client.answer(200, [], b"done")
+
+    async def never(_scope: object, _receive: object, _send: object) -> None:
+        raise AssertionError
+
+    async def talk() -> bytes:
+        config = Config(never, ws="none", interface="asgi3", log_config=None)
+        config.load()
+        config.loaded_app = SimpleNamespace(api=api)
+        config.timeout_keep_alive = 0.2  # type: ignore[assignment]
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: server.PoolProtocol(config, ServerState(), {}), "127.0.0.1"
+        )
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        writer.write(sent)
+        async with asyncio.timeout(3):
+            return await reader.read()
+
+    started = time.monotonic()
+    received = asyncio.run(talk())
+    assert received.endswith(b"done") if b"\r\n\r\n" in sent else received == b""
+    assert time.monotonic() - started >= 0.2
