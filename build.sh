@@ -2,6 +2,7 @@
 # The one entry: ./build.sh help
 set -euo pipefail
 shopt -s inherit_errexit
+CALLED_FROM=$PWD
 cd "$(dirname "$0")"
 
 CACHE="${CELLULE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cellule}"
@@ -14,6 +15,8 @@ Cellule Appliance
                           start the product with its demo model; Ctrl-C stops it.
                           Without --lan it answers on this machine only; with --lan it serves
                           HTTPS on the LAN and other PCs can join as workers (needs root)
+  ./build.sh engine --model FILE.gguf --name NAME [--state DIR]
+                          give a box that runs from the same DIR one more model; Ctrl-C takes it away
   ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
                           worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
@@ -140,6 +143,29 @@ run() {
     exec python -m appliance.supervisor "$@"
 }
 
+engine() {
+    local model='' name='' state="${XDG_STATE_HOME:-$HOME/.local/state}/cellule"
+    while [ $# -gt 0 ]; do
+        [ $# -gt 1 ] || die "$1 needs a value" "./build.sh help shows the form."
+        case "$1" in
+            --model) model=$(cd "$CALLED_FROM" && realpath -m -- "$2") ;;
+            --name) name=$2 ;;
+            --state) state=$(realpath -m -- "$2") ;;
+            *) die "engine does not know $1" "./build.sh help shows the form." ;;
+        esac
+        shift 2
+    done
+    [ -n "$model" ] && [ -n "$name" ] || die "engine needs --model FILE.gguf and --name NAME" "./build.sh help shows the form."
+    # the name becomes part of a file's name
+    [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'$name' can't be a model's name" "Use letters, digits, dots and dashes."
+    [ -f "$model" ] || die "there is no model file $model" "Name a GGUF file: --model FILE.gguf"
+    [ -d "$state/run" ] || die "no box runs from $state" "Start it first (./build.sh run), or name its directory: --state DIR"
+    [ -w "$state/run" ] || die "the box in $state belongs to another user" "Repeat the command as the user who started the box."
+    packages NEEDED_TO_RUN
+    environment appliance/requirements.lock
+    exec python -m appliance.engines --model "$model" --name "$name" --listen "unix:$state/run/engine-$name.sock"
+}
+
 worker() {
     packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS
     environment appliance/requirements.lock
@@ -171,6 +197,7 @@ command=${1:-help}
 shift || true
 case "$command" in
     run) run "$@" ;;
+    engine) engine "$@" ;;
     worker) worker "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;

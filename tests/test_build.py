@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 TOLD = [
     ROOT / "README.md",
@@ -43,6 +45,38 @@ def test_an_unknown_command_is_a_sentence() -> None:
     done = build("fly")
     assert done.returncode == 1
     assert "there is no command 'fly'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "{file}"], "--name NAME"),
+        (["--model", "{file}", "--name"], "--name needs a value"),
+        (["--model", "{file}", "--name", "../x"], "can't be a model's name"),
+        (["--slots", "3"], "does not know --slots"),
+        (["--model", "{missing}", "--name", "m"], "there is no model file {missing}"),
+        (["--model", "{file}", "--name", "m", "--state", "{missing}"], "no box runs from {missing}"),
+    ],
+)
+def test_an_engine_that_cant_be_started_says_why(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    places = {"file": str(tmp_path / "m.gguf"), "missing": str(tmp_path / "none")}
+    Path(places["file"]).touch()
+    done = build("engine", *(argument.format(**places) for argument in arguments))
+    assert done.returncode == 1
+    assert sentence.format(**places) in done.stderr
+
+
+def test_an_engine_s_model_is_looked_for_where_one_stands(tmp_path: Path) -> None:
+    (tmp_path / "my model.gguf").touch()
+    done = subprocess.run(
+        [str(ROOT / "build.sh"), "engine", "--model", "my model.gguf", "--name", "m", "--state", "/none"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "no box runs from /none" in done.stderr, "the file was found"
 
 
 def test_a_cache_that_cant_be_made_says_what_to_do(tmp_path: Path) -> None:

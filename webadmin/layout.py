@@ -1,7 +1,7 @@
 """What every template may use: the visitor, static files, the navigation, the texts of scripts."""
 
 import hashlib
-import sys
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -90,11 +90,9 @@ def password_policy() -> dict[str, object]:
 
 
 def real_model_command() -> str:
-    """The line that starts an engine with another model; the pool finds it by its socket's name."""
-    socket = box_settings().engine_socket("my-model")
-    return (
-        f"{sys.executable} -m appliance.engines --model my-model.gguf --name my-model --listen unix:{socket}"
-    )
+    """The line that starts an engine with another model; the pool finds it in the box's own directory."""
+    state = shlex.quote(str(box_settings().state_dir))
+    return f"./build.sh engine --model my-model.gguf --name my-model --state {state}"
 
 
 def install(app: Flask) -> None:

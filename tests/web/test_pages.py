@@ -214,7 +214,8 @@ def test_the_overview_shows_the_ledger_and_says_that_the_model_is_a_demo(site: S
     page = admin.get("/overview").text
     assert "Three steps" not in page
     assert "This is the demo model." in page
-    assert f"unix:{site.settings.run_dir}/engine-my-model.sock" in page
+    told = f"./build.sh engine --model my-model.gguf --name my-model --state {site.settings.state_dir}"
+    assert told in page
     state = admin.get("/overview.json").json
     assert state
     cells = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in state["cells"].items()}
