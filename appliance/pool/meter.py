@@ -105,6 +105,7 @@ class Exchange:
         self.tokens_out = 0
         self.queue_seconds = 0.0
         self.first_token_seconds: float | None = None
+        """From the request to the first token passed on; only of streams."""
         self.outcome = Outcome.FAILED
         self.status = 500
 

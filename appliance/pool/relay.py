@@ -180,12 +180,11 @@ class _Attempt:
                 raise UpstreamLost("its answer is too large")
         body = b"".join(parts)
         exchange, status = self._exchange, connection.status
-        exchange.first_token_seconds = monotonic() - exchange.started
         if status >= 400 and not connection.content_type.startswith(b"application/json"):
             raise BadAnswer(f"The node answered {status} without a reason.", next_step="Try again.")
         if status == 200:
             exchange.tokens_in, exchange.tokens_out = usage_of_answer(body) or (0, 0)
-            self._engine.measure(exchange.tokens_out, exchange.first_token_seconds - exchange.queue_seconds)
+            self._engine.measure(exchange.tokens_out, monotonic() - exchange.started - exchange.queue_seconds)
         exchange.ended(
             Outcome.ANSWERED if status < 400 else Outcome.REFUSED if status < 500 else Outcome.FAILED, status
         )

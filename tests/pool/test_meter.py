@@ -65,7 +65,11 @@ def test_the_ledger_equals_what_was_answered(box: Box) -> None:
     assert sorted((row["tokens_in"], row["tokens_out"]) for row in lines) == expected
     assert {row["request_id"] for row in lines} == {answer.headers["x-request-id"] for answer in answers}
     for row in lines:
-        assert 0 <= row["queue_seconds"] <= row["first_token_seconds"] <= row["duration_seconds"] < 10
+        assert 0 <= row["queue_seconds"] <= row["duration_seconds"] < 10
+    # an answer sent whole shows nobody its first token
+    first = [row["first_token_seconds"] for row in lines if row["first_token_seconds"] is not None]
+    assert len(first) == sum(len(prompt) % 2 == 0 for prompt in prompts)
+    assert all(0 < seconds < 10 for seconds in first)
     text = box.metrics()
     out = sum(int(prompt.split()[0]) for prompt in prompts)
     assert f'cellule_pool_generated_tokens_total{{model="counted-tokens",node="box"}} {float(out)}' in text
