@@ -74,8 +74,9 @@ def test_the_ledger_equals_what_was_answered(box: Box) -> None:
     out = sum(int(prompt.split()[0]) for prompt in prompts)
     assert f'cellule_pool_generated_tokens_total{{model="counted-tokens",node="box"}} {float(out)}' in text
     assert 'cellule_pool_requests_total{model="counted-tokens",node="box",outcome="answered"} 80.0' in text
-    for histogram in ("queue", "first_token", "duration"):
-        assert f'cellule_pool_{histogram}_seconds_bucket{{le="+Inf",model="counted-tokens"}} 80.0' in text
+    for histogram, count in (("queue", 80), ("first_token", len(first)), ("duration", 80)):
+        line = f'cellule_pool_{histogram}_seconds_bucket{{le="+Inf",model="counted-tokens"}} {float(count)}'
+        assert line in text
 
 
 def test_no_line_is_lost_when_the_pool_is_stopped_in_mid_stream(start: Callable[..., Box]) -> None:
