@@ -1,6 +1,7 @@
 """The table of processes, and the loop that keeps each of them alive."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,13 +64,17 @@ class Supervisor:
             self._start(process)
 
     def tend(self) -> None:
-        """Starts again, after its back-off, each process that died. Safe to call as often as one likes."""
+        """Starts again, after its back-off, each process that died, and keeps the logs from growing.
+
+        Safe to call as often as one likes.
+        """
         for process in self._processes:
             if process.popen is None:
                 if time.monotonic() >= process.start_again_at:
                     self._start(process)
             elif (status := process.popen.poll()) is not None:
                 self._note_death(process, status)
+            rotate(self._log_path(process))
 
     def stop(self) -> None:
         """Asks every process to stop, last started first, and kills what doesn't in time."""
@@ -92,10 +97,7 @@ class Supervisor:
         return "\n".join(tails)
 
     def _start(self, process: Process) -> None:
-        path = self._log_dir / f"{process.name}.log"
-        if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as log:
+        with self._log_path(process).open("ab") as log:
             process.popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "--", *process.command],
                 env=self._environment,
@@ -108,6 +110,9 @@ class Supervisor:
             )
         process.started_at = time.monotonic()
 
+    def _log_path(self, process: Process) -> Path:
+        return self._log_dir / f"{process.name}.log"
+
     def _note_death(self, process: Process, status: int) -> None:
         if time.monotonic() - process.started_at > LONGEST_BACK_OFF_SECONDS:
             process.back_off_seconds = FIRST_BACK_OFF_SECONDS
@@ -116,3 +121,12 @@ class Supervisor:
         ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         self._say(f"{process.name} ended ({ending}); it starts again in {process.back_off_seconds:g} s")
         process.back_off_seconds = min(process.back_off_seconds * 2, LONGEST_BACK_OFF_SECONDS)
+
+
+def rotate(log: Path) -> None:
+    """Moves what `log` holds to `.log.1` once it exceeds LOG_LIMIT_BYTES; its process may go on writing."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        # a copy: the process keeps its file, opened for appending, so its next line starts the emptied one.
+        # A line written between these two calls is lost, which a log can bear
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
