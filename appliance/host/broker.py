@@ -1,8 +1,9 @@
 """The only process with root: it performs the contract's verbs for the service user, over a unix socket.
 
 Who calls is read from the socket itself (SO_PEERCRED), not from what they say: root and the owner of
-the socket's folder are served, anybody else is hung up on. What may be asked is in `permitted`. Every verb is
-logged with its outcome. Verbs run one at a time: two plans for one interface never mix.
+the socket's folder are served, anybody else is hung up on. What may be asked is in `permitted`. Every verb
+is logged with its outcome; what only asks, or repeats the last plan, at DEBUG. Verbs run one at a time: two
+plans for one interface never mix.
 """
 
 import logging
@@ -65,6 +66,7 @@ class Broker(socketserver.ThreadingUnixStreamServer):
         self.host = host
         self.interface = interface
         self.turn = threading.Lock()
+        self._last_done: dict[str, Request] = {}
         owner = path.parent.stat()
         self.served_users = {0, owner.st_uid}
         before = os.umask(0o177)
@@ -79,13 +81,14 @@ class Broker(socketserver.ThreadingUnixStreamServer):
     def answer(self, line: bytes, user: int) -> Answer:
         """Performs one request line. Never raises: what goes wrong is in the answer."""
         started = time.monotonic()
-        verb = "?"
+        verb, level = "?", logging.INFO
         try:
             request = REQUEST.validate_json(line)
             verb = request.verb
             check_permitted(request, self.interface)
             with self.turn:
                 result = perform(self.host, request)
+                level = self._level_of(request)
         except ValidationError as error:
             # only where and what is wrong: the values could be anything
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
@@ -98,8 +101,20 @@ class Broker(socketserver.ThreadingUnixStreamServer):
         else:
             outcome = Answer(result=result)
         how = "done" if outcome.failure is None else f"refused ({outcome.failure.sentence})"
-        log.info("verb=%s user=%d ms=%.1f %s", verb, user, (time.monotonic() - started) * 1000, how)
+        log.log(level, "verb=%s user=%d ms=%.1f %s", verb, user, (time.monotonic() - started) * 1000, how)
         return outcome
+
+    def _level_of(self, done: Request) -> int:
+        """DEBUG for what is no news: the core repeats its plans every few seconds to heal the machine."""
+        if isinstance(done, AskTunnelStatus):
+            return logging.DEBUG
+        if isinstance(done, Cut | RemoveTunnel):
+            # what was planned before is undone in part: the next plan is news, even if it is the same one
+            self._last_done.clear()
+            return logging.INFO
+        known = self._last_done.get(done.verb) == done
+        self._last_done[done.verb] = done
+        return logging.DEBUG if known else logging.INFO
 
 
 class Conversation(socketserver.StreamRequestHandler):

@@ -9,7 +9,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,20 @@ def test_a_bug_is_told_as_broken_without_its_words_and_the_broker_lives(path: Pa
         BrokeredHost(path).remove_tunnel("wg0")
     assert "secret" not in str(raised.value)
     assert BrokeredHost(path).ensure_wireguard_key()
+
+
+def test_a_plan_that_is_repeated_is_no_news(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    host = BrokeredHost(path)
+    plans = [
+        TunnelPlan(interface="wg0", address=IPv4Interface("10.77.0.1/16"), mtu=mtu) for mtu in (1420, 1280)
+    ]
+    with caplog.at_level(logging.INFO):
+        for plan in (plans[0], plans[0], plans[1], plans[1]):
+            host.apply_tunnel(plan)
+        assert caplog.text.count("verb=apply_tunnel") == 2
+        host.cut("wg0", (IPv4Address("10.77.0.2"),))
+        host.apply_tunnel(plans[1])
+    assert caplog.text.count("verb=apply_tunnel") == 3, "a cut undid it"
 
 
 def test_every_verb_is_logged_with_its_caller_and_without_the_key(
