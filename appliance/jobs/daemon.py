@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlite_utils import Database
 
 from appliance.enrolment.discovery import Announcer
 from appliance.enrolment.reconcile import reconcile_network
@@ -30,6 +31,7 @@ class Daemon:
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings = settings
         self._host = host
+        self._last_said: dict[str, str] = {}
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -66,8 +68,10 @@ class Daemon:
         except Exception:
             log.exception("job %s failed; it is tried again in %g s", job.name, job.period_seconds)
             return
-        if said:
+        # told when it changes, not at every turn
+        if said and said != self._last_said.get(job.name):
             log.info("job %s: %s", job.name, said)
+        self._last_said[job.name] = said
 
     def _follow_decisions(self, announcer: Announcer | None) -> None:
         with open_cellule(self._settings.state_dir) as database:
@@ -77,12 +81,27 @@ class Daemon:
                 if version == seen and time.monotonic() < due_at:
                     continue
                 seen, due_at = version, time.monotonic() + RETRY_SECONDS
-                try:
-                    reconcile_network(database, self._host, self._settings)
-                    if announcer:
-                        announcer.refresh()
+                # both, whatever becomes of the other: workers must find a box whose tunnel is being mended
+                done = [self._reconcile(database), self._announce(announcer)]
+                if all(done):
                     due_at = time.monotonic() + RECONCILE_SECONDS
-                except Refusal as refusal:
-                    log.warning("the network could not be reconciled: %s", refusal)
-                except Exception:
-                    log.exception("the network could not be reconciled")
+
+    def _reconcile(self, database: Database) -> bool:
+        try:
+            reconcile_network(database, self._host, self._settings)
+        except Refusal as refusal:
+            log.warning("the network could not be reconciled: %s", refusal)
+        except Exception:
+            log.exception("the network could not be reconciled")
+        else:
+            return True
+        return False
+
+    def _announce(self, announcer: Announcer | None) -> bool:
+        try:
+            if announcer:
+                announcer.refresh()
+        except Exception:
+            log.exception("the box could not be announced on the LAN")
+            return False
+        return True

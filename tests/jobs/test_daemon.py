@@ -1,6 +1,7 @@
 """The core daemon on a real database: jobs run by themselves, decisions reach the host."""
 
 import base64
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from appliance.clock import now
-from appliance.host import Host, this_machine
+from appliance.host import Host, HostFailed, this_machine
 from appliance.jobs.daemon import Daemon
 from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.jobs.table import JOBS, Job
@@ -110,3 +111,43 @@ def test_a_failing_job_is_not_the_end_of_the_daemon(
     with daemon_running(settings):
         wait_until(lambda: len(turns) >= 3, within_seconds=10, what="three turns")
     assert "job planted failed" in caplog.text
+
+
+def test_a_job_tells_the_same_thing_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns: list[int] = []
+
+    def counts(_: Settings) -> str:
+        turns.append(1)
+        return "early" if len(turns) < 4 else "late"
+
+    monkeypatch.setattr("appliance.jobs.daemon.JOBS", (Job("planted", 0.05, counts),))
+    with caplog.at_level(logging.INFO), daemon_running(settings):
+        wait_until(lambda: len(turns) >= 6, within_seconds=10, what="six turns")
+    assert caplog.messages.count("job planted: early") == 1
+    assert caplog.messages.count("job planted: late") == 1
+
+
+def test_the_box_is_announced_though_its_network_cant_be_reconciled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refreshed: list[int] = []
+
+    class Announced:
+        def __init__(self, _: Settings) -> None:
+            pass
+
+        def refresh(self) -> None:
+            refreshed.append(1)
+
+        def close(self) -> None:
+            pass
+
+    def refused(*_: object) -> None:
+        raise HostFailed("planted")
+
+    monkeypatch.setattr("appliance.jobs.daemon.Announcer", Announced)
+    monkeypatch.setattr("appliance.jobs.daemon.reconcile_network", refused)
+    with daemon_running(settings.model_copy(update={"tls": True})):
+        wait_until(lambda: refreshed, within_seconds=5, what="a refresh")
