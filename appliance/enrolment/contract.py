@@ -8,9 +8,12 @@ Bytes travel as hex. A field that one side does not know is ignored, so that box
 different versions.
 """
 
+import base64
+import binascii
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -34,12 +37,40 @@ def _printable(text: str) -> str:
     return text.strip()
 
 
+def _key(text: str) -> str:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("a WireGuard key is 32 bytes in base64")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    IPv4Address(host)
+    if not (port.isdecimal() and port.isascii() and 1 <= int(port) <= 65535):
+        raise ValueError("an endpoint ends with a port")
+    return text
+
+
+def _https(text: str) -> str:
+    url = urlsplit(text)
+    # reading the port refuses one that is none
+    if url.scheme != "https" or not url.hostname or url.port == 0:
+        raise ValueError("a report goes to an https address")
+    return text
+
+
 Bytes16 = Annotated[bytes, Field(min_length=16, max_length=16)]
 Bytes32 = Annotated[bytes, Field(min_length=32, max_length=32)]
 InvitationId = Annotated[bytes, Field(min_length=4, max_length=4)]
 WorkerId = Annotated[str, Field(min_length=1, max_length=40)]
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 Line = Annotated[str, Field(max_length=120), AfterValidator(_printable)]
+PublicKey = Annotated[str, AfterValidator(_key)]
+Endpoint = Annotated[str, Field(max_length=21), AfterValidator(_endpoint)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -107,14 +138,14 @@ class StatusRequest(Message):
 class WorkerConfig(Message):
     """All that an approved worker needs for its tunnel and its reports."""
 
-    box_public_key: str
+    box_public_key: PublicKey
     """WireGuard's, base64."""
-    endpoint: str
-    """HOST:PORT (udp) of the box's WireGuard."""
+    endpoint: Endpoint
+    """IPv4:PORT (udp) of the box's WireGuard."""
     tunnel_address: IPv4Address
     box_tunnel_address: IPv4Address
     allowed_ips: tuple[IPv4Network, ...]
-    report_url: str
+    report_url: Annotated[str, Field(max_length=200), AfterValidator(_https)]
     """https, reached through the tunnel, pinned to the box's certificate key like every other call."""
 
 

@@ -1,15 +1,18 @@
 """The worker's pure decisions: engines from a desired state, a tunnel from a configuration, delays."""
 
+import json
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from appliance.enrolment.contract import DesiredEngine, WorkerConfig
 from appliance.settings import WORKER_ENGINE_PORTS
 from appliance.worker.agent import LONGEST_RETRY_SECONDS, retry_delay_seconds
 from appliance.worker.desired import Changes, EngineSpec, plan_engines
 from appliance.worker.engine_process import STEADY_SECONDS, RestartDelay
+from appliance.worker.membership import Membership, MembershipDamaged, MembershipStore
 from appliance.worker.model_files import find_model
 from appliance.worker.tunnel import GreedyConfig, report_address, worker_firewall, worker_tunnel
 
@@ -84,6 +87,46 @@ def config(allowed_ips: str = "10.77.0.1/32") -> WorkerConfig:
         allowed_ips=(IPv4Network(allowed_ips),),
         report_url="https://10.77.0.1:8443/enrol/report",
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("box_public_key", ""),
+        ("box_public_key", "A" * 44),
+        ("box_public_key", "\u00e9" * 44),
+        ("box_public_key", "A" * 43),
+        ("endpoint", "192.168.1.10"),
+        ("endpoint", "192.168.1.10:"),
+        ("endpoint", "192.168.1.10:65536"),
+        ("endpoint", "192.168.1.999:51820"),
+        ("endpoint", "box.example:51820"),
+        ("endpoint", "192.168.1.10:51820\nAllowedIPs = 0.0.0.0/0"),
+        ("report_url", "http://10.77.0.1:8443/enrol/report"),
+        ("report_url", "https://10.77.0.1:front/enrol/report"),
+        ("report_url", "https://10.77.0.1:99999/enrol/report"),
+        ("report_url", "https://[10.77.0.1/enrol/report"),
+    ],
+)
+def test_a_malformed_configuration_is_refused_when_it_is_read(field: str, value: str, tmp_path: Path) -> None:
+    good = config().model_dump(mode="json")
+    assert WorkerConfig.model_validate(good) == config()
+    with pytest.raises(ValidationError, match=field):
+        WorkerConfig.model_validate(good | {field: value})
+    membership = Membership(
+        name="pc",
+        invitation_id=bytes(4),
+        worker_id="w",
+        short_code="1",
+        poll_key=bytes(32),
+        pin=bytes(32),
+        address=("192.168.1.10", 8443),
+        interface="cellule0",
+        config=config(),
+    ).model_dump(mode="json")
+    (tmp_path / "membership.json").write_text(json.dumps(membership | {"config": good | {field: value}}))
+    with pytest.raises(MembershipDamaged, match=r"membership\.json"):
+        MembershipStore(tmp_path).load()
 
 
 def test_the_tunnel_reaches_the_box_and_nothing_else() -> None:
