@@ -6,6 +6,13 @@ noticed by the other processes within a fraction of a second through `data_versi
 the time, so nobody watches it for changes.
 """
 
-from appliance.storage.database import SchemaTooNew, data_version, open_activity, open_cellule, transaction
+from appliance.storage.database import (
+    SchemaTooNew,
+    check_schemas,
+    data_version,
+    open_activity,
+    open_cellule,
+    transaction,
+)
 
-__all__ = ["SchemaTooNew", "data_version", "open_activity", "open_cellule", "transaction"]
+__all__ = ["SchemaTooNew", "check_schemas", "data_version", "open_activity", "open_cellule", "transaction"]

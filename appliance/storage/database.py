@@ -5,7 +5,7 @@ A file written by a newer version of the product is refused before anything in i
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -29,6 +29,17 @@ def open_cellule(state_dir: Path) -> Database:
 def open_activity(state_dir: Path) -> Database:
     """activity.db under `state_dir`, migrated. Raises SchemaTooNew."""
     return _open(state_dir / "activity.db", ACTIVITY)
+
+
+def check_schemas(state_dir: Path) -> None:
+    """Changes neither file. Raises SchemaTooNew when either was written by a newer version."""
+    for name, migrations in (("cellule.db", CELLULE), ("activity.db", ACTIVITY)):
+        path = (state_dir / name).absolute()
+        if not path.exists():
+            continue
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=10)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone():
+                _applied(connection, path, migrations)
 
 
 @contextmanager
@@ -71,16 +82,19 @@ def _migrate(database: Database, path: Path, migrations: tuple[Migration, ...]) 
         database.execute(
             "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"
         )
-        applied = {row[0] for row in database.execute("SELECT name FROM migrations")}
-        unknown = applied - {migration.name for migration in migrations}
-        if unknown:
-            newest = max(unknown)
-            raise SchemaTooNew(
-                f"{path.name} was written by a newer version of Cellule (unknown here: {newest}).",
-                next_step="Start that version again, or restore a backup made with this one.",
-            )
+        applied = _applied(database.conn, path, migrations)
         for migration in migrations:
             if migration.name not in applied:
                 for statement in migration.statements:
                     database.execute(statement)
                 database.execute("INSERT INTO migrations VALUES (?, ?)", [migration.name, now()])
+
+
+def _applied(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> set[str]:
+    applied = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
+    if unknown := applied - {migration.name for migration in migrations}:
+        raise SchemaTooNew(
+            f"{path.name} was written by a newer version of Cellule (unknown here: {max(unknown)}).",
+            next_step="Start that version again, or restore a backup made with this one.",
+        )
+    return applied

@@ -4,8 +4,10 @@ Everything that can be refused is refused here, before anything is changed.
 """
 
 import fcntl
+import shutil
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from appliance import claim, people
@@ -14,7 +16,7 @@ from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
 from appliance.private_file import replace
 from appliance.settings import Settings
-from appliance.storage import open_activity, open_cellule
+from appliance.storage import check_schemas, open_activity, open_cellule
 
 LONGEST_SOCKET_PATH_BYTES = 107
 
@@ -49,6 +51,9 @@ def take_state(settings: Settings) -> IO[str]:
     try:
         for folder in (settings.state_dir, settings.run_dir, settings.secrets_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (settings.run_dir, settings.secrets_dir):
+            # they may have been there before, open to others; the state directory itself may be shared
+            folder.chmod(0o700)
         lock = (settings.state_dir / "lock").open("w")
     except OSError as error:
         raise StateUnusable(
@@ -62,9 +67,22 @@ def take_state(settings: Settings) -> IO[str]:
             f"The state directory {settings.state_dir} is in use by another run.",
             next_step="Stop that one, or give another directory: --state.",
         ) from None
-    for leftover in settings.run_dir.iterdir():
-        leftover.unlink()
+    _empty(settings.run_dir)
     return lock
+
+
+def _empty(folder: Path) -> None:
+    try:
+        for leftover in folder.iterdir():
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+    except OSError as error:
+        raise StateUnusable(
+            f"What an earlier run left can't be removed: {error}.",
+            next_step=f"Empty {folder}, then start again.",
+        ) from error
 
 
 def refuse_taken_ports(settings: Settings) -> None:
@@ -82,8 +100,12 @@ def refuse_taken_ports(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> FirstSteps:
-    """Migrates storage and makes certificate, claim code and demo key where missing. Safe to repeat."""
+    """Migrates storage and makes certificate, claim code and demo key where missing. Safe to repeat.
+
+    Raises SchemaTooNew before anything is changed.
+    """
     verify_demo_model()
+    check_schemas(settings.state_dir)
     for opened in (open_activity, open_cellule):
         opened(settings.state_dir).close()
     ensure_certificate(settings)

@@ -1,11 +1,13 @@
 """What the person who starts the box is told: what is still of use, and nothing else."""
 
+import sqlite3
+
 import pytest
 
 from appliance import claim, people
 from appliance.people import Role
 from appliance.settings import Settings
-from appliance.storage import open_cellule
+from appliance.storage import SchemaTooNew, open_cellule
 from appliance.supervisor import preparation
 from appliance.supervisor.preparation import prepare, take_state
 
@@ -55,3 +57,32 @@ def test_a_state_directory_that_cant_be_made_is_refused_with_a_sentence(settings
         take_state(settings.model_copy(update={"state_dir": file / "state"}))
     with pytest.raises(preparation.StateUnusable, match="too long"):
         take_state(settings.model_copy(update={"state_dir": settings.state_dir / ("x" * 100)}))
+
+
+@pytest.mark.parametrize("newer", ["cellule.db", "activity.db"])
+def test_a_file_of_a_newer_version_leaves_the_other_one_as_it_is(settings: Settings, newer: str) -> None:
+    prepare(settings)
+    other = settings.state_dir / ({"cellule.db", "activity.db"} - {newer}).pop()
+    with sqlite3.connect(settings.state_dir / newer) as database:
+        database.execute("INSERT INTO migrations VALUES ('9999_of_tomorrow', 1)")
+    database.close()
+    for path in settings.state_dir.glob(f"{other.name}*"):
+        path.unlink()
+    with pytest.raises(SchemaTooNew, match=newer):
+        prepare(settings)
+    assert not other.exists(), "nor was it made anew"
+
+
+def test_folders_that_were_open_to_others_are_closed_and_leftovers_removed(settings: Settings) -> None:
+    for folder in (settings.run_dir, settings.secrets_dir):
+        folder.chmod(0o755)
+    kept = settings.state_dir / "kept"
+    kept.mkdir()
+    (settings.run_dir / "folder" / "deeper").mkdir(parents=True)
+    (settings.run_dir / "old.sock").touch()
+    (settings.run_dir / "link").symlink_to(kept)
+    with take_state(settings):
+        assert not list(settings.run_dir.iterdir())
+    assert kept.exists()
+    for folder in (settings.run_dir, settings.secrets_dir):
+        assert folder.stat().st_mode & 0o777 == 0o700
