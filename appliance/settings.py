@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 TUNNEL_NETWORK = "10.77.0.0/16"
 TUNNEL_BOX_ADDRESS = "10.77.0.1"
 WIREGUARD_PORT = 51820
+BOX_NODE = "box"
+"""What the box itself is called among the nodes; a worker's id is never this."""
 WORKER_ENGINE_PORT = 8000
 """The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
 WORKER_ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + 4))

@@ -1,7 +1,6 @@
 """What the box did and how fast: the numbers behind the overview, and the ledger's hourly sums."""
 
 from appliance.accounting.nodes import (
-    BOX,
     EngineOverview,
     NodeOverview,
     NodeState,
@@ -13,7 +12,6 @@ from appliance.accounting.roll_up import key_last_uses, roll_up_ledger, usage_of
 from appliance.accounting.usage import Minute, UsageOverview, usage_overview
 
 __all__ = [
-    "BOX",
     "EngineOverview",
     "Minute",
     "NodeOverview",

@@ -11,9 +11,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from appliance.settings import SILENT_AFTER_SECONDS
+from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS
 
-BOX = "box"
 POOL = "pool"
 
 
@@ -77,8 +76,8 @@ def node_overviews(activity: Database, worker_names: Mapping[str, str], now: flo
         row[0]: (row[1], row[2]) for row in activity.execute("SELECT node, at, report FROM node_reports")
     }
     work = _work_of_last_hour(activity, now)
-    box = json.loads(reports[BOX][1]).get("name", BOX) if BOX in reports else BOX
-    names = [(BOX, str(box)), *sorted(worker_names.items(), key=lambda item: item[1].casefold())]
+    box = json.loads(reports[BOX_NODE][1]).get("name", BOX_NODE) if BOX_NODE in reports else BOX_NODE
+    names = [(BOX_NODE, str(box)), *sorted(worker_names.items(), key=lambda item: item[1].casefold())]
     return [_overview(node, name, reports.get(node), work, now) for node, name in names]
 
 

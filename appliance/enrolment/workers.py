@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from appliance.accounting import BOX
 from appliance.clock import now
 from appliance.enrolment.contract import WorkerFacts, WorkerState
 from appliance.enrolment.invitations import consume_invitation, invitation_by_id
 from appliance.enrolment.records import Worker
 from appliance.enrolment.rules import free_name, may_redeem, next_tunnel_address
 from appliance.errors import NotTrusted, Refused
+from appliance.settings import BOX_NODE
 from appliance.storage import transaction
 
 _SELECT = (
@@ -166,7 +166,7 @@ def _take_tunnel_address(db: Database) -> str:
 
 
 def _names(db: Database) -> list[str]:
-    return [BOX, *(row[0] for row in db.execute("SELECT name FROM workers WHERE state != 'revoked'"))]
+    return [BOX_NODE, *(row[0] for row in db.execute("SELECT name FROM workers WHERE state != 'revoked'"))]
 
 
 def _addresses(db: Database, where: str) -> list[str]:

@@ -32,6 +32,7 @@ from appliance.people.api_keys import (
     NewApiKey,
     UnknownApiKey,
     create_api_key,
+    hash_secret,
     list_api_keys,
     load_callers,
     revoke_api_key,
@@ -59,7 +60,6 @@ from appliance.people.sessions import (
     account_of_session,
     end_session,
     forget_old_sessions,
-    session_hash,
     start_session,
 )
 
@@ -105,6 +105,7 @@ __all__ = [
     "forget_old_sign_in_attempts",
     "get_account",
     "hash_password",
+    "hash_secret",
     "insert_account",
     "list_accounts",
     "list_api_keys",
@@ -113,7 +114,6 @@ __all__ = [
     "record_attempt",
     "reset_password",
     "revoke_api_key",
-    "session_hash",
     "set_language",
     "start_session",
 ]

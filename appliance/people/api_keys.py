@@ -75,7 +75,7 @@ class Callers:
 
 def hash_secret(secret: str) -> str:
     """The stored form of an API key or a session token: SHA-256 in hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def create_api_key(

@@ -4,7 +4,6 @@ The cookie holds 32 random bytes; storage holds only their SHA-256, so that a st
 session. The pool admits chat requests with the same cookie, by the same hash.
 """
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.people.accounts import Account, get_account
+from appliance.people.api_keys import hash_secret
 from appliance.storage import transaction
 
 SESSION_COOKIE = "cellule_session"
@@ -26,21 +26,16 @@ class NewSession:
     expires_at: float
 
 
-def session_hash(token: str) -> str:
-    """What storage knows a session by: SHA-256 of the cookie's value, in hex."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def start_session(db: Database, account_id: str, *, replaces: str | None = None) -> NewSession:
     """A fresh session for `account_id`; the token that the browser brought along (`replaces`) ends."""
     created_at = now()
     session = NewSession(secrets.token_urlsafe(32), created_at + SESSION_SECONDS)
     with transaction(db):
         if replaces:
-            db.execute("DELETE FROM sessions WHERE token_hash = ?", [session_hash(replaces)])
+            db.execute("DELETE FROM sessions WHERE token_hash = ?", [hash_secret(replaces)])
         db.execute(
             "INSERT INTO sessions (token_hash, account_id, created_at, expires_at) VALUES (?, ?, ?, ?)",
-            [session_hash(session.token), account_id, created_at, session.expires_at],
+            [hash_secret(session.token), account_id, created_at, session.expires_at],
         )
     return session
 
@@ -50,7 +45,7 @@ def account_of_session(db: Database, token: str) -> Account | None:
     row = db.execute(
         "SELECT account_id FROM sessions JOIN accounts ON accounts.id = account_id"
         " WHERE token_hash = ? AND expires_at > ? AND disabled_at IS NULL",
-        [session_hash(token), now()],
+        [hash_secret(token), now()],
     ).fetchone()
     return get_account(db, row[0]) if row else None
 
@@ -58,7 +53,7 @@ def account_of_session(db: Database, token: str) -> Account | None:
 def end_session(db: Database, token: str) -> None:
     """Signs out: the token opens nothing from now on."""
     with transaction(db):
-        db.execute("DELETE FROM sessions WHERE token_hash = ?", [session_hash(token)])
+        db.execute("DELETE FROM sessions WHERE token_hash = ?", [hash_secret(token)])
 
 
 def forget_old_sessions(db: Database) -> None:

@@ -38,7 +38,7 @@ def test_storage_knows_only_the_hash(db: Database, settings: Settings, ana: Acco
     assert len(token) >= 43
     stored = b"".join(path.read_bytes() for path in settings.state_dir.glob("cellule.db*"))
     assert token.encode() not in stored
-    assert people.session_hash(token).encode() in stored
+    assert people.hash_secret(token).encode() in stored
 
 
 def test_ends_twelve_hours_later(db: Database, ana: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_nonsense_opens_nothing(db: Database, ana: Account, token: str) -> None:
 def test_an_initial_password_opens_no_session_for_the_api_until_it_is_replaced(db: Database) -> None:
     new = people.create_account(db, "new", PASSWORD, Role.USER, "en", must_change_password=True)
     token = people.start_session(db, new.id).token
-    assert people.session_hash(token) not in people.load_callers(db).by_session_hash
+    assert people.hash_secret(token) not in people.load_callers(db).by_session_hash
     people.change_password(db, new, PASSWORD, "known to nobody else")
     token = people.start_session(db, new.id).token
-    assert people.session_hash(token) in people.load_callers(db).by_session_hash
+    assert people.hash_secret(token) in people.load_callers(db).by_session_hash
