@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Iterator
 
 import psutil
 
@@ -12,17 +13,18 @@ _TUNNEL = ipaddress.IPv4Network(TUNNEL_NETWORK)
 
 def lan_addresses() -> tuple[str, ...]:
     """IPv4 addresses of the interfaces that are up, sorted, each once."""
-    statuses = psutil.net_if_stats()
-    return tuple(
-        sorted(
-            {
-                address.address
-                for name, addresses in psutil.net_if_addrs().items()
-                if name in statuses and statuses[name].isup
-                for address in addresses
-                if address.family == socket.AF_INET and is_of_lan(address.address)
-            }
-        )
+    return tuple(sorted({address for _, address in _addresses() if is_of_lan(address)}))
+
+
+def address_in_tunnel_network(except_on: str) -> str | None:
+    """An IPv4 address of this machine in the tunnel's network, unless its interface is `except_on`."""
+    return next(
+        (
+            address
+            for interface, address in _addresses()
+            if interface != except_on and ipaddress.IPv4Address(address) in _TUNNEL
+        ),
+        None,
     )
 
 
@@ -33,3 +35,11 @@ def is_of_lan(text: str) -> bool:
     except ValueError:
         return False
     return not (address.is_unspecified or address.is_loopback or address.is_link_local or address in _TUNNEL)
+
+
+def _addresses() -> Iterator[tuple[str, str]]:
+    """Interface and IPv4 address, of the interfaces that are up."""
+    statuses = psutil.net_if_stats()
+    for name, addresses in psutil.net_if_addrs().items():
+        if name in statuses and statuses[name].isup:
+            yield from ((name, each.address) for each in addresses if each.family == socket.AF_INET)

@@ -16,7 +16,13 @@ from pydantic import ValidationError
 from appliance.enrolment.lan import lan_addresses
 from appliance.errors import Broken, Refusal
 from appliance.settings import Settings, load_settings
-from appliance.supervisor.preparation import FirstSteps, prepare, refuse_taken_ports, take_state
+from appliance.supervisor.preparation import (
+    FirstSteps,
+    prepare,
+    refuse_overlapping_network,
+    refuse_taken_ports,
+    take_state,
+)
 from appliance.supervisor.processes import Supervisor
 
 READY_WITHIN_SECONDS = 120
@@ -29,8 +35,9 @@ class NotReadyInTime(Broken):
 
 
 def run(settings: Settings) -> None:
-    """Starts, announces, tends and stops. Raises PortTaken, StateUnusable, NotReadyInTime."""
+    """Starts, announces, tends and stops. Raises what preparation refuses, and NotReadyInTime."""
     refuse_taken_ports(settings)
+    refuse_overlapping_network(settings)
     with take_state(settings):
         first_steps = prepare(settings)
         supervisor = Supervisor(settings, say)

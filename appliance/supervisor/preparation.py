@@ -12,10 +12,11 @@ from typing import IO
 
 from appliance import claim, people
 from appliance.claim.certificate import ensure_certificate
+from appliance.enrolment.lan import address_in_tunnel_network
 from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
 from appliance.private_file import replace
-from appliance.settings import Settings
+from appliance.settings import TUNNEL_NETWORK, Settings
 from appliance.storage import check_schemas, open_activity, open_cellule
 
 LONGEST_SOCKET_PATH_BYTES = 107
@@ -25,6 +26,12 @@ class PortTaken(Refused):
     """Another program listens where the box should."""
 
     code = "port_taken"
+
+
+class NetworksOverlap(Refused):
+    """The office uses the addresses of the tunnel: neither could tell whose a packet is."""
+
+    code = "networks_overlap"
 
 
 class StateUnusable(Refused):
@@ -97,6 +104,18 @@ def refuse_taken_ports(settings: Settings) -> None:
                     f"Port {port} of {host} can't be used: {error.strerror}.",
                     next_step="Choose another one with --port (that one and the next one up must be free).",
                 ) from error
+
+
+def refuse_overlapping_network(settings: Settings) -> None:
+    """Raises NetworksOverlap when another interface than our own has an address of the tunnel's network."""
+    if settings.host_simulated:
+        return
+    # our own interface may be there still, from a run that was killed
+    if taken := address_in_tunnel_network(except_on=settings.wireguard_interface):
+        raise NetworksOverlap(
+            f"This machine has the address {taken}, but {TUNNEL_NETWORK} is for the tunnels of workers.",
+            next_step="Connect the box to a network with other addresses, or run it without --lan.",
+        )
 
 
 def prepare(settings: Settings) -> FirstSteps:

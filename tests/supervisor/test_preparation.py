@@ -1,6 +1,7 @@
 """What the person who starts the box is told: what is still of use, and nothing else."""
 
 import sqlite3
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -86,3 +87,16 @@ def test_folders_that_were_open_to_others_are_closed_and_leftovers_removed(setti
     assert kept.exists()
     for folder in (settings.run_dir, settings.secrets_dir):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_office_with_the_tunnel_s_addresses_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_lan = settings.model_copy(update={"host_simulated": False})
+    preparation.refuse_overlapping_network(on_the_lan)
+    # loopback is an interface that every machine has: let the tunnel be there
+    monkeypatch.setattr("appliance.enrolment.lan._TUNNEL", IPv4Network("127.0.0.0/8"))
+    with pytest.raises(preparation.NetworksOverlap, match=r"127\.0\.0\.1"):
+        preparation.refuse_overlapping_network(on_the_lan)
+    preparation.refuse_overlapping_network(settings)
+    preparation.refuse_overlapping_network(on_the_lan.model_copy(update={"wireguard_interface": "lo"}))
