@@ -108,6 +108,8 @@ def sign_out() -> Response:
     session.clear()
     response = redirect(url_for("signin.show"), 303)
     response.delete_cookie(SESSION_COOKIE, path="/")
+    # each tab keeps its own conversations; the one that signs out can't reach those of the others
+    response.headers["Clear-Site-Data"] = '"storage"'
     return response
 
 

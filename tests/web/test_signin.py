@@ -22,7 +22,9 @@ def test_signs_in_and_out(site: Site) -> None:
     token = cookie_of(visitor.client)
     assert token
     assert visitor.get("/overview").status_code == 200
-    assert visitor.post("/sign-out").location == "/sign-in"
+    answer = visitor.post("/sign-out")
+    assert answer.location == "/sign-in"
+    assert answer.headers["Clear-Site-Data"] == '"storage"', "conversations in other tabs go too"
     assert cookie_of(visitor.client) is None
     visitor.client.set_cookie(SESSION_COOKIE, token)
     assert visitor.get("/overview").status_code == 303, "the session ended in storage too"
