@@ -28,7 +28,6 @@ class ParametersConflict(Refused):
 async def chat_completions(exchange: Exchange, engine: Engine) -> None:
     request = await exchange.body_as(ChatRequest)
     engine.check_model_name(request.model)
-    uses_tools = bool(request.tools) and request.tool_choice != "none"
     if request.tools and not engine.template.knows_tools:
         raise ToolsNotOffered("The chat template of this model knows no tools.", param="tools")
     grammar = _grammar(request)
@@ -42,9 +41,16 @@ async def chat_completions(exchange: Exchange, engine: Engine) -> None:
         top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         grammar=grammar,
     )
-    shape = ChatShape(engine, request.n, uses_tools=uses_tools)
+    shape = ChatShape(engine, request.n, _splitters(request))
     include_usage = bool(request.stream_options and request.stream_options.include_usage)
     await answer_with(exchange, engine, generations, shape, include_usage=include_usage)
+
+
+def _splitters(request: ChatRequest) -> list[ToolCallSplitter] | None:
+    """One for each choice; None where no tool may be called."""
+    if not request.tools or request.tool_choice == "none":
+        return None
+    return [ToolCallSplitter(parallel=request.parallel_tool_calls) for _ in range(request.n)]
 
 
 def _grammar(request: ChatRequest) -> str | None:
@@ -70,10 +76,10 @@ def _grammar(request: ChatRequest) -> str | None:
 class ChatShape:
     """Writes chat.completion and chat.completion.chunk objects."""
 
-    def __init__(self, engine: Engine, choices: int, *, uses_tools: bool) -> None:
+    def __init__(self, engine: Engine, choices: int, splitters: list[ToolCallSplitter] | None) -> None:
         self._model: Model = engine.model
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
-        self._splitters = [ToolCallSplitter() if uses_tools else None for _ in range(choices)]
+        self._splitters = splitters
         self._spoken = [False] * choices
         self._calls = [0] * choices
 
@@ -119,14 +125,13 @@ class ChatShape:
         }
 
     def _parts(self, choice: int, output: Output) -> list[str | CalledTool]:
-        splitter = self._splitters[choice]
-        if splitter is None:
+        if self._splitters is None:
             return [output.text] if output.text else []
-        return splitter.push(output.text, last=output.finish is not None)
+        return self._splitters[choice].push(output.text, last=output.finish is not None)
 
     def _finish(self, choice: int, output: Output) -> str | None:
-        splitter = self._splitters[choice]
-        if splitter and splitter.calls and output.finish == "stop":
+        called = self._splitters and self._splitters[choice].calls
+        if called and output.finish == "stop":
             return "tool_calls"
         return output.finish
 

@@ -65,14 +65,20 @@ def _definitions(tools: list[Tool]) -> dict[str, object]:
 
 
 class ToolCallSplitter:
-    """Feed it text as it comes; it gives text to show and complete calls, in their order."""
+    """Feed it text as it comes; it gives text to show and complete calls, in their order.
 
-    def __init__(self) -> None:
+    Where calls must not be `parallel`, the answer ends with its first call.
+    """
+
+    def __init__(self, *, parallel: bool = True) -> None:
+        self._parallel = parallel
         self._held = ""
         self.calls = 0
 
     def push(self, text: str, *, last: bool) -> list[str | CalledTool]:
         """What is certain now. `last`: nothing follows, so nothing is held back any more."""
+        if self.calls and not self._parallel:
+            return []
         self._held += text
         found: list[str | CalledTool] = []
         while True:
@@ -90,6 +96,8 @@ class ToolCallSplitter:
             if call:
                 found.append(call)
                 self.calls += 1
+                if not self._parallel:
+                    return found
             self._held = self._held[after:]
         keep = 0 if last else _held_back(self._held)
         certain, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]

@@ -113,3 +113,14 @@ def test_what_is_no_valid_call_stays_text(text: str) -> None:
     splitter = ToolCallSplitter()
     assert "".join(map(str, splitter.push(text, last=True))) == text
     assert splitter.calls == 0
+
+
+def test_calls_that_must_not_be_parallel_end_with_the_first() -> None:
+    text = 'One. <tool_call>{"name": "a", "arguments": {}}</tool_call>\n'
+    text += '<tool_call>{"name": "b", "arguments": {}}</tool_call> Two.'
+    for size in (1, 7, len(text)):
+        splitter = ToolCallSplitter(parallel=False)
+        pieces = [text[start : start + size] for start in range(0, len(text), size)]
+        parts = [part for piece in pieces for part in splitter.push(piece, last=piece is pieces[-1])]
+        assert "".join(part for part in parts if isinstance(part, str)).strip() == "One."
+        assert [part.name for part in parts if isinstance(part, CalledTool)] == ["a"]
