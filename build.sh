@@ -6,6 +6,7 @@ CALLED_FROM=$PWD
 cd "$(dirname "$0")"
 
 CACHE="${CELLULE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cellule}"
+STATE="${XDG_STATE_HOME:-$HOME/.local/state}/cellule"
 
 usage() {
     cat <<'TEXT'
@@ -76,6 +77,20 @@ packages() {
         || die "apt-get could not install: ${missing[*]}" "Check the machine's package sources (apt-get update), then repeat the command."
 }
 
+# root's folders are root's own: what another user could have changed, root must not run
+tell_root_of_its_own() {
+    [ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] || return 0
+    local home
+    home=$(getent passwd "$SUDO_USER" | cut -d: -f6) || return 0
+    if [ -z "${CELLULE_CACHE:-}" ] && [ -d "$home/.cache/cellule" ] && [ "$CACHE" != "$home/.cache/cellule" ]; then
+        say "root keeps its own engine and Python environment in $CACHE, apart from those of $SUDO_USER"
+    fi
+    case " $* " in *" --state"*) return 0 ;; esac
+    if [ -d "$home/.local/state/cellule" ] && [ "$STATE" != "$home/.local/state/cellule" ]; then
+        say "this box's state is $STATE; the one of $SUDO_USER is another: --state $home/.local/state/cellule"
+    fi
+}
+
 # --- the Python environment, one for each lock file and engine recipe -------------------------------
 
 python3_of_the_machine() {
@@ -137,6 +152,7 @@ environment() {
 # --- the commands ---------------------------------------------------------------------------------
 
 run() {
+    tell_root_of_its_own "$@"
     packages NEEDED_TO_RUN
     case " $* " in *" --lan "*) packages NEEDED_FOR_TUNNELS ;; esac
     environment appliance/requirements.lock
@@ -144,7 +160,7 @@ run() {
 }
 
 engine() {
-    local model='' name='' state="${XDG_STATE_HOME:-$HOME/.local/state}/cellule"
+    local model='' name='' state=$STATE
     while [ $# -gt 0 ]; do
         [ $# -gt 1 ] || die "$1 needs a value" "./build.sh help shows the form."
         case "$1" in

@@ -86,6 +86,29 @@ def test_a_cache_that_cant_be_made_says_what_to_do(tmp_path: Path) -> None:
     assert "Stopped:" in done.stderr and "CELLULE_CACHE=" in done.stderr
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_root_is_told_that_its_folders_are_not_those_of_who_called_sudo(tmp_path: Path, named: bool) -> None:
+    home, programs = tmp_path / "ana", tmp_path / "programs"
+    for folder in (home / ".cache" / "cellule", home / ".local" / "state" / "cellule", programs):
+        folder.mkdir(parents=True)
+    for name, answer in (("id", "0"), ("getent", f"ana:x:1000:1000::{home}:/bin/sh")):
+        (programs / name).write_text(f"#!/bin/sh\necho '{answer}'\n")
+        (programs / name).chmod(0o755)
+    # it stops at a cache that can't be made
+    (tmp_path / "file").touch()
+    done = build(
+        "run",
+        *(["--state", str(tmp_path)] if named else []),
+        PATH=f"{programs}:{os.environ['PATH']}",
+        SUDO_USER="ana",
+        CELLULE_CACHE="",
+        XDG_CACHE_HOME=str(tmp_path / "file"),
+        XDG_STATE_HOME=str(tmp_path / "root"),
+    )
+    assert f"in {tmp_path / 'file'}/cellule, apart from those of ana" in done.stderr
+    assert (f"--state {home}/.local/state/cellule" in done.stderr) is not named
+
+
 def test_two_at_once_take_turns_in_setting_up(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.touch()
