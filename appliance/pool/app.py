@@ -21,12 +21,12 @@ from appliance.pool.limits import Limits
 from appliance.pool.memory import Decided, Heard, Memory
 from appliance.pool.meter import Meter
 from appliance.pool.metrics import Metrics
-from appliance.pool.nodes import BOX, EngineHealth, Nodes
+from appliance.pool.nodes import EngineHealth, Nodes
 from appliance.pool.openapi import description
 from appliance.pool.pages import Pages
 from appliance.pool.relay import Relay
 from appliance.pool.upstream import Address, Upstream
-from appliance.settings import Settings, load_settings
+from appliance.settings import BOX_NODE, Settings, load_settings
 
 _LAST_WORDS_SECONDS = 2.0
 """For requests that were cut off by the shutdown to say so and to be metered."""
@@ -43,7 +43,7 @@ class Pool:
         self._limits = limits or Limits()
         self._upstream = Upstream(self._limits.connect_seconds)
         self._nodes = Nodes(self._limits.node_silent_seconds, self._limits.node_forgotten_seconds)
-        self._known = {BOX}
+        self._known = {BOX_NODE}
         self._dispatch = Dispatch(self._nodes, settings.queue_limit, self._limits.queue_wait_seconds)
         self._metrics = Metrics(self._dispatch)
         self._meter = Meter(settings.state_dir, self._limits.flush_every_seconds)
@@ -97,7 +97,7 @@ class Pool:
 
     def _take_decided(self, decided: Decided) -> None:
         self.api.callers = decided.callers
-        self._known = {BOX, *(worker.id for worker in decided.workers)}
+        self._known = {BOX_NODE, *(worker.id for worker in decided.workers)}
         self._take_engines(())
 
     def _take_heard(self, heard: Heard) -> None:
@@ -122,10 +122,10 @@ class Pool:
                 in_flight[engine.node_id] = in_flight.get(engine.node_id, 0) + engine.in_flight
             queue = self._dispatch.queue
             pool = {"queue_length": len(queue), "in_flight": in_flight, "max_queue": queue.limit}
-            engines = [engine.report for engine in self._nodes if engine.node_id == BOX]
-            box = {"name": BOX, "engines": engines, "load": {"cpu_percent": psutil.cpu_percent()}}
+            engines = [engine.report for engine in self._nodes if engine.node_id == BOX_NODE]
+            box = {"name": BOX_NODE, "engines": engines, "load": {"cpu_percent": psutil.cpu_percent()}}
             self._meter.report("pool", orjson.dumps(pool))
-            self._meter.report(BOX, orjson.dumps(box))
+            self._meter.report(BOX_NODE, orjson.dumps(box))
             await asyncio.sleep(self._limits.own_report_every_seconds)
 
 

@@ -8,8 +8,9 @@ import orjson
 
 from appliance.pool.limits import Limits
 from appliance.pool.memory import health
-from appliance.pool.nodes import BOX, EngineHealth
+from appliance.pool.nodes import EngineHealth
 from appliance.pool.upstream import Address, Upstream, UpstreamLost
+from appliance.settings import BOX_NODE
 
 _REQUEST = b"GET /health/ready HTTP/1.1\r\nhost: engine\r\n\r\n"
 
@@ -36,13 +37,13 @@ class BoxHealth:
         try:
             async with asyncio.timeout(self._limits.health_timeout_seconds):
                 said = orjson.loads(await self._get(address))
-            answer = health(said, BOX, BOX, address, monotonic())
+            answer = health(said, BOX_NODE, BOX_NODE, address, monotonic())
             self._models[path] = answer.model
         except (UpstreamLost, TimeoutError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             if path not in self._models:
                 return None
             said = {"model": self._models[path], "ready": False}
-            return health(said, BOX, BOX, address, monotonic())
+            return health(said, BOX_NODE, BOX_NODE, address, monotonic())
         return answer
 
     async def _get(self, address: Address) -> bytes:

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from appliance.pool.upstream import Address
 
-BOX = "box"
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8
 _SPEED_WHEN_UNKNOWN = 10.0

@@ -3,8 +3,9 @@
 import openai
 import pytest
 
-from appliance.pool.nodes import BOX, EngineHealth, Nodes
+from appliance.pool.nodes import EngineHealth, Nodes
 from appliance.pool.upstream import Address
+from appliance.settings import BOX_NODE
 from tests.pool.conftest import Box
 from tests.pool.test_relay import raw_request
 from tests.pool.upstreams import Asked
@@ -12,17 +13,17 @@ from tests.waiting import wait_until
 
 
 def said(
-    at: float, *, node: str = BOX, ready: bool = True, speed: float = 50, slots: int = 4
+    at: float, *, node: str = BOX_NODE, ready: bool = True, speed: float = 50, slots: int = 4
 ) -> EngineHealth:
     return EngineHealth(node, node, Address("127.0.0.1", 1), "m", ready, slots, speed, at, {})
 
 
 def test_a_node_is_usable_while_it_reports_ready() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
-    nodes.update([said(100)], {BOX}, at=100)
+    nodes.update([said(100)], {BOX_NODE}, at=100)
     (engine,) = nodes
     assert nodes.usable_models() == ["m"]
-    nodes.update([said(101, ready=False)], {BOX}, at=101)
+    nodes.update([said(101, ready=False)], {BOX_NODE}, at=101)
     assert (engine.unusable, nodes.usable_models(), nodes.models()) == ("not ready", [], ["m"])
     nodes.judge(at=116)
     assert str(engine.unusable) == "silent"
@@ -30,13 +31,13 @@ def test_a_node_is_usable_while_it_reports_ready() -> None:
 
 def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
-    nodes.update([said(100), said(100, node="pc")], {BOX, "pc"}, at=100)
+    nodes.update([said(100), said(100, node="pc")], {BOX_NODE, "pc"}, at=100)
     reasons: list[str] = []
     for engine in nodes:
         engine.cuts.add(reasons.append)
     nodes.judge(at=114)
     assert reasons == []
-    gone = nodes.update([said(115)], {BOX}, at=115)
+    gone = nodes.update([said(115)], {BOX_NODE}, at=115)
     assert [engine.node for engine in gone] == ["pc"] and reasons == ["the node was removed"]
     nodes.judge(at=131)
     assert reasons[1:] == ["box was silent for 15 s"]
@@ -44,33 +45,33 @@ def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
 
 def test_a_node_that_broke_a_request_is_left_alone_until_it_reports_again() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
-    nodes.update([said(100)], {BOX}, at=100)
+    nodes.update([said(100)], {BOX_NODE}, at=100)
     (engine,) = nodes
     engine.broke(101)
-    nodes.update([said(100)], {BOX}, at=102)  # the same report read again proves nothing
+    nodes.update([said(100)], {BOX_NODE}, at=102)  # the same report read again proves nothing
     assert engine.unusable
-    nodes.update([said(103)], {BOX}, at=103)
+    nodes.update([said(103)], {BOX_NODE}, at=103)
     assert not engine.unusable
 
 
 def test_a_node_not_heard_of_for_very_long_is_forgotten() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
-    nodes.update([said(100)], {BOX}, at=100)
-    nodes.update([], {BOX}, at=399)
+    nodes.update([said(100)], {BOX_NODE}, at=100)
+    nodes.update([], {BOX_NODE}, at=399)
     assert nodes.models() == ["m"]
-    nodes.update([], {BOX}, at=401)
+    nodes.update([], {BOX_NODE}, at=401)
     assert nodes.models() == []
 
 
 def test_capacity_is_what_was_measured_seeded_by_what_was_said() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
-    nodes.update([said(100, speed=50)], {BOX}, at=100)
+    nodes.update([said(100, speed=50)], {BOX_NODE}, at=100)
     (engine,) = nodes
     assert engine.tokens_per_second == 50
     for _ in range(50):
         engine.measure(100, 10)
     assert engine.tokens_per_second == pytest.approx(10, abs=0.1)
-    nodes.update([said(101, speed=50)], {BOX}, at=101)
+    nodes.update([said(101, speed=50)], {BOX_NODE}, at=101)
     assert engine.tokens_per_second == pytest.approx(10, abs=0.1)  # what is measured beats what is said
     engine.measure(2, 0.001)  # too few tokens to say anything
     assert engine.tokens_per_second == pytest.approx(10, abs=0.1)
