@@ -46,7 +46,7 @@ def show() -> Response:
 def add() -> Response:
     """Adds an account; the answer shows its initial password, this once."""
     name, role = request.form.get("name", ""), request.form.get("role", "")
-    password = make_initial_password()
+    password = make_initial_password(name)
     try:
         account = create_account(
             cellule(),

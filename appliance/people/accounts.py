@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.errors import Refused
-from appliance.people.passwords import hash_password, password_matches
+from appliance.people.passwords import broken_rules, hash_password, password_matches
 from appliance.storage import transaction
 
 _NAME = re.compile(r"[^\W_][\w.@-]{1,63}")
@@ -103,9 +103,15 @@ def checked_name(name: str) -> str:
     return folded
 
 
-def make_initial_password() -> str:
-    """A password for one use, easy to read out: four groups of five, 99 bits."""
-    return "-".join("".join(secrets.choice(_INITIAL_PASSWORD_LETTERS) for _ in range(5)) for _ in range(4))
+def make_initial_password(account_name: str) -> str:
+    """A password for one use that keeps the rules, easy to read out: four groups of five, 99 bits."""
+    name = folded_name(account_name)
+    while True:
+        groups = ("".join(secrets.choice(_INITIAL_PASSWORD_LETTERS) for _ in range(5)) for _ in range(4))
+        password = "-".join(groups)
+        # a short name stands in a random text now and then; a single character is no name, and may
+        if len(name) < 2 or not broken_rules(password, name):
+            return password
 
 
 def insert_account(
@@ -195,7 +201,7 @@ def change_password(db: Database, account: Account, current: str, new: str) -> N
 def reset_password(db: Database, account_id: str) -> str:
     """Gives the account an initial password, returned, and ends its sessions. Raises AccountUnknown."""
     account = get_account(db, account_id)
-    password = make_initial_password()
+    password = make_initial_password(account.name)
     _store_password(db, account.id, hash_password(password, account.name), must_change_password=True)
     return password
 
