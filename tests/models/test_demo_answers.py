@@ -14,8 +14,8 @@ from appliance.models.demo.corpus.out_of_scope import refusal
 from appliance.models.demo.evaluation import Message, open_model, table
 
 RECIPE = DEMO_MODEL_PATH.parent
-REACHED = {"rewording": 0.7, "out of scope": 0.8}
-"""Shares of exact answers; the aim is 0.8 of each."""
+REACHED = {"rewording": 0.8, "out of scope": 0.8}
+"""Least shares of exact answers."""
 Answer = Callable[[list[Message]], str]
 
 
@@ -35,10 +35,10 @@ def said(intent_name: str, language: Language) -> str:
 @pytest.mark.parametrize(
     ("intent", "language", "question"),
     [
-        ("privacy", "en", "Do my prompts stay inside our company?"),
+        ("privacy", "en", "Is it ok to paste confidential contracts in this chat?"),
         ("privacy", "fr", "Mes questions restent-elles dans l'entreprise ?"),
         ("printer", "en", "The printer on the second floor refuses to print"),
-        ("wifi", "fr", "Le réseau sans fil ne marche pas en salle de réunion"),
+        ("wifi", "fr", "Quel mot de passe a le wifi ?"),
         ("thanks", "fr", "Merci pour ces explications"),
     ],
 )
