@@ -203,6 +203,7 @@ def take_in(page: Page, box: Box, pc: Pc) -> Pc:
     expect(pending.locator(".short-code strong")).to_have_text(
         re.compile(rf"{short_code[:3]}\s?{short_code[3:]}")
     )
+    pending.scroll_into_view_if_needed()
     photograph(page, "workers")
     pending.get_by_role("button", name="The codes match: approve").click()
     row = page.locator(
