@@ -60,10 +60,13 @@ def test_a_client_that_leaves_frees_its_slot(narrow_engine: RunningEngine) -> No
 
 
 def test_a_client_that_leaves_without_a_stream_frees_its_slot_too(narrow_engine: RunningEngine) -> None:
+    before = narrow_engine.metric("requests_total", '{outcome="cancelled"}')
     connection = narrow_engine.raw("/v1/completions", LONG)
     wait_until(lambda: narrow_engine.health()["busy"] == 1, within_seconds=2, what="it runs", every_seconds=0)
     connection.close()
     wait_until(lambda: narrow_engine.health()["busy"] == 0, within_seconds=2, what="the slot is free")
+    cancelled = narrow_engine.metric("requests_total", '{outcome="cancelled"}')
+    assert cancelled == before + 1, "it was ended, and did not just come to its end"
 
 
 def test_more_than_may_wait_is_refused_with_a_time_to_come_back(narrow_engine: RunningEngine) -> None:
