@@ -44,6 +44,7 @@ from appliance.people.attempts import (
     forget_old_sign_in_attempts,
     record_attempt,
 )
+from appliance.people.audit import AuditEvent, AuditLine, audit_lines, record_audit
 from appliance.people.passwords import (
     COMMON,
     LONGEST_PASSWORD,
@@ -74,6 +75,8 @@ __all__ = [
     "AccountNameTaken",
     "AccountUnknown",
     "ApiKey",
+    "AuditEvent",
+    "AuditLine",
     "BadApiKeyRequest",
     "Caller",
     "Callers",
@@ -89,6 +92,7 @@ __all__ = [
     "UnknownApiKey",
     "WrongPassword",
     "account_of_session",
+    "audit_lines",
     "authenticate",
     "broken_rules",
     "change_password",
@@ -112,6 +116,7 @@ __all__ = [
     "load_callers",
     "make_initial_password",
     "record_attempt",
+    "record_audit",
     "reset_password",
     "revoke_api_key",
     "set_language",

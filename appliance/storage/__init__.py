@@ -6,6 +6,7 @@ noticed by the other processes within a fraction of a second through `data_versi
 the time, so nobody watches it for changes.
 """
 
+from appliance.storage.choices import Choice, read_choice, write_choice
 from appliance.storage.database import (
     SchemaTooNew,
     check_schemas,
@@ -15,4 +16,14 @@ from appliance.storage.database import (
     transaction,
 )
 
-__all__ = ["SchemaTooNew", "check_schemas", "data_version", "open_activity", "open_cellule", "transaction"]
+__all__ = [
+    "Choice",
+    "SchemaTooNew",
+    "check_schemas",
+    "data_version",
+    "open_activity",
+    "open_cellule",
+    "read_choice",
+    "transaction",
+    "write_choice",
+]

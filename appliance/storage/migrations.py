@@ -70,6 +70,17 @@ CELLULE = (
             )""",
         ),
     ),
+    Migration(
+        "0002_choices",
+        (
+            """CREATE TABLE choices (
+                subject TEXT PRIMARY KEY,
+                value TEXT NOT NULL,
+                chosen_at REAL NOT NULL,
+                chosen_by TEXT
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
@@ -120,6 +131,21 @@ ACTIVITY = (
                 address TEXT NOT NULL
             )""",
             "CREATE INDEX sign_in_attempts_at ON sign_in_attempts(at)",
+        ),
+    ),
+    Migration(
+        "0002_audit",
+        (
+            """CREATE TABLE audit (
+                id INTEGER PRIMARY KEY,
+                at REAL NOT NULL,
+                event TEXT NOT NULL,
+                actor TEXT,
+                address TEXT,
+                subject TEXT NOT NULL DEFAULT '',
+                detail TEXT NOT NULL DEFAULT ''
+            )""",
+            "CREATE INDEX audit_at ON audit(at)",
         ),
     ),
 )
