@@ -8,15 +8,17 @@ the time, so nobody watches it for changes.
 
 from appliance.storage.choices import Choice, read_choice, write_choice
 from appliance.storage.database import (
-    SchemaTooNew,
+    DATABASE_FILES,
     check_schemas,
     data_version,
     open_activity,
     open_cellule,
     transaction,
 )
+from appliance.storage.migrating import SchemaTooNew
 
 __all__ = [
+    "DATABASE_FILES",
     "Choice",
     "SchemaTooNew",
     "check_schemas",

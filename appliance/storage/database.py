@@ -1,7 +1,4 @@
-"""Opening a database file: WAL, foreign keys, and migrations, recorded in the transaction that applies them.
-
-A file written by a newer version of the product is refused before anything in it is touched.
-"""
+"""Opening a database file: WAL, foreign keys, owner only, and the schema of this version (see `migrating`)."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,15 +7,10 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from appliance.clock import now
-from appliance.errors import Refused
+from appliance.storage.migrating import migrate, read_records, steps_down
 from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
 
-
-class SchemaTooNew(Refused):
-    """The file was written by a newer version; going on could destroy what that version stored."""
-
-    code = "schema_too_new"
+DATABASE_FILES = {"cellule.db": CELLULE, "activity.db": ACTIVITY}
 
 
 def open_cellule(state_dir: Path) -> Database:
@@ -32,14 +24,13 @@ def open_activity(state_dir: Path) -> Database:
 
 
 def check_schemas(state_dir: Path) -> None:
-    """Changes neither file. Raises SchemaTooNew when either was written by a newer version."""
-    for name, migrations in (("cellule.db", CELLULE), ("activity.db", ACTIVITY)):
+    """Changes neither file. Raises SchemaTooNew when this version can't work on what a newer one wrote."""
+    for name, migrations in DATABASE_FILES.items():
         path = (state_dir / name).absolute()
         if not path.exists():
             continue
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=10)) as connection:
-            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone():
-                _applied(connection, path, migrations)
+            steps_down(path, read_records(connection), migrations)
 
 
 @contextmanager
@@ -69,32 +60,10 @@ def _open(path: Path, migrations: tuple[Migration, ...]) -> Database:
         connection.execute(f"PRAGMA {pragma}")
     database = Database(connection)
     try:
-        _migrate(database, path, migrations)
+        # the lock is taken before the records are read: two processes starting together migrate once
+        with transaction(database):
+            migrate(connection, path, migrations)
     except BaseException:
         connection.close()
         raise
     return database
-
-
-def _migrate(database: Database, path: Path, migrations: tuple[Migration, ...]) -> None:
-    # the lock is taken before the list is read: two processes starting together migrate once
-    with transaction(database):
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"
-        )
-        applied = _applied(database.conn, path, migrations)
-        for migration in migrations:
-            if migration.name not in applied:
-                for statement in migration.statements:
-                    database.execute(statement)
-                database.execute("INSERT INTO migrations VALUES (?, ?)", [migration.name, now()])
-
-
-def _applied(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> set[str]:
-    applied = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
-    if unknown := applied - {migration.name for migration in migrations}:
-        raise SchemaTooNew(
-            f"{path.name} was written by a newer version of Cellule (unknown here: {max(unknown)}).",
-            next_step="Start that version again, or restore a backup made with this one.",
-        )
-    return applied

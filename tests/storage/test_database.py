@@ -8,8 +8,8 @@ import pytest
 from sqlite_utils import Database
 
 from appliance.storage import SchemaTooNew, data_version, open_activity, open_cellule, transaction
-from appliance.storage.database import _migrate
-from appliance.storage.migrations import CELLULE, Migration
+from appliance.storage.migrating import migrate
+from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
 
 ACCOUNT = {"id": "a", "name": "Ada", "password_hash": "h", "role": "admin", "created_at": 1.0}
 
@@ -47,8 +47,8 @@ def test_a_newer_schema_is_refused_with_a_sentence_and_nothing_is_changed(tmp_pa
 def test_a_migration_that_fails_leaves_neither_its_tables_nor_its_record(tmp_path: Path) -> None:
     database = open_cellule(tmp_path)
     broken = Migration("0002_broken", ("CREATE TABLE half (id TEXT)", "CREATE TABLE accounts (id TEXT)"))
-    with pytest.raises(sqlite3.OperationalError):
-        _migrate(database, tmp_path / "cellule.db", (*CELLULE, broken))
+    with pytest.raises(sqlite3.OperationalError), transaction(database):
+        migrate(database.conn, tmp_path / "cellule.db", (*CELLULE, broken))
     assert "half" not in database.table_names()
     assert "0002_broken" not in {row["name"] for row in database["migrations"].rows}
 
@@ -61,7 +61,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     for process in starting:
         process.join(60)
     assert [process.exitcode for process in starting] == [0] * 6
-    assert open_activity(tmp_path)["migrations"].count == 1
+    assert open_activity(tmp_path)["migrations"].count == len(ACTIVITY)
 
 
 def test_a_transaction_that_raises_changes_nothing(tmp_path: Path) -> None:
