@@ -65,3 +65,13 @@ in_tools() {
     ' _ "$TOOLS" "${folders[@]}" -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TMPDIR=/tmp \
         SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" VARIANT="$VARIANT" "$@"
 }
+
+# --- the shape of the disk: slots with room for four times what lies in them today ---
+case "$VARIANT" in
+    small) ESP_MIB=256 ROOT_MIB=1024 VERITY_MIB=16 ;;
+    shipped) ESP_MIB=512 ROOT_MIB=3584 VERITY_MIB=48 ;;
+    *) die "there is no variant '$VARIANT'" "small or shipped." ;;
+esac
+COMPATIBLE="cellule-x86-64-$VARIANT" # a bundle for another one is refused by RAUC
+WORK="$OUT/work"
+ROOT="$WORK/root"

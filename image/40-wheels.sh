@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Step 3: the Python half of the root: third-party wheels, hash-checked, and the engine compiled in the tools root.
+# Step 4: the Python half of the root: third-party wheels, hash-checked, and the engine compiled in the tools root.
 #
-#   25-wheels.sh FOLDER          FOLDER gets site-packages/ as it lies in the image
+#   40-wheels.sh FOLDER          FOLDER gets site-packages/ as it lies in the image
 #
 # The wheels come through this machine's own pip configuration; they are installed without any network.
 source "$(dirname "$0")/where.sh"
 
-HASHED=("$SOURCE/appliance/requirements.lock" "$SOURCE"/hwprofiles/wheels/* "$IMAGE/25-wheels.sh")
+HASHED=("$SOURCE/appliance/requirements.lock" "$SOURCE"/hwprofiles/wheels/* "$IMAGE/40-wheels.sh")
 
 # what the engine's recipe downloads, fetched out here so that the tools root needs no network
 engine_wheel() {
