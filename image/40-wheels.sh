@@ -38,7 +38,7 @@ main() {
     if ! (cd "$cached" 2>/dev/null && sha256sum --status -c sha256); then
         say "installing the Python packages of the image"
         rm -rf "$cached" "$cached.new" && mkdir -p "$cached.new/wheels"
-        "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+        "${PYTHON:-python3}" -m pip download -qq --disable-pip-version-check --no-deps --require-hashes \
             --only-binary :all: --python-version 3.13 --implementation cp --platform manylinux_2_28_x86_64 \
             --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_34_x86_64 --platform any \
             -r "$SOURCE/appliance/requirements.lock" -d "$cached.new/wheels" \

@@ -49,7 +49,8 @@ in_tools() {
     local folders=()
     while [ "$1" = --bind ]; do folders+=("$2"); shift 2; done
     shift
-    unshare --mount --propagation private bash -c '
+    # exec: whoever waits for or kills this process has the command itself
+    "${IN_TOOLS_EXEC:-command}" unshare --mount --propagation private bash -c '
         set -euo pipefail
         tools=$1; shift
         mount --bind "$tools" "$tools"

@@ -1,0 +1,221 @@
+"""One box as a virtual machine: firmware, disk, console, network card, and on wish a TPM and Secure Boot.
+
+It is driven as a user would: the serial console is read and typed on, the network is the office's LAN, and
+the power cord can be pulled. Everything of it lies in one folder.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.image.office import IN_TOOLS, Office
+from tests.waiting import wait_until
+
+FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+FIRMWARE_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
+FASTER = "mitigations=off tsc=reliable no_timer_check"
+"""What a machine without an accelerator for virtual machines needs to boot in bearable time."""
+BOOT_SECONDS = 420.0
+
+
+def in_tools(*command: str, folders: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Runs a program of the tools root; `folders` are at the same place in there."""
+    binds = [word for folder in folders for word in ("--bind", str(folder))]
+    return subprocess.run(
+        ["bash", str(IN_TOOLS), *binds, "--", *command], check=True, capture_output=True, text=True
+    )
+
+
+def tools_root() -> Path:
+    """Where the tools root lies."""
+    shown = subprocess.run(
+        ["bash", "-c", f". {IN_TOOLS.parent}/where.sh; echo $TOOLS"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Path(shown.stdout.strip())
+
+
+@dataclass
+class Box:
+    """`disk` is a raw image that is never written: the box works on an overlay in `folder`."""
+
+    office: Office
+    folder: Path
+    disk: Path
+    disk_gigabytes: int = 4
+    tpm: bool = False
+    secure_boot_variables: Path | None = None
+    memory_megabytes: int = 2048
+    kernel_words: str = FASTER
+    extra: tuple[str, ...] = ()
+    mac: str = "52:54:00:ce:11:01"
+    console: bytearray = field(default_factory=bytearray)
+    _qemu: subprocess.Popen[bytes] | None = None
+    _swtpm: subprocess.Popen[bytes] | None = None
+    _tap: str = ""
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._tap = self.office.plug_in_machine()
+        self.overlay = self.folder / "disk.qcow2"
+        if not self.overlay.exists():
+            in_tools(
+                "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self.disk), str(self.overlay),
+                f"{self.disk_gigabytes}G", folders=(self.folder, self.disk.parent),
+            )  # fmt: skip
+        self._variables = self.folder / "vars.fd"
+        shutil.copyfile(self.secure_boot_variables or tools_root() / VARIABLES, self._variables)
+
+    # --- power ---
+
+    def start(self) -> None:
+        """Presses the power button."""
+        self.started_at = time.monotonic()
+        if self.tpm:
+            self._start_tpm()
+        self._qemu = subprocess.Popen(
+            ["ip", "netns", "exec", self.office.namespace("lan"), "bash", str(IN_TOOLS),
+             "--bind", str(self.folder), "--bind", str(self.disk.parent), "--", *self._command()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        threading.Thread(target=self._read_console, args=(self._qemu,), daemon=True).start()
+
+    def pull_the_cord(self) -> None:
+        """Off at once; what the disk had acknowledged is on it."""
+        for process in (self._qemu, self._swtpm):
+            if process is not None:
+                process.kill()
+                process.wait()
+        self._qemu = self._swtpm = None
+
+    def press_power_button(self, timeout: float = 90) -> None:
+        """Asks the system to shut down (ACPI) and waits until it has."""
+        assert self._qemu is not None
+        self.monitor("system_powerdown")
+        self._qemu.wait(timeout)
+        self.pull_the_cord()
+
+    @property
+    def is_on(self) -> bool:
+        return self._qemu is not None and self._qemu.poll() is None
+
+    def monitor(self, command: str, **arguments: object) -> object:
+        """One command to QEMU's monitor (QMP)."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.folder / "qmp"))
+            lines = connection.makefile("rw")
+            lines.readline()
+            for each in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                lines.write(json.dumps(each) + "\n")
+                lines.flush()
+                while "return" not in (answer := json.loads(lines.readline())):
+                    assert "error" not in answer, answer
+            return answer["return"]
+
+    # --- console ---
+
+    @property
+    def screen(self) -> str:
+        """Everything the serial console has said, without its control sequences."""
+        text = bytes(self.console).decode(errors="replace")
+        return re.sub(r"\x1b(\[[0-9;?]*[a-zA-Z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>78])", "", text).replace(
+            "\r", ""
+        )
+
+    def type(self, keys: str) -> None:
+        """Types on the serial console."""
+        assert self._qemu is not None
+        assert self._qemu.stdin is not None
+        self._qemu.stdin.write(keys.encode())
+        self._qemu.stdin.flush()
+
+    def wait_for_console(self, pattern: str, timeout: float = BOOT_SECONDS, since: int = 0) -> re.Match[str]:
+        """Waits until the console shows `pattern` after its `since`th character."""
+        found: list[re.Match[str]] = []
+
+        def shown() -> bool:
+            assert self.is_on, f"the box is off\n{self.screen[-3000:]}"
+            if match := re.search(pattern, self.screen[since:]):
+                found.append(match)
+            return bool(found)
+
+        self._wait(shown, f"the console shows {pattern!r}", timeout)
+        return found[0]
+
+    # --- network ---
+
+    @property
+    def address(self) -> str:
+        """The address that DHCP gave it; waits for one."""
+        self._wait(lambda: self.office.lease_of(self.mac) is not None, "an address by DHCP", BOOT_SECONDS)
+        return str(self.office.lease_of(self.mac))
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = BOOT_SECONDS) -> None:
+        """Waits for `condition`, telling with the console's last words if it does not come."""
+        self._wait(condition, what, timeout)
+
+    def _wait(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
+        try:
+            wait_until(condition, within_seconds=timeout, what=what, every_seconds=0.5)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the console's last words:\n{self.screen[-4000:]}") from error
+
+    # --- inside ---
+
+    def _command(self) -> list[str]:
+        secure = self.secure_boot_variables is not None
+        return [
+            "qemu-system-x86_64", "-machine", f"q35,smm={'on' if secure else 'off'}",
+            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", str(self.memory_megabytes),
+            "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
+            "-uuid", "11111111-2222-3333-4444-555555555555",
+            "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
+            *(("-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ()),
+            "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE_SECURE if secure else FIRMWARE}",
+            "-drive", f"if=pflash,format=raw,unit=1,file={self._variables}",
+            "-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={self.overlay}",
+            "-device", "virtio-blk-pci,drive=disk,bootindex=0",
+            "-netdev", f"tap,id=lan,ifname={self._tap},script=no,downscript=no",
+            "-device", f"virtio-net-pci,netdev=lan,romfile=,mac={self.mac}",
+            "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
+            "-smbios", f"type=11,value=io.systemd.stub.kernel-cmdline-extra={self.kernel_words}",
+            *self._tpm_arguments(), *self.extra,
+        ]  # fmt: skip
+
+    def _tpm_arguments(self) -> list[str]:
+        if not self.tpm:
+            return []
+        chip = f"socket,id=chip,path={self.folder}/tpm.sock"
+        return ["-chardev", chip, "-tpmdev", "emulator,id=tpm,chardev=chip", "-device", "tpm-crb,tpmdev=tpm"]
+
+    def _start_tpm(self) -> None:
+        state = self.folder / "tpm"
+        state.mkdir(exist_ok=True)
+        self._swtpm = subprocess.Popen(
+            ["bash", str(IN_TOOLS), "--bind", str(self.folder), "--", "swtpm", "socket", "--tpm2",
+             "--tpmstate", f"dir={state}", "--ctrl", f"type=unixio,path={self.folder}/tpm.sock"],
+        )  # fmt: skip
+        wait_until((self.folder / "tpm.sock").exists, within_seconds=20, what="the TPM's socket")
+
+    def _read_console(self, qemu: subprocess.Popen[bytes]) -> None:
+        assert qemu.stdout is not None
+        with (self.folder / "console.log").open("ab") as log, suppress(OSError, ValueError):
+            while data := os.read(qemu.stdout.fileno(), 65536):
+                self.console += data
+                log.write(data)
+                log.flush()
