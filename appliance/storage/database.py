@@ -1,4 +1,4 @@
-"""Opening a database file: WAL, foreign keys, owner only, and the schema of this version (see `migrating`)."""
+"""Opening a database file: WAL, foreign keys, for its owner alone, with the schema of this version."""
 
 import sqlite3
 from collections.abc import Iterator

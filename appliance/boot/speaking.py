@@ -1,0 +1,145 @@
+"""The verdict of this start, from the first breadcrumb to what the machine does next.
+
+Called once a boot, as root. Whatever goes wrong beside the checks themselves (a disk that can't be written,
+an ESP that can't be read) is told and changes nothing about the verdict.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from appliance.boot.breadcrumbs import Outcome, Running, Trail, read_boots, with_known_times
+from appliance.boot.checks import CHECKS, Box, Check
+from appliance.boot.counting import Kernel, give_try_back, kernel_running, read_kernels, root_hash_of
+from appliance.boot.logs import log_around, log_of_boot
+from appliance.boot.places import Places, built_at
+from appliance.boot.refused import refuse_release, refused_releases
+from appliance.boot.story import RollbackStory, rollback_story
+from appliance.boot.telling import paragraph
+from appliance.boot.verdict import Action, Kind, Verdict, judge, what_follows
+from appliance.boot.word import Word
+from appliance.errors import Refusal
+from appliance.people import AuditEvent, record_audit
+from appliance.settings import Settings
+from appliance.storage import open_activity, open_cellule
+
+EXIT_GOOD = 0
+EXIT_BAD_RELEASE = 1
+EXIT_BAD_DATA = 65  # EX_DATAERR of sysexits.h
+
+
+class StoppedEarly(Exception):
+    """The machine is asked to stop before the verdict was spoken."""
+
+
+def speak_verdict(
+    settings: Settings, places: Places, running: Running, checks: Iterable[Check] = CHECKS
+) -> int:
+    """Judges this boot and prepares what follows; the exit status for systemd."""
+    trail = Trail(places.breadcrumbs, running)
+    own = kernel_running(read_kernels(places.kernels), running.version, running.slot)
+    trail.note("start", Outcome.OK, _how_it_is_started(running, own))
+    try:
+        verdict = judge(checks, Box(settings, places), trail.note, lambda units: log_around(settings, units))
+    except StoppedEarly:
+        # no try is given back: who restarts a box that seems stuck must get to the other slot in the end
+        trail.note("stopped", Outcome.OK, "The machine was asked to stop before the verdict.")
+        return EXIT_GOOD
+    trail.note("verdict", Outcome.OK if verdict.is_good else Outcome.FAILED, verdict.sentence)
+    _leave_word(places, running, verdict)
+    if verdict.kind is not Kind.BAD_DATA:
+        tell_rollback(settings, places, running)
+    return _act(places, trail, own, verdict)
+
+
+def tell_rollback(settings: Settings, places: Places, running: Running) -> RollbackStory | None:
+    """Records the story of a release that used up its tries, once; None when there is nothing new to tell."""
+    try:
+        with (
+            closing(open_cellule(settings.state_dir)) as db,
+            closing(open_activity(settings.state_dir)) as log,
+        ):
+            known = {release.version for release in refused_releases(db)}
+            boots = with_known_times(read_boots(places.breadcrumbs), not_before=built_at())
+            story = rollback_story(boots, read_kernels(places.kernels), running, known)
+            if story is None:
+                return None
+            story = _with_evidence(settings, places, story)
+            if refuse_release(db, story):
+                record_audit(
+                    log, AuditEvent.BOX_BOOT_ROLLED_BACK, subject=story.version, detail=paragraph(story)
+                )
+            return story
+    except (Refusal, OSError, sqlite3.Error, ValueError) as error:
+        _say(f"The story of the rollback could not be recorded: {error}")
+        return None
+
+
+def _with_evidence(settings: Settings, places: Places, story: RollbackStory) -> RollbackStory:
+    """What only the disk knows: the root hash, and the journal of a start that ended without a word."""
+    kernel = next(each for each in read_kernels(places.kernels) if each.version == story.version)
+    attempts = tuple(
+        attempt
+        if attempt.log or not attempt.boot_id
+        else attempt.model_copy(update={"log": log_of_boot(settings, attempt.boot_id)})
+        for attempt in story.attempts
+    )
+    root_hash = root_hash_of(places.kernels / kernel.name)
+    return story.model_copy(update={"attempts": attempts, "root_hash": root_hash})
+
+
+def _how_it_is_started(running: Running, own: Kernel | None) -> str:
+    slot = f" in slot {running.slot}" if running.slot else ""
+    tries = ""
+    if own and own.tries_left is not None:
+        tries = f", try {own.tries_done} of {own.tries_done + own.tries_left}"
+    return f"Release {running.version}{slot}{tries}."
+
+
+def _act(places: Places, trail: Trail, own: Kernel | None, verdict: Verdict) -> int:
+    match what_follows(verdict.kind, is_being_tried=own is not None and own.is_being_tried):
+        case Action.BLESS:
+            trail.note("running", Outcome.OK, verdict.sentence)
+            return EXIT_GOOD
+        case Action.RESTART:
+            return EXIT_BAD_RELEASE
+        case Action.STAY_UP:
+            _make(places.stay_up, "")
+    if verdict.kind is Kind.BAD_DATA:
+        _give_back(places, own)
+        return EXIT_BAD_DATA
+    return EXIT_BAD_RELEASE
+
+
+def _leave_word(places: Places, running: Running, verdict: Verdict) -> None:
+    word = Word(
+        kind=verdict.kind,
+        version=running.version,
+        check=verdict.check,
+        sentence=verdict.sentence,
+        next_step=verdict.next_step,
+    )
+    _make(places.verdict, word.model_dump_json())
+
+
+def _make(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        _say(f"{path} could not be written: {error.strerror}")
+
+
+def _give_back(places: Places, own: Kernel | None) -> None:
+    if own is None:
+        return
+    try:
+        give_try_back(places.kernels, own)
+    except OSError as error:
+        _say(f"The try could not be given back: {error.strerror}")
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)  # noqa: T201 the journal
