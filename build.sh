@@ -21,8 +21,17 @@ Cellule Appliance
   ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
                           worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
+  ./build.sh image [--variant small|shipped] [--keys DIR]
+                          build the appliance: a disk image, an update bundle and their bill of
+                          materials, in build/image (needs root; without --keys it makes keys of its own)
+  ./build.sh boot [--variant small|shipped] [--tpm] [--fresh]
+                          start that image as a virtual machine and say where to click; Ctrl-A X ends it
+  ./build.sh test image [ARGS]
+                          every test of the image in virtual machines (needs root; core: -m core)
+  ./build.sh release VERSION [--variant V] --keys DIR --channel DIR
+                          build, sign and put a release into a channel's folder
   ./build.sh bench [NAME] measure engine, gateway or join against their peers (all without NAME)
-  ./build.sh lock         pin the dependencies of pyproject.toml anew, with hashes
+  ./build.sh lock [image] pin the dependencies of pyproject.toml anew, with hashes; those of the image
   ./build.sh help         this text
 
 The first call sets up what is missing: Debian packages, a Python environment, and the llama.cpp
@@ -49,6 +58,11 @@ declare -A NEEDED_FOR_TUNNELS=(
 declare -A NEEDED_TO_TEST=(
     [iputils-ping]="tunnel checks"
     [chromium]="the browser of the web tests"
+)
+declare -A NEEDED_FOR_THE_IMAGE=(
+    [mmdebstrap]="bootstraps the tools root of the image"
+    [debian-archive-keyring]="signatures of Debian's packages"
+    [openssl]="keys of development images"
 )
 declare -A NEEDED_TO_BENCH=(
     [nginx-light]="the gateway's peer"
@@ -189,10 +203,80 @@ worker() {
 }
 
 run_tests() {
+    if [ "${1:-}" = image ]; then
+        shift
+        test_image "$@"
+    fi
     packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS NEEDED_TO_TEST
     environment tests/requirements.lock
-    [ $# -gt 0 ] || set -- tests
+    # those of the image take an hour; they are run by name
+    [ $# -gt 0 ] || set -- tests --ignore tests/image
     exec python -m pytest "$@"
+}
+
+# --- the image ------------------------------------------------------------------------------------
+
+# only root may chroot and mount, and only on a machine that lets it
+prepare_image() {
+    [ "$(id -u)" = 0 ] || die "the image needs root" "Repeat as root (sudo ./build.sh …): chroot and mount are used, loop devices are not."
+    packages NEEDED_TO_RUN NEEDED_FOR_THE_IMAGE
+    environment "$1"
+}
+
+test_image() {
+    packages NEEDED_FOR_TUNNELS NEEDED_TO_TEST
+    prepare_image tests/requirements.lock
+    exec python -m pytest tests/image --timeout 1800 "$@"
+}
+
+# image_options ARGS...: sets VARIANT, KEYS, CHANNEL, TPM, FRESH
+image_options() {
+    VARIANT=shipped KEYS='' CHANNEL='' TPM='' FRESH='' VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --tpm) TPM=1 && shift && continue ;;
+            --fresh) FRESH=1 && shift && continue ;;
+        esac
+        [ $# -gt 1 ] || die "$1 needs a value, or is not known" "./build.sh help shows the form."
+        case "$1" in
+            --variant) VARIANT=$2 ;;
+            --keys) KEYS=$(cd "$CALLED_FROM" && realpath -m -- "$2") ;;
+            --channel) CHANNEL=$(cd "$CALLED_FROM" && realpath -m -- "$2") ;;
+            *) die "$1 is not known here" "./build.sh help shows the form." ;;
+        esac
+        shift 2
+    done
+    export VARIANT OUT="$PWD/build/image"
+}
+
+image() {
+    image_options "$@"
+    prepare_image appliance/requirements.lock
+    if [ -z "$KEYS" ]; then
+        KEYS="$CACHE/development-keys"
+        image/keys.sh "$KEYS"
+        say "signed with this machine's own development keys ($KEYS): for trying out, not for customers"
+    fi
+    [ -e "$KEYS/bundle.key" ] || die "there are no keys in $KEYS" "image/keys.sh DIR makes them; image/README.md says what each is for."
+    image/make.sh "$VERSION" "$KEYS"
+}
+
+boot() {
+    image_options "$@"
+    prepare_image appliance/requirements.lock
+    TPM=$TPM FRESH=$FRESH exec image/boot.sh "$VERSION"
+}
+
+release() {
+    [ $# -gt 0 ] || die "release needs a version" "./build.sh release 1.4.2 --keys DIR --channel DIR"
+    VERSION=$1
+    shift
+    image_options "$@"
+    [ -n "$KEYS" ] && [ -n "$CHANNEL" ] || die "release needs --keys DIR and --channel DIR" "image/README.md says what belongs there."
+    prepare_image appliance/requirements.lock
+    image/make.sh "$VERSION" "$KEYS"
+    python -m appliance.updating.publish --version "$VERSION" --bundle "$OUT/cellule-$VERSION-$VARIANT.raucb" \
+        --channel "$CHANNEL" --keys "$KEYS/channel"
 }
 
 bench() {
@@ -202,6 +286,14 @@ bench() {
 }
 
 lock() {
+    if [ "${1:-}" = image ]; then
+        prepare_image tests/requirements.lock
+        for variant in small shipped; do
+            VARIANT=$variant image/10-tools.sh
+            VARIANT=$variant image/20-base.sh --lock
+        done
+        return
+    fi
     environment tests/requirements.lock
     local compile=(uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate)
     "${compile[@]}" pyproject.toml -o appliance/requirements.lock
@@ -217,7 +309,10 @@ case "$command" in
     worker) worker "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;
-    lock) lock ;;
+    image) image "$@" ;;
+    boot) boot "$@" ;;
+    release) release "$@" ;;
+    lock) lock "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2; die "there is no command '$command'" ;;
 esac
