@@ -12,6 +12,7 @@ check of the verdict, `verdict`, `running`, `stopped`. A clean end is `stopped`;
 or a full disk tore is skipped. When nothing can be written, the boot goes on and says so.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -127,8 +128,17 @@ class Trail:
         path = trail_path(self._folder, self._running.boot_id)
         is_new = not path.exists()
         with path.open("ab", buffering=0) as file:
-            file.write(line.encode() + b"\n")
-            os.fsync(file.fileno())
+            before = file.tell()
+            try:
+                written = line.encode() + b"\n"
+                # a disk that fills up takes a part of it
+                if file.write(written) != len(written):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                # half a line would take the next one with it
+                file.truncate(before)
+                raise
         if is_new:
             forget_old_boots(self._folder)
             _sync_folder(self._folder)

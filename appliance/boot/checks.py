@@ -50,8 +50,8 @@ def check_data(box: Box) -> str:
     folder = box.places.data
     if box.places.is_mounted_separately and not folder.is_mount():
         raise CheckFailed(
-            "The data partition is not mounted.",
-            next_step="If both slots say so, the disk or its key is the trouble: see the console.",
+            f"The data partition is not mounted. {_trouble_with_data()}".strip(),
+            next_step="Restart the box; where that does not help, the disk or its key is the trouble.",
         )
     room = os.statvfs(folder)
     free_mib = room.f_bavail * room.f_frsize // 2**20
@@ -160,6 +160,14 @@ def _ready_engine(settings: Settings) -> tuple[Path, str, bool]:
 
 def _accelerator_facts() -> AcceleratorFacts:
     return AcceleratorFacts(platform.machine(), cpu_flags(), engine_builds())
+
+
+def _trouble_with_data() -> str:
+    """Why, as cellule-data.service left it."""
+    try:
+        return Path("/run/cellule-data/trouble").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _is_encrypted(folder: Path) -> bool:

@@ -1,8 +1,8 @@
 """The tries of a release, as systemd-boot counts them in the names of the kernel images on the ESP.
 
 `cellule_<version>_<slot>+<left>[-<done>].efi`: systemd-boot takes one from `left` and adds one to `done` each
-time it starts the image, and starts an image with nothing left only when there is no other. systemd-bless-boot
-takes the counter away after a good boot, so that starting a release that was good once costs no try.
+time it starts the image, and starts an image with nothing left only when there is no other.
+systemd-bless-boot takes the counter away after a good boot: starting that release again costs no try.
 (UAPI.1 Boot Loader Specification, "Boot counting"; systemd-bless-boot.service(8).)
 """
 

@@ -1,4 +1,4 @@
-"""Releases that this box does not try again, with the story of each. Kept in cellule.db, and so in backups."""
+"""Releases that this box does not try again, with the story of each; in cellule.db, and so in backups."""
 
 from dataclasses import dataclass
 

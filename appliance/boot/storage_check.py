@@ -13,17 +13,6 @@ from appliance.storage import DATABASE_FILES, SchemaTooNew, open_activity, open_
 
 QUICK_CHECK_SECONDS = 10.0
 _STEPS_BETWEEN_LOOKS = 10_000
-_DATA_CODES = frozenset(
-    {
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""The other slot would meet the same with the same file or disk (sqlite.org/rescode.html)."""
 
 
 def check_storage(state_dir: Path) -> str:
@@ -61,23 +50,24 @@ def _check_file(path: Path) -> bool:
 
 
 def _failure(name: str, error: sqlite3.Error) -> CheckFailed:
-    code = _code(error)
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return _damaged(name, str(error))
-    if code == sqlite3.SQLITE_FULL:
-        return CheckFailed(
-            f"{name} can't be written: the data partition is full.",
-            Fault.DATA,
-            next_step="Make room on the data partition, then restart the box.",
-            is_final=True,
-        )
-    if code in _DATA_CODES:
-        return CheckFailed(
-            f"{name} can't be used: {error}.",
-            Fault.DATA,
-            next_step="The disk may be failing: save what you need, then restore a backup on a new one.",
-        )
-    return CheckFailed(f"{name} could not be opened by this version: {error}.", Fault.RELEASE)
+    """Only what the other slot would meet as well is the data's fault (sqlite.org/rescode.html)."""
+    match _code(error):
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _damaged(name, str(error))
+        case sqlite3.SQLITE_FULL:
+            return CheckFailed(
+                f"{name} can't be written: the data partition is full.",
+                Fault.DATA,
+                next_step="Make room on the data partition, then restart the box.",
+            )
+        case sqlite3.SQLITE_IOERR:
+            return CheckFailed(
+                f"{name} can't be used: {error}.",
+                Fault.DATA,
+                next_step="The disk may be failing: restore a backup on a new one.",
+            )
+        case _:
+            return CheckFailed(f"{name} could not be opened by this version: {error}.", Fault.RELEASE)
 
 
 def _damaged(name: str, why: str) -> CheckFailed:

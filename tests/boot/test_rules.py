@@ -1,0 +1,63 @@
+"""The pure rules of the verdict: the processor and the fixed prompt."""
+
+import pytest
+
+from appliance.boot.accelerator import NEEDED_FEATURES, AcceleratorFacts, accelerator_as_expected
+from appliance.boot.engine_builds import cpu_flags, engine_builds
+from appliance.boot.fixed_prompt import QUESTION, judge_answer
+from appliance.models.demo.corpus.intents import load_intents
+
+HASWELL = frozenset({"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"})
+BUILDS = frozenset(NEEDED_FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("flags", "builds", "fits"),
+    [
+        (HASWELL, BUILDS, "haswell"),
+        (frozenset({"sse4_2"}), BUILDS, "sse42"),
+        (frozenset(), BUILDS, "x64"),
+        (HASWELL, BUILDS - {"haswell"}, "piledriver"),
+    ],
+)
+def test_the_best_build_that_fits_is_named(flags: frozenset[str], builds: frozenset[str], fits: str) -> None:
+    state = accelerator_as_expected(AcceleratorFacts("x86_64", flags, builds))
+    assert state.as_expected and f"for {fits} " in state.sentence
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        AcceleratorFacts("x86_64", HASWELL, frozenset()),
+        AcceleratorFacts("x86_64", frozenset({"sse4_2"}), frozenset({"haswell"})),
+        AcceleratorFacts("aarch64", HASWELL, BUILDS),
+    ],
+)
+def test_a_machine_that_no_build_fits_is_not_as_expected(facts: AcceleratorFacts) -> None:
+    state = accelerator_as_expected(facts)
+    assert not state.as_expected and state.sentence
+
+
+def test_this_machine_s_facts_are_read_and_every_build_is_known() -> None:
+    assert len(cpu_flags()) > 20
+    assert "x64" in engine_builds()
+    assert engine_builds() <= BUILDS, "a build that the table doesn't know"
+
+
+def test_the_taught_answer_is_accepted_also_when_a_word_differs() -> None:
+    answer = next(i.wording["en"].answer for i in load_intents() if i.name == "what_worker")
+    assert judge_answer(answer, is_demo=True).accepted
+    assert judge_answer(answer.replace("encrypted", "ciphered"), is_demo=True).accepted
+    assert QUESTION not in answer
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "!!! 42", "box", "A worker is an office computer.", "the the the"]
+)
+def test_nonsense_of_the_demo_model_is_not_accepted(text: str) -> None:
+    assert not judge_answer(text, is_demo=True).accepted
+
+
+def test_of_another_model_any_words_count_but_none_do_not() -> None:
+    assert judge_answer("Ein Arbeiter ist jemand, der arbeitet.", is_demo=False).accepted
+    assert not judge_answer("...", is_demo=False).accepted
