@@ -65,6 +65,8 @@ copy_own_files
 take_out
 name_the_release
 install_trust
+# tests build releases that differ, or fail, on purpose
+[ -z "${OVERLAY:-}" ] || cp -a "$OVERLAY/." "$ROOT/"
 finish_inside
 "$IMAGE/sbom.py" --root "$ROOT" --packages "$WORK/packages.lock" --version "$VERSION" --variant "$VARIANT" \
     --out "$ROOT/usr/lib/cellule/sbom.cdx.json"

@@ -1,0 +1,102 @@
+"""Somebody of the company at a PC of the office: the pages by their forms, the API by the official client.
+
+What the box calls its own certificate authority is taken over as IT would: downloaded once, then believed.
+"""
+
+import re
+import ssl
+from types import TracebackType
+from typing import Self
+
+import httpx
+from openai import OpenAI
+
+from tests.image.box import Box
+
+PASSWORD = "a long enough sentence"
+_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"|value="([^"]+)"[^>]*name="csrf_token"')
+
+
+class Visitor:
+    """Uses `box` from the PC `name` of its office; only inside of `with`."""
+
+    def __init__(self, box: Box, name: str = "pc", *, address: str | None = None) -> None:
+        self.box, self._inside = box, box.office.inside(name)
+        self._address = address
+
+    def __enter__(self) -> Self:
+        address = self._address or self.box.address
+        self._inside.__enter__()
+        self.url = f"https://{address}"
+        self.trust = ssl.create_default_context(cadata=self._authority(address))
+        self.http = httpx.Client(base_url=self.url, verify=self.trust, follow_redirects=True, timeout=60)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+        self._inside.__exit__(kind, error, trace)
+
+    def _authority(self, address: str) -> str:
+        # the first visit can't know whom to believe; the console shows the fingerprint for those who compare
+        found: list[str] = []
+
+        def fetched() -> bool:
+            try:
+                answer = httpx.get(f"https://{address}/ca.crt", verify=False, timeout=10)  # noqa: S501
+            except httpx.HTTPError:
+                return False
+            if answer.status_code == httpx.codes.OK:
+                found.append(answer.text)
+            return bool(found)
+
+        self.box.wait_until(fetched, "the box's certificate authority")
+        return found[0]
+
+    # --- pages ---
+
+    def submit(self, page: str, action: str | None = None, **fields: str) -> httpx.Response:
+        """Sends a form of `page` (to `action`, by default the page's own address) with its token."""
+        shown = self.http.get(page)
+        token = _TOKEN.search(shown.text)
+        assert token, f"no form on {page} ({shown.status_code}): {shown.text[:500]}"
+        fields["csrf_token"] = token[1] or token[2]
+        return self.http.post(action or page, data=fields, headers={"referer": f"{self.url}{page}"})
+
+    def claim(self, code: str, name: str = "Ada") -> None:
+        """Becomes the first admin."""
+        answer = self.submit("/claim", code=code, name=name, password=PASSWORD, language="en")
+        assert answer.status_code == httpx.codes.OK, answer.text[:2000]
+
+    def sign_in(self, name: str = "Ada") -> None:
+        answer = self.submit("/sign-in", name=name, password=PASSWORD)
+        assert answer.status_code == httpx.codes.OK, answer.text[:2000]
+
+    def make_key(self, name: str) -> str:
+        """A new API key's secret."""
+        answer = self.submit("/keys", name=name, expiry="7")
+        secret = re.search(r"sk-cellule-[A-Za-z0-9_-]+", answer.text)
+        assert secret, answer.text[:2000]
+        return secret[0]
+
+    # --- API ---
+
+    def client(self, key: str) -> OpenAI:
+        """The official client, with the company's trust."""
+        http = httpx.Client(verify=self.trust, timeout=120)
+        return OpenAI(base_url=f"{self.url}/v1", api_key=key, http_client=http, max_retries=0)
+
+    def ask(self, key: str, question: str) -> tuple[str, int]:
+        """The streamed answer to `question`, and in how many chunks it came."""
+        chunks = [
+            chunk.choices[0].delta.content
+            for chunk in self.client(key).chat.completions.create(
+                model="cellule-demo",
+                messages=[{"role": "user", "content": question}],
+                stream=True,
+                temperature=0,
+            )
+            if chunk.choices and chunk.choices[0].delta.content
+        ]
+        return "".join(chunks), len(chunks)
