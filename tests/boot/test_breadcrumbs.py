@@ -75,7 +75,7 @@ def test_the_shell_says_that_it_can_not_write_and_stops_nothing(tmp_path: Path) 
 
 def test_the_order_is_that_of_the_boots_whatever_the_clock_says(tmp_path: Path) -> None:
     for name, at in (("z", 1_790_000_000.0), ("a", 12.0), ("m", 1_780_000_000.0)):
-        Trail(tmp_path, Running(name, "a", name), clock=lambda at=at: at).note("start", Outcome.OK, "")
+        trail(tmp_path, name, version=name).note("start", Outcome.OK, "")
         os.utime(next(tmp_path.glob(f"*-{name}.jsonl")), (at, at))
     assert [boot.version for boot in read_boots(tmp_path)] == ["z", "a", "m"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.boot import checks
 from appliance.boot.breadcrumbs import Outcome, Running, read_boots
-from appliance.boot.checks import CHECKS
+from appliance.boot.checks import CHECKS, Check
+from appliance.boot.fixed_prompt import request_body
 from appliance.boot.places import places
 from appliance.boot.speaking import EXIT_BAD_DATA, EXIT_BAD_RELEASE, EXIT_GOOD, speak_verdict
 from appliance.settings import Settings
@@ -59,7 +59,7 @@ def stopped(run: Run, word: str) -> Iterator[None]:
             member.send_signal(signal.SIGCONT)
 
 
-def judged(settings: Settings, boot_id: str, patience: tuple[checks.Check, ...] = IMPATIENT) -> int:
+def judged(settings: Settings, boot_id: str, patience: tuple[Check, ...] = IMPATIENT) -> int:
     return speak_verdict(settings, places(settings), Running("2.0", "b", boot_id), patience)
 
 
@@ -112,8 +112,8 @@ def test_a_part_that_hangs_makes_the_boot_bad(
 def test_an_engine_that_answers_nonsense_makes_the_boot_bad(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = checks.request_body("cellule-demo").replace(b"What is a worker?", b"Tell me about the printer")
-    monkeypatch.setattr(checks, "request_body", lambda model: body)
+    body = request_body("cellule-demo").replace(b"What is a worker?", b"Tell me about the printer")
+    monkeypatch.setattr("appliance.boot.checks.request_body", lambda model: body)
     assert judged(settings, "nonsense") == EXIT_BAD_RELEASE
     assert "answered the fixed question wrongly" in crumbs(settings, "nonsense")["answer"][1]
 

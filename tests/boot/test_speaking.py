@@ -1,4 +1,4 @@
-"""From the checks to what the machine does next, on real files: breadcrumbs, kernel images, database, audit."""
+"""From the checks to what the machine does next, on real files: breadcrumbs, kernels, database, audit."""
 
 import os
 import signal

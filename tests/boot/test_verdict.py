@@ -1,5 +1,6 @@
 """The verdict: in order, within its limits, and what follows from it."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def test_a_check_that_hangs_is_left_behind(box: Box) -> None:
 
 def test_a_check_that_breaks_is_a_check_that_failed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "ASK_AGAIN_SECONDS", 0.01)
-    spoken, _ = judged(box, check("odd", lambda _: str({}["missing"]), 0.1))
+    spoken, _ = judged(box, check("odd", lambda _: os.environ["MISSING"], 0.1))
     assert spoken.kind is Kind.BAD_RELEASE and "KeyError" in spoken.sentence
 
 
