@@ -47,6 +47,8 @@ main() {
         in_tools --bind "$cached.new" -- sh -c "
             python3 -m pip install --quiet --no-index --no-deps --no-compile --root-user-action ignore \
                 --target '$cached.new/site-packages' '$cached.new'/wheels/*.whl"
+        # where pip found a wheel is of this machine, and its records are for removing packages again
+        rm -f "$cached.new"/site-packages/*.dist-info/{direct_url.json,RECORD,INSTALLER,REQUESTED}
         find "$cached.new/site-packages" \( -name tests -o -name test \) -type d -prune -exec rm -rf {} +
         tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
             -C "$cached.new" -cf "$cached.new/site-packages.tar" site-packages
