@@ -29,6 +29,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     state_dir: Path = Path("/var/lib/cellule")
+    run_dir: Path = Field(default_factory=lambda given: given["state_dir"] / "run")
+    """Unix sockets, emptied at every start. A socket path may have at most 107 bytes."""
+    engines_dir: Path = Field(default_factory=lambda given: given["run_dir"])
+    """Sockets of the box's engines: apart where these run as another user, who must not reach the others."""
+    host_dir: Path = Field(default_factory=lambda given: given["state_dir"] / "host")
+    """What the host broker remembers; on the image root's alone."""
+    broker_socket: Path = Field(default_factory=lambda given: given["run_dir"] / "broker.sock")
+    appliance: bool = False
+    """This is the image on a machine of its own, with systemd and nginx around us."""
+    listen_socket: Path | None = None
+    """The pool listens here, behind nginx, instead of on listen_host and port, which are then nginx's."""
     listen_host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=1, le=65535)
@@ -45,11 +56,6 @@ class Settings(BaseModel):
     engine_slots: int = Field(default=8, ge=1, le=256)
 
     @property
-    def run_dir(self) -> Path:
-        """Unix sockets, emptied at every start. A socket path may have at most 107 bytes."""
-        return self.state_dir / "run"
-
-    @property
     def secrets_dir(self) -> Path:
         """Files that only the service user reads: keys, claim code, session secret."""
         return self.state_dir / "secrets"
@@ -59,8 +65,9 @@ class Settings(BaseModel):
         return self.run_dir / "web.sock"
 
     @property
-    def broker_socket(self) -> Path:
-        return self.run_dir / "broker.sock"
+    def wireguard_key_path(self) -> Path:
+        """The box's WireGuard key; on the image only root reads it, and everybody else asks the broker."""
+        return (self.host_dir if self.appliance else self.secrets_dir) / "wireguard.key"
 
     @property
     def base_url(self) -> str:
@@ -69,7 +76,16 @@ class Settings(BaseModel):
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     def engine_socket(self, model: str) -> Path:
-        return self.run_dir / f"engine-{model}.sock"
+        return self.engines_dir / f"engine-{model}.sock"
+
+    def engine_sockets(self) -> tuple[Path, ...]:
+        """The sockets that lie there now; nobody may listen on one of them."""
+        return tuple(sorted(self.engines_dir.glob("engine-*.sock")))
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make another process read the same settings."""
+        set_fields = self.model_dump(exclude_none=True)
+        return {f"CELLULE_{name.upper()}": str(value) for name, value in set_fields.items()}
 
 
 def load_settings(environment: dict[str, str] | None = None) -> Settings:

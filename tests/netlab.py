@@ -211,7 +211,7 @@ class Lab:
 
 def settings_environment(settings: Settings) -> dict[str, str]:
     """The variables that make another process read the same settings."""
-    return {f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    return settings.environment()
 
 
 def _port(name: str) -> str:

@@ -144,7 +144,7 @@ def _expect(who: str, where: Path | str, path: str, statuses: set[int]) -> None:
 def _ready_engine(settings: Settings) -> tuple[Path, str, bool]:
     """Socket, model and whether it is the demo, of a ready engine; the demo's first: its answer is known."""
     said: list[tuple[bool, str, Path]] = []
-    for socket in settings.run_dir.glob("engine-*.sock"):
+    for socket in settings.engine_sockets():
         try:
             _, body = ask(socket, "/health/ready")
             health = json.loads(body)

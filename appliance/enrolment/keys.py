@@ -1,12 +1,14 @@
 """The box's WireGuard key: made by whichever process needs it first, and the same for all of them.
 
-The private half stays in a file that only its owner reads; the host layer is given that file's path.
+The private half stays in a file that only its owner reads; the host layer is given that file's path. On the
+image that owner is root, so the host broker makes the key there and tells its public half.
 """
 
 import base64
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.host import brokered
 from appliance.host.keys import ensure_private_key
 from appliance.settings import Settings
 
@@ -20,8 +22,13 @@ class WireguardKey:
 
 
 def ensure_wireguard_key(settings: Settings) -> WireguardKey:
-    """The box's key, made at the first call; safe in several processes at once."""
-    path = settings.secrets_dir / "wireguard.key"
+    """The box's key, made at the first call; safe in several processes at once.
+
+    Raises HostUnavailable on the image while the broker doesn't answer.
+    """
+    path = settings.wireguard_key_path
+    if settings.appliance:
+        return WireguardKey(path, brokered(settings).ensure_wireguard_key())
     return WireguardKey(path, wireguard_text(ensure_private_key(path).public_key().public_bytes_raw()))
 
 

@@ -12,7 +12,7 @@ from appliance.settings import Settings
 def this_machine(settings: Settings) -> Host:
     """The host that the broker itself acts on."""
     kind = SimulatedHost if settings.host_simulated else LinuxHost
-    return kind(settings.secrets_dir / "wireguard.key", settings.state_dir / "host")
+    return kind(settings.wireguard_key_path, settings.host_dir)
 
 
 def brokered(settings: Settings) -> Host:

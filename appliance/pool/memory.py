@@ -63,7 +63,7 @@ def read_decided(db: Database) -> Decided:
     return Decided(load_callers(db), tuple(Worker(*row) for row in rows))
 
 
-def read_heard(db: Database, workers: tuple[Worker, ...], run_dir: Path) -> Heard:
+def read_heard(db: Database, workers: tuple[Worker, ...], box_sockets: tuple[Path, ...]) -> Heard:
     by_id = {worker.id: worker for worker in workers}
     engines: list[EngineHealth] = []
     for node_id, at, report in db.execute("SELECT node, at, report FROM node_reports"):
@@ -75,7 +75,7 @@ def read_heard(db: Database, workers: tuple[Worker, ...], run_dir: Path) -> Hear
                 engines.append(
                     health(engine, worker.id, worker.name, Address(worker.tunnel_address, port), seen_at)
                 )
-    return Heard(tuple(engines), tuple(sorted(run_dir.glob("engine-*.sock"))))
+    return Heard(tuple(engines), box_sockets)
 
 
 def health(said: dict[str, Any], node_id: str, node: str, address: Address, seen_at: float) -> EngineHealth:
@@ -135,7 +135,7 @@ class Memory:
                 self._refresh_decided()
                 if monotonic() - heard_at >= self._limits.reports_every_seconds:
                     heard_at = monotonic()
-                    heard = read_heard(self._activity, self._decided.workers, self._settings.run_dir)
+                    heard = read_heard(self._activity, self._decided.workers, self._settings.engine_sockets())
                     self._tell(self._on_heard, heard)
             except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
                 log.error("what the pool knows could not be refreshed: %s", error)

@@ -51,9 +51,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._processes = processes(settings)
-        self._environment = os.environ | {
-            f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items()
-        }
+        self._environment = os.environ | settings.environment()
         self._say = say
         self._log_dir = settings.state_dir / "log"
         self._log_dir.mkdir(exist_ok=True)

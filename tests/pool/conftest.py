@@ -162,7 +162,7 @@ class Box:
 def start_box(settings: Settings, limits: dict[str, float] | None = None) -> Box:
     """Starts gunicorn with the pool as the product does, and waits until it is live."""
     key = create_api_key(open_cellule(settings.state_dir), "test", account_id=None)
-    variables = {f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    variables = settings.environment()
     log_path = settings.state_dir / "pool.log"
     app = "tests.pool.limited_app:app" if limits else "appliance.pool.app:app"
     with log_path.open("wb") as log:

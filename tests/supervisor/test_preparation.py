@@ -55,9 +55,9 @@ def test_a_state_directory_that_cant_be_made_is_refused_with_a_sentence(settings
     file = settings.state_dir / "file"
     file.touch()
     with pytest.raises(preparation.StateUnusable, match=r"can't be used.*--state"):
-        take_state(settings.model_copy(update={"state_dir": file / "state"}))
+        take_state(Settings(state_dir=file / "state"))
     with pytest.raises(preparation.StateUnusable, match="too long"):
-        take_state(settings.model_copy(update={"state_dir": settings.state_dir / ("x" * 100)}))
+        take_state(Settings(state_dir=settings.state_dir / ("x" * 100)))
 
 
 @pytest.mark.parametrize("newer", ["cellule.db", "activity.db"])

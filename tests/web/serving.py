@@ -32,9 +32,7 @@ SERVICES = (
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
     """Runs webadmin and the pool; yields the address for the browser."""
-    environment = os.environ | {
-        f"CELLULE_{name.upper()}": str(value) for name, value in settings.model_dump().items()
-    }
+    environment = os.environ | settings.environment()
     processes = [
         subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], env=environment)
         for arguments in SERVICES
