@@ -48,9 +48,9 @@ finish_inside() {
         systemd-sysusers --root='$ROOT'
         find '$ROOT/usr/lib/modules' -name '*.ko.xz' -print0 | xargs -0 -r -n64 -P2 xz -d
         depmod -b '$ROOT' \$(ls '$ROOT/usr/lib/modules')
-        PYTHONPATH='$ROOT/usr/lib/cellule/site-packages' python3 -m babel.messages.frontend -q compile -d '$ROOT/usr/lib/cellule/webadmin/translations'
+        PYTHONDONTWRITEBYTECODE=1 PYTHONPATH='$ROOT/usr/lib/cellule/site-packages' python3 -m babel.messages.frontend -q compile -d '$ROOT/usr/lib/cellule/webadmin/translations'
         # last, or stale code would run; without time stamps, for those of the image are all the same
-        python3 -m compileall -q -j2 --invalidation-mode unchecked-hash -s '$ROOT' '$ROOT'/usr/lib/python3.13 '$ROOT'/usr/lib/cellule || true
+        python3 -m compileall -q -f -j2 --invalidation-mode unchecked-hash -s '$ROOT' '$ROOT'/usr/lib/python3.13 '$ROOT'/usr/lib/cellule || true
     "
     rm -f "$ROOT"/etc/{passwd-,group-,shadow-,gshadow-,.pwd.lock} "$ROOT/etc/ld.so.cache~"
     # a date of last change is a date of building
