@@ -1,17 +1,25 @@
-"""The only door to the machine: tunnels and firewall as typed verbs, on Linux or on its simulated twin.
+"""The only door to the machine: tunnels, firewall and the box itself as typed verbs, on Linux or simulated.
 
 What needs root is a verb of `Host`. On the box one process has root, the broker; the others hold a
 `Host` that asks it. A worker's agent has root itself and uses the machine directly.
 """
 
+from appliance.host.certificate import (
+    CertificateFacts,
+    InvalidCertificate,
+    check_certificate,
+    read_certificate,
+)
 from appliance.host.choice import brokered, own_machine, this_machine
 from appliance.host.contract import (
+    Busy,
     FirewallKind,
     FirewallPlan,
     Host,
     HostFailed,
     HostUnavailable,
     InvalidPlan,
+    NotFound,
     NotPermitted,
     Peer,
     PeerStatus,
@@ -20,22 +28,62 @@ from appliance.host.contract import (
     TunnelStatus,
     Unsupported,
 )
+from appliance.host.machine import (
+    AddressMethod,
+    DataStatus,
+    Disk,
+    DiskInstallState,
+    DiskInstallStatus,
+    InstallPlan,
+    InstallState,
+    InstallStatus,
+    Interface,
+    MachinePlan,
+    MachineStatus,
+    NetworkPlan,
+    Outbound,
+    Protocol,
+    Slot,
+    SlotState,
+)
 
 __all__ = [
+    "AddressMethod",
+    "Busy",
+    "CertificateFacts",
+    "DataStatus",
+    "Disk",
+    "DiskInstallState",
+    "DiskInstallStatus",
     "FirewallKind",
     "FirewallPlan",
     "Host",
     "HostFailed",
     "HostUnavailable",
+    "InstallPlan",
+    "InstallState",
+    "InstallStatus",
+    "Interface",
+    "InvalidCertificate",
     "InvalidPlan",
+    "MachinePlan",
+    "MachineStatus",
+    "NetworkPlan",
+    "NotFound",
     "NotPermitted",
+    "Outbound",
     "Peer",
     "PeerStatus",
+    "Protocol",
+    "Slot",
+    "SlotState",
     "TunnelKind",
     "TunnelPlan",
     "TunnelStatus",
     "Unsupported",
     "brokered",
+    "check_certificate",
     "own_machine",
+    "read_certificate",
     "this_machine",
 ]

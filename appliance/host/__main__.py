@@ -7,6 +7,7 @@ import threading
 
 from appliance.host.broker import Broker
 from appliance.host.choice import this_machine
+from appliance.host.permitted import MEDIA_DIR
 from appliance.settings import load_settings
 
 
@@ -16,7 +17,9 @@ def main() -> None:
     )
     settings = load_settings()
     host = this_machine(settings)
-    with Broker(settings.broker_socket, host, settings.wireguard_interface) as broker:
+    # the twin's stick lies beside its memory
+    folders = (settings.state_dir / "updates", MEDIA_DIR, settings.host_dir / "stick")
+    with Broker(settings.broker_socket, host, settings.wireguard_interface, folders) as broker:
         # shutdown waits for the loop, so it can't run on the loop's own thread
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=broker.shutdown).start())
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=broker.shutdown).start())

@@ -15,56 +15,47 @@ import threading
 import time
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from appliance.errors import Refusal
 from appliance.host.contract import Host, HostFailed, InvalidPlan
-from appliance.host.permitted import check_permitted
-from appliance.host.wire import (
-    LINE_LIMIT_BYTES,
-    REQUEST,
-    Answer,
-    ApplyFirewall,
-    ApplyTunnel,
-    AskTunnelStatus,
-    Cut,
-    EnsureWireguardKey,
-    RemoveTunnel,
-    Request,
-    failure_of,
-)
+from appliance.host.permitted import MEDIA_DIR, UPDATES_DIR, Limits, check_permitted
+from appliance.host.wire import LINE_LIMIT_BYTES, REQUEST, VERBS, Answer, Request, failure_of
 
+ONLY_ASKING = {
+    "tunnel_status",
+    "machine_plan",
+    "machine_status",
+    "slots",
+    "install_status",
+    "disk_install_status",
+}
+REPEATED = {"ensure_wireguard_key", "apply_tunnel", "apply_firewall"}
 log = logging.getLogger(__name__)
 
 
-def perform(host: Host, request: Request) -> JsonValue:
+def perform(host: Host, request: Request) -> Answer:
     """Calls the verb on `host`; its result as JSON."""
-    match request:
-        case EnsureWireguardKey():
-            return host.ensure_wireguard_key()
-        case ApplyTunnel(plan=plan):
-            host.apply_tunnel(plan)
-        case ApplyFirewall(plan=rules):
-            host.apply_firewall(rules)
-        case Cut(interface=interface, addresses=addresses):
-            host.cut(interface, addresses)
-        case AskTunnelStatus(interface=interface):
-            return host.tunnel_status(interface).model_dump(mode="json")
-        case RemoveTunnel(interface=interface):
-            host.remove_tunnel(interface)
-    return None
+    result = getattr(host, request.verb)(**request.arguments)
+    return Answer(result=VERBS[request.verb].result.dump_python(result, mode="json"))
 
 
 class Broker(socketserver.ThreadingUnixStreamServer):
-    """Listens on `path`, mode 0600, owned by the owner of its folder; serves the tunnel `interface` alone."""
+    """Listens on `path`, mode 0600, owned by the owner of its folder, for the tunnel `interface`."""
 
     daemon_threads = True
 
-    def __init__(self, path: Path, host: Host, interface: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        host: Host,
+        interface: str,
+        release_folders: tuple[Path, ...] = (UPDATES_DIR, MEDIA_DIR),
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         self.host = host
-        self.interface = interface
+        self.limits = Limits(interface, release_folders)
         self.turn = threading.Lock()
         self._last_done: dict[str, Request] = {}
         owner = path.parent.stat()
@@ -85,31 +76,29 @@ class Broker(socketserver.ThreadingUnixStreamServer):
         try:
             request = REQUEST.validate_json(line)
             verb = request.verb
-            check_permitted(request, self.interface)
+            check_permitted(request, self.limits)
             with self.turn:
-                result = perform(self.host, request)
+                outcome = perform(self.host, request)
                 level = self._level_of(request)
         except ValidationError as error:
             # only where and what is wrong: the values could be anything
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-            outcome: Answer = Answer(failure=failure_of(InvalidPlan(f"Not a valid request: {problems}.")))
+            outcome = Answer(failure=failure_of(InvalidPlan(f"Not a valid request: {problems}.")))
         except Refusal as refusal:
             outcome = Answer(failure=failure_of(refusal))
         except Exception as error:
             log.exception("verb %s broke", verb)
             outcome = Answer(failure=failure_of(HostFailed(f"{verb} broke: {type(error).__name__}.")))
-        else:
-            outcome = Answer(result=result)
         how = "done" if outcome.failure is None else f"refused ({outcome.failure.sentence})"
         log.log(level, "verb=%s user=%d ms=%.1f %s", verb, user, (time.monotonic() - started) * 1000, how)
         return outcome
 
     def _level_of(self, done: Request) -> int:
         """DEBUG for what is no news: the core repeats its plans every few seconds to heal the machine."""
-        if isinstance(done, AskTunnelStatus):
+        if done.verb in ONLY_ASKING:
             return logging.DEBUG
-        if isinstance(done, Cut | RemoveTunnel):
-            # what was planned before is undone in part: the next plan is news, even if it is the same one
+        if done.verb not in REPEATED:
+            # what was planned before may be undone in part: the next plan is news, even if it is the same one
             self._last_done.clear()
             return logging.INFO
         known = self._last_done.get(done.verb) == done

@@ -3,21 +3,18 @@
 import socket
 from ipaddress import IPv4Address
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import Any
 
 from appliance.host.contract import FirewallPlan, HostUnavailable, TunnelPlan, TunnelStatus
-from appliance.host.wire import (
-    Answer,
-    ApplyFirewall,
-    ApplyTunnel,
-    AskTunnelStatus,
-    Cut,
-    EnsureWireguardKey,
-    RemoveTunnel,
-    Request,
-    error_of,
+from appliance.host.machine import (
+    DiskInstallStatus,
+    InstallPlan,
+    InstallStatus,
+    MachinePlan,
+    MachineStatus,
+    Slot,
 )
+from appliance.host.wire import VERBS, Answer, error_of
 
 TIMEOUT_SECONDS = 60
 
@@ -33,24 +30,79 @@ class BrokeredHost:
         self._socket_path = socket_path
 
     def ensure_wireguard_key(self) -> str:
-        return str(self._ask(EnsureWireguardKey()))
+        return str(self._ask("ensure_wireguard_key"))
 
     def apply_tunnel(self, plan: TunnelPlan) -> None:
-        self._ask(ApplyTunnel(plan=plan))
+        self._ask("apply_tunnel", plan=plan)
 
     def apply_firewall(self, plan: FirewallPlan) -> None:
-        self._ask(ApplyFirewall(plan=plan))
+        self._ask("apply_firewall", plan=plan)
 
     def cut(self, interface: str, addresses: tuple[IPv4Address, ...]) -> None:
-        self._ask(Cut(interface=interface, addresses=addresses))
+        self._ask("cut", interface=interface, addresses=addresses)
 
     def tunnel_status(self, interface: str) -> TunnelStatus:
-        return TunnelStatus.model_validate(self._ask(AskTunnelStatus(interface=interface)))
+        return self._ask("tunnel_status", interface=interface)  # type: ignore[no-any-return]
 
     def remove_tunnel(self, interface: str) -> None:
-        self._ask(RemoveTunnel(interface=interface))
+        self._ask("remove_tunnel", interface=interface)
 
-    def _ask(self, request: Request) -> JsonValue:
+    def apply_machine(self, plan: MachinePlan, trial: bool = False) -> None:
+        self._ask("apply_machine", plan=plan, trial=trial)
+
+    def serve_certificate(
+        self, certificate_pem: str | None, key_pem: str | None, trial: bool = False
+    ) -> None:
+        self._ask("serve_certificate", certificate_pem=certificate_pem, key_pem=key_pem, trial=trial)
+
+    def keep_trial(self) -> None:
+        self._ask("keep_trial")
+
+    def undo_trial(self) -> None:
+        self._ask("undo_trial")
+
+    def machine_plan(self) -> MachinePlan:
+        return self._ask("machine_plan")  # type: ignore[no-any-return]
+
+    def machine_status(self) -> MachineStatus:
+        return self._ask("machine_status")  # type: ignore[no-any-return]
+
+    def reboot(self) -> None:
+        self._ask("reboot")
+
+    def power_off(self) -> None:
+        self._ask("power_off")
+
+    def slots(self) -> tuple[Slot, ...]:
+        return self._ask("slots")  # type: ignore[no-any-return]
+
+    def install_release(self, plan: InstallPlan) -> None:
+        self._ask("install_release", plan=plan)
+
+    def install_status(self) -> InstallStatus:
+        return self._ask("install_status")  # type: ignore[no-any-return]
+
+    def make_recovery_key(self) -> str:
+        return str(self._ask("make_recovery_key"))
+
+    def factory_reset(self) -> None:
+        self._ask("factory_reset")
+
+    def install_to_disk(self, disk: str, force: bool = False) -> None:
+        self._ask("install_to_disk", disk=disk, force=force)
+
+    def disk_install_status(self) -> DiskInstallStatus:
+        return self._ask("disk_install_status")  # type: ignore[no-any-return]
+
+    def mount_stick(self) -> str:
+        return str(self._ask("mount_stick"))
+
+    def release_stick(self) -> None:
+        self._ask("release_stick")
+
+    def _ask(self, name: str, **arguments: object) -> Any:  # noqa: ANN401 # the verb's own type
+        verb = VERBS[name]
+        request = verb.request.model_validate({"verb": name, **arguments})
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(TIMEOUT_SECONDS)
@@ -65,7 +117,7 @@ class BrokeredHost:
         answer = Answer.model_validate_json(line)
         if answer.failure is not None:
             raise error_of(answer.failure)
-        return answer.result
+        return verb.result.validate_python(answer.result)
 
     def _unavailable(self, why: str) -> HostUnavailable:
         return HostUnavailable(

@@ -1,4 +1,4 @@
-"""What may be asked of the machine: a handful of verbs, each with a typed plan, each safe to repeat.
+"""What may be asked of the machine: verbs, each with a typed plan; applying a plan is safe to repeat.
 
 A plan says how things should be, never what to do: applying it twice changes nothing the second time.
 Everything in a plan is checked when it is made, so the process with root can take it from an
@@ -12,9 +12,19 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Annotated, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from appliance.errors import Broken, Refused, TryAgain
+from appliance.host.machine import (
+    DiskInstallStatus,
+    DiskName,
+    InstallPlan,
+    InstallStatus,
+    MachinePlan,
+    MachineStatus,
+    Slot,
+)
+from appliance.host.plan import InterfaceName, Plan, Port
 
 
 class NotPermitted(Refused):
@@ -36,13 +46,27 @@ class Unsupported(Refused):
     code = "host_unsupported"
 
 
+class NotFound(Refused):
+    """What the verb is about isn't there: a stick, a disk, a change on trial."""
+
+    code = "host_not_found"
+    http_status = 404
+
+
+class Busy(Refused):
+    """Something of the same kind is running and must end first."""
+
+    code = "host_busy"
+    http_status = 409
+
+
 class HostFailed(Broken):
     """A program of the machine refused what should have worked; its own words are in the sentence."""
 
     code = "host_failed"
 
 
-BROKER_ERRORS = (NotPermitted, InvalidPlan, Unsupported, HostFailed)
+BROKER_ERRORS = (NotPermitted, InvalidPlan, Unsupported, NotFound, Busy, HostFailed)
 """What a verb can refuse with, wherever it runs."""
 
 
@@ -63,18 +87,9 @@ def _is_key(text: str) -> str:
     return text
 
 
-InterfaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,14}$")]
-"""Also part of nftables names, hence without a dash."""
 PublicKey = Annotated[str, AfterValidator(_is_key)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 # a host name would be resolved by root, so only addresses
 Endpoint = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$")]
-
-
-class Plan(BaseModel):
-    """Frozen, and strict about names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Peer(Plan):
@@ -152,8 +167,8 @@ class TunnelStatus(Plan):
         return self.kind is not None
 
 
-class Host(Protocol):
-    """The machine. Each verb raises one of BROKER_ERRORS."""
+class Tunnels(Protocol):
+    """Tunnels and their firewall, on the box and on workers. Each verb raises one of BROKER_ERRORS."""
 
     def ensure_wireguard_key(self) -> str:
         """The public key, base64; the private one is made at the first call and never leaves the host."""
@@ -164,11 +179,79 @@ class Host(Protocol):
     def apply_firewall(self, plan: FirewallPlan) -> None:
         """Replaces the rules of the plan's interface in one step."""
 
-    def cut(self, interface: str, addresses: tuple[IPv4Address, ...]) -> None:
+    def cut(self, interface: InterfaceName, addresses: tuple[IPv4Address, ...]) -> None:
         """Drops these tunnel addresses now: packets, peers and open connections."""
 
-    def tunnel_status(self, interface: str) -> TunnelStatus:
+    def tunnel_status(self, interface: InterfaceName) -> TunnelStatus:
         """How the interface is now."""
 
-    def remove_tunnel(self, interface: str) -> None:
+    def remove_tunnel(self, interface: InterfaceName) -> None:
         """Takes away the interface, its rules and what was remembered of its peers."""
+
+
+class Machine(Protocol):
+    """The box as a whole; anywhere else each verb raises Unsupported. Each raises one of BROKER_ERRORS."""
+
+    def apply_machine(self, plan: MachinePlan, trial: bool = False) -> None:
+        """Name, clock, network and allowed connections outward, now and at every start of the box.
+
+        On trial they hold until `undo_trial` or the broker's next start, unless `keep_trial` comes first.
+        """
+
+    def serve_certificate(
+        self, certificate_pem: str | None, key_pem: str | None, trial: bool = False
+    ) -> None:
+        """The company's certificate (chain, leaf first) and key for HTTPS; both None: the box's own."""
+
+    def keep_trial(self) -> None:
+        """What is on trial is kept. Raises NotFound when nothing is."""
+
+    def undo_trial(self) -> None:
+        """Back to what was kept; nothing on trial is fine."""
+
+    def machine_plan(self) -> MachinePlan:
+        """The plan that is kept; the default one before the first."""
+
+    def machine_status(self) -> MachineStatus:
+        """The box as it is now."""
+
+    def reboot(self) -> None:
+        """Restarts the box in good order; answers before it goes."""
+
+    def power_off(self) -> None:
+        """Turns the box off in good order; answers before it goes."""
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Both slots, a first."""
+
+    def install_release(self, plan: InstallPlan) -> None:
+        """Begins to install in the slot that isn't running, and returns. Raises Busy while one runs."""
+
+    def install_status(self) -> InstallStatus:
+        """The install that runs, or how the last one ended."""
+
+    def make_recovery_key(self) -> str:
+        """A new recovery key of the data partition; the former one opens nothing from then on."""
+
+    def factory_reset(self) -> None:
+        """Destroys the keys of the data (or, unencrypted, the data), then restarts as a new box."""
+
+    def install_to_disk(self, disk: DiskName, force: bool = False) -> None:
+        """Begins to make `disk` a box like this one, without its data, and returns.
+
+        All that is on `disk` is lost. Raises NotFound; Busy; InvalidPlan for the disk that the box runs
+        from, one in use, one too small, and, unless forced, one that can be unplugged.
+        """
+
+    def disk_install_status(self) -> DiskInstallStatus:
+        """The install that runs, or how the last one since the broker's start ended."""
+
+    def mount_stick(self) -> str:
+        """Mounts a USB stick, read-only; where its files lie now. Raises NotFound without one."""
+
+    def release_stick(self) -> None:
+        """The stick may be unplugged; none is fine."""
+
+
+class Host(Tunnels, Machine, Protocol):
+    """Everything that needs root."""

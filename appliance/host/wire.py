@@ -1,49 +1,61 @@
-"""What travels over the broker's socket: one JSON object a line, a request and then its answer."""
+"""What travels over the broker's socket: one JSON object a line, a request and then its answer.
 
-from ipaddress import IPv4Address
-from typing import Annotated, Literal
+A request is {"verb": name, argument: value, ...}; its shape, and that of the result, are those of the verb in
+`Host`. So adding a verb there is all that the wire needs.
+"""
 
-from pydantic import Field, JsonValue, TypeAdapter
+import inspect
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import Field, JsonValue, TypeAdapter, create_model
 
 from appliance.errors import Refusal
-from appliance.host.contract import BROKER_ERRORS, FirewallPlan, HostFailed, InterfaceName, Plan, TunnelPlan
+from appliance.host.contract import BROKER_ERRORS, Host, HostFailed
+from appliance.host.plan import Plan
 
 LINE_LIMIT_BYTES = 1024 * 1024
 """Room for a tunnel of several thousand peers."""
 
 
-class EnsureWireguardKey(Plan):
-    verb: Literal["ensure_wireguard_key"] = "ensure_wireguard_key"
+class Request(Plan):
+    """Base of every request; its other fields are the verb's arguments."""
+
+    verb: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "verb"}
 
 
-class ApplyTunnel(Plan):
-    verb: Literal["apply_tunnel"] = "apply_tunnel"
-    plan: TunnelPlan
+@dataclass(frozen=True)
+class Verb:
+    """A method of `Host` as it travels."""
+
+    request: type[Request]
+    result: TypeAdapter[Any]
 
 
-class ApplyFirewall(Plan):
-    verb: Literal["apply_firewall"] = "apply_firewall"
-    plan: FirewallPlan
+def _verb(name: str) -> Verb:
+    method = getattr(Host, name)
+    hints = get_type_hints(method, include_extras=True)
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in list(inspect.signature(method).parameters.values())[1:]
+    }
+    fields["verb"] = (Literal[name], name)
+    request = create_model(name, __base__=Request, **fields)
+    return Verb(request, TypeAdapter(hints["return"]))
 
 
-class Cut(Plan):
-    verb: Literal["cut"] = "cut"
-    interface: InterfaceName
-    addresses: tuple[IPv4Address, ...]
-
-
-class AskTunnelStatus(Plan):
-    verb: Literal["tunnel_status"] = "tunnel_status"
-    interface: InterfaceName
-
-
-class RemoveTunnel(Plan):
-    verb: Literal["remove_tunnel"] = "remove_tunnel"
-    interface: InterfaceName
-
-
-Request = EnsureWireguardKey | ApplyTunnel | ApplyFirewall | Cut | AskTunnelStatus | RemoveTunnel
-REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="verb")])
+VERBS = {name: _verb(name) for name in dir(Host) if not name.startswith("_")}
+_ANY_REQUEST: Any = reduce(or_, (verb.request for verb in VERBS.values()))
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[_ANY_REQUEST, Field(discriminator="verb")])
 
 
 class Failure(Plan):

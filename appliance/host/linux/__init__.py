@@ -14,13 +14,14 @@ from appliance.host.linux.interface import (
     delete_interface,
     interface_kind,
 )
+from appliance.host.linux.machine import LinuxMachine
 from appliance.host.linux.peers import is_as_planned, read_dump, sync_peers
 from appliance.host.linux.sockets import kill_connections
 
 __all__ = ["LinuxHost"]
 
 
-class LinuxHost:
+class LinuxHost(LinuxMachine):
     """Fulfils `Host` on this machine, in the network namespace of the process."""
 
     def __init__(self, key_path: Path, memory_dir: Path) -> None:

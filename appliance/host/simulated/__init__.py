@@ -8,24 +8,27 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from appliance.clock import Clock, now
 from appliance.host.contract import FirewallPlan, PeerStatus, TunnelKind, TunnelPlan, TunnelStatus
 from appliance.host.keys import ensure_private_key, public_text
+from appliance.host.simulated.machine import SimulatedMachine
 from appliance.private_file import replace
 
 __all__ = ["SimulatedHost"]
 
 
 class Memory(BaseModel):
-    """The whole simulated machine: interface → what was applied last."""
+    """The simulated tunnels: interface → what was applied last."""
 
     tunnels: dict[str, TunnelPlan] = {}
     firewalls: dict[str, FirewallPlan] = {}
 
 
-class SimulatedHost:
-    """Fulfils `Host` on a file."""
+class SimulatedHost(SimulatedMachine):
+    """Fulfils `Host` on files in `memory_dir`."""
 
-    def __init__(self, key_path: Path, memory_dir: Path) -> None:
+    def __init__(self, key_path: Path, memory_dir: Path, clock: Clock = now) -> None:
+        super().__init__(memory_dir, clock)
         self._key_path = key_path
         self._file = memory_dir / "simulated-host.json"
         self._memory = (
