@@ -24,16 +24,18 @@ grep -v '^IMAGE_VERSION=' "$ROOT/usr/lib/os-release" >"$WORK/os-release"
 
 in_tools --bind "$WORK" --bind "$KEYS" -- sh -euc "
     cd '$SLOT'
+    KEYS='$KEYS'; $SIGN
     mkfs.erofs -zlz4hc,9 -C65536 -T $SOURCE_DATE_EPOCH --all-time -U clear --quiet root.img '$ROOT'
     truncate -s %4096 root.img
     veritysetup format --salt=\$(echo cellule $VERSION | sha256sum | cut -c1-64) \
         --uuid=\$(python3 -c 'import uuid; print(uuid.uuid5(uuid.NAMESPACE_DNS, \"cellule $VERSION\"))') \
         --root-hash-file=roothash root.img verity.img >verity.txt
     ukify build --linux='$WORK/vmlinuz' --initrd='$WORK/initrd.img' --os-release=@'$WORK/os-release' \
-        --uname=\$(ls '$ROOT/usr/lib/modules') --cmdline='$(echo $COMMAND_LINE)' \
-        --secureboot-private-key='$KEYS/secureboot.key' --secureboot-certificate='$KEYS/secureboot.pem' --output=kernel.efi
-    ukify build --cmdline=\"roothash=\$(cat roothash)\" --stub=/usr/lib/systemd/boot/efi/addonx64.efi.stub \
-        --secureboot-private-key='$KEYS/secureboot.key' --secureboot-certificate='$KEYS/secureboot.pem' --output=root.addon.efi
+        --uname=\$(ls '$ROOT/usr/lib/modules') --cmdline='$(echo $COMMAND_LINE)' --output=unsigned.efi
+    sign unsigned.efi kernel.efi
+    ukify build --cmdline=\"roothash=\$(cat roothash)\" --stub=/usr/lib/systemd/boot/efi/addonx64.efi.stub --output=unsigned.addon.efi
+    sign unsigned.addon.efi root.addon.efi
+    rm unsigned*
 " >"$WORK/slot.log" 2>&1 || { cat "$WORK/slot.log" >&2; die "the slot could not be made"; }
 
 hash=$(cat "$SLOT/roothash")

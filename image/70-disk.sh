@@ -31,8 +31,8 @@ make_esp() {
         export MTOOLS_SKIP_CHECK=1; cd '$WORK'
         mkfs.vfat -F32 -n ESP -i CE11001E --invariant esp.img >/dev/null
         mmd -i esp.img ::EFI ::EFI/BOOT ::EFI/systemd ::EFI/Linux ::EFI/Linux/$kernel.extra.d ::loader
-        sbsign --key '$KEYS/secureboot.key' --cert '$KEYS/secureboot.pem' --output boot.efi \
-            /usr/lib/systemd/boot/efi/systemd-bootx64.efi 2>/dev/null
+        KEYS='$KEYS'; $SIGN
+        sign /usr/lib/systemd/boot/efi/systemd-bootx64.efi boot.efi
         mcopy -i esp.img boot.efi ::EFI/BOOT/BOOTX64.EFI
         mcopy -i esp.img loader.conf ::loader/
         mcopy -i esp.img slot/kernel.efi ::EFI/Linux/$kernel

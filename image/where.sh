@@ -76,3 +76,6 @@ esac
 COMPATIBLE="cellule-x86-64-$VARIANT" # a bundle for another one is refused by RAUC
 WORK="$OUT/work"
 ROOT="$WORK/root"
+
+# a shell function for the tools root: sign FILE SIGNED. The time of signing is part of a signature, so it is fixed, too.
+SIGN='sign() { faketime -f "@2026-01-01 00:00:00" sbsign --key "$KEYS/secureboot.key" --cert "$KEYS/secureboot.pem" --output "$2" "$1"; }'
