@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from appliance.settings import Settings, load_settings
 from webadmin import (
     account,
+    boot,
     chat,
     claim,
     database,
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     headers.install(app)
     errors.install(app)
     layout.install(app)
-    for page in (claim, signin, overview, chat, workers, keys, people, account, languages):
+    boot.install(app)
+    for page in (claim, signin, overview, boot, chat, workers, keys, people, account, languages):
         app.register_blueprint(page.blueprint)
     return app

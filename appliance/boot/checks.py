@@ -129,7 +129,7 @@ MOST_SECONDS = sum(check.limit_seconds for check in CHECKS)
 
 
 def _front(box: Box) -> Path | str:
-    return getattr(box.settings, "listen_socket", None) or box.settings.base_url
+    return box.settings.listen_socket or box.settings.base_url
 
 
 def _expect(who: str, where: Path | str, path: str, statuses: set[int]) -> None:

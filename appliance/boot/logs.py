@@ -16,14 +16,14 @@ _TIMEOUT_SECONDS = 10
 
 def log_around(settings: Settings, units: Sequence[str]) -> str:
     """The last lines that the services of these units wrote in this boot; "" when there are none."""
-    if getattr(settings, "appliance", False):
+    if settings.appliance:
         return journal([argument for unit in units for argument in ("--unit", unit)])
     return "\n".join(filter(None, (_tail(settings.state_dir / "log", unit) for unit in units)))
 
 
 def log_of_boot(settings: Settings, boot_id: str) -> str:
     """The last lines of an earlier boot, for one that ended without a word."""
-    return journal(["--boot", boot_id]) if getattr(settings, "appliance", False) else ""
+    return journal(["--boot", boot_id]) if settings.appliance else ""
 
 
 def journal(arguments: list[str]) -> str:

@@ -38,7 +38,7 @@ class Places:
 
 def places(settings: Settings) -> Places:
     """The places of this box."""
-    if getattr(settings, "appliance", False):
+    if settings.appliance:
         return Places(Path("/data"), Path("/run/cellule-boot"), Path("/efi/EFI/Linux"), True)
     state = settings.state_dir
     return Places(state, settings.run_dir / "boot", state / "efi" / "EFI" / "Linux", False)
@@ -47,7 +47,7 @@ def places(settings: Settings) -> Places:
 def running_now(settings: Settings) -> Running:
     """Version, slot and boot id of this start. A fact that can't be read stays empty."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
-    if not getattr(settings, "appliance", False):
+    if not settings.appliance:
         return Running(VERSION, "", boot_id)
     return Running(_image_version(), _slot(), boot_id)
 

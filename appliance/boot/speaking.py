@@ -18,8 +18,8 @@ from appliance.boot.places import Places, built_at
 from appliance.boot.refused import refuse_release, refused_releases
 from appliance.boot.story import RollbackStory, rollback_story
 from appliance.boot.telling import paragraph
-from appliance.boot.verdict import Action, Kind, Verdict, judge, what_follows
-from appliance.boot.word import Word
+from appliance.boot.verdict import Action, Verdict, judge, what_follows
+from appliance.boot.word import Kind, Word
 from appliance.errors import Refusal
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings

@@ -17,17 +17,12 @@ from enum import StrEnum
 from appliance.boot.breadcrumbs import Breadcrumb, Outcome
 from appliance.boot.checks import Box, Check
 from appliance.boot.failure import CheckFailed, Fault
+from appliance.boot.word import Kind
 
 ASK_AGAIN_SECONDS = 0.5
 
 Note = Callable[[str, Outcome, str, str], Breadcrumb]
 """Trail.note: step, outcome, sentence, log."""
-
-
-class Kind(StrEnum):
-    GOOD = "good"
-    BAD_RELEASE = "bad-release"
-    BAD_DATA = "bad-data"
 
 
 class Action(StrEnum):

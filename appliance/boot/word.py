@@ -1,10 +1,17 @@
 """The verdict of this boot as other processes read it: a small file, there when even storage is not."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from appliance.boot.verdict import Kind
+
+class Kind(StrEnum):
+    """Good, or whose fault it is that it isn't."""
+
+    GOOD = "good"
+    BAD_RELEASE = "bad-release"
+    BAD_DATA = "bad-data"
 
 
 class Word(BaseModel):

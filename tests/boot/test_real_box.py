@@ -70,10 +70,7 @@ def crumbs(settings: Settings, boot_id: str) -> dict[str, tuple[Outcome, str, st
 
 
 def test_a_whole_box_is_good_and_says_what_it_proved(settings: Settings) -> None:
-    environment = os.environ | {
-        f"CELLULE_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-    }
+    environment = os.environ | settings.environment()
     done = subprocess.run(
         [sys.executable, "-m", "appliance.boot", "verdict"],
         env=environment,
@@ -134,7 +131,6 @@ def test_a_database_damaged_under_a_running_box_is_the_data_s_fault(
     for name in ("cellule.db", "activity.db"):
         with closing(sqlite3.connect(settings.state_dir / name)) as db:
             db.execute("VACUUM INTO ?", [str(tmp_path / name)])
-    (tmp_path / "run").symlink_to(settings.run_dir)
     damaged = settings.model_copy(update={"state_dir": tmp_path})
     here = places(damaged)
     here.kernels.mkdir(parents=True)

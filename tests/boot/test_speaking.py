@@ -151,7 +151,7 @@ def test_being_asked_to_stop_before_the_verdict_leaves_a_word(settings: Settings
     # nothing runs on this box: the verdict waits for the broker
     for opened in (open_cellule, open_activity):
         opened(settings.state_dir).close()
-    environment = os.environ | {"CELLULE_STATE_DIR": str(settings.state_dir), "CELLULE_HOST_SIMULATED": "1"}
+    environment = os.environ | settings.environment()
     verdict = subprocess.Popen([sys.executable, "-m", "appliance.boot", "verdict"], env=environment)
     folder = settings.state_dir / "boot"
 

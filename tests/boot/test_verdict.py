@@ -13,7 +13,8 @@ from appliance.boot.breadcrumbs import Breadcrumb, Outcome
 from appliance.boot.checks import CHECKS, MOST_SECONDS, Box, Check
 from appliance.boot.failure import CheckFailed, Fault
 from appliance.boot.places import places
-from appliance.boot.verdict import Action, Kind, Verdict, judge, what_follows
+from appliance.boot.verdict import Action, Verdict, judge, what_follows
+from appliance.boot.word import Kind
 from appliance.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "rootfs" / "usr" / "lib" / "systemd" / "system" / "cellule-verdict.service"

@@ -1,10 +1,12 @@
 // Times in the reader's own zone and language. The server sends epoch seconds as ISO 8601 in <time datetime>.
-// data-moment: "age" (3 minutes ago; a date when older than a day), "date", or "countdown" (minutes and seconds left).
+// data-moment: "age" (3 minutes ago; a date when older than a day), "date", "time" (date and
+// time), or "countdown" (minutes and seconds left).
 
 import { locale, text } from "./texts.js";
 
 const ages = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "long" });
 const dates = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
+const times = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
 const full = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "medium" });
 
 function age(date) {
@@ -24,7 +26,7 @@ function countdown(date) {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
-const styles = { age, countdown, date: (date) => dates.format(date) };
+const styles = { age, countdown, date: (date) => dates.format(date), time: (date) => times.format(date) };
 
 /** Writes all <time data-moment> under `root` anew. */
 export function showMoments(root) {

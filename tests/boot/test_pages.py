@@ -1,0 +1,145 @@
+"""What admins see of a release that was given up, and of storage that is damaged."""
+
+from contextlib import closing
+
+import pytest
+
+import webadmin
+from appliance.boot import Attempt, Ending, RollbackStory, Word, find_refused, places, refuse_release
+from appliance.boot.word import Kind
+from appliance.people import Role
+from tests.web.conftest import Site, Visitor, admin, compiled_translations, employee, quick_hashes, site
+from webadmin import boot_in_words
+
+__all__ = ["admin", "compiled_translations", "employee", "quick_hashes", "site"]
+
+LOG = "Nov 21 04:10:02 cellule cellule-pool[311]: <b>address</b> already in use"
+FAILED = Attempt(
+    ending=Ending.CHECK_FAILED,
+    at=1_790_000_000.0,
+    boot_id="abc",
+    last_good_step="broker",
+    check="pool",
+    sentence="The pool does not answer: [Errno 2] No such file. (waited 60 s)",
+    log=LOG,
+)
+HUNG = Attempt(ending=Ending.HUNG, last_good_step="storage", silent_seconds=31.0)
+STORY = RollbackStory(
+    version="2.0",
+    slot="b",
+    tries=3,
+    attempts=(Attempt(ending=Ending.NEVER_ARRIVED), HUNG, FAILED),
+    running_version="1.0",
+    root_hash="0f" * 32,
+)
+
+
+@pytest.fixture
+def refused(site: Site) -> Site:
+    refuse_release(site.db, STORY)
+    return site
+
+
+def test_the_overview_has_a_banner_until_an_admin_puts_it_away(refused: Site, admin: Visitor) -> None:
+    page = admin.get("/overview").text
+    assert "Release 2.0 did not work on this box." in page and 'href="/starts/2.0"' in page
+    assert admin.post("/starts/2.0/seen").location == "/overview"
+    assert "did not work" not in admin.get("/overview").text
+    release = find_refused(refused.db, "2.0")
+    assert release is not None and release.seen_at is not None
+    assert admin.get("/starts/2.0").status_code == 200, "the page stays"
+
+
+def test_without_a_refusal_there_is_no_banner_and_no_page(admin: Visitor) -> None:
+    assert "did not work" not in admin.get("/overview").text
+    assert admin.get("/starts/2.0").status_code == 404
+    assert admin.get("/starts/2.0.txt").status_code == 404
+    assert admin.post("/starts/2.0/seen").status_code == 404
+
+
+def test_the_page_tells_how_far_it_came_and_shows_the_log_as_text(refused: Site, admin: Visitor) -> None:
+    page = admin.get("/starts/2.0").text
+    for part in (
+        "What happened to release 2.0",
+        "started 3 times",
+        "went back to release 1.0",
+        "The service that takes requests did not answer.",
+        "waited 60 s",
+        "no word for 31.0",
+        "It left no word",
+        "time unknown",
+        "&lt;b&gt;address&lt;/b&gt;",
+        "0f" * 32,
+    ):
+        assert part in page, part
+    assert "<b>address" not in page
+
+
+def test_the_page_is_french_for_a_french_admin(refused: Site) -> None:
+    visitor = refused.signed_in(refused.account("zoe", Role.ADMIN, language="fr"))
+    page = visitor.get("/starts/2.0").text
+    for part in (
+        "Ce qui est arrivé à la version 2.0",
+        "Jusqu’où elle est allée",
+        "Le service qui prend les requêtes",
+    ):
+        assert part in page, part
+    assert "n’a pas fonctionné sur ce boîtier" in visitor.get("/overview").text
+
+
+def test_the_text_is_a_file_with_everything(refused: Site, admin: Visitor) -> None:
+    answer = admin.get("/starts/2.0.txt")
+    assert answer.mimetype == "text/plain"
+    assert 'filename="cellule-2.0.txt"' in answer.headers["Content-Disposition"]
+    assert LOG in answer.text and "Try 3 of 3" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/starts/2.0", "/starts/2.0.txt"])
+def test_it_is_for_admins_alone(refused: Site, employee: Visitor, path: str) -> None:
+    assert employee.get(path).status_code == 403
+    assert refused.visitor().get(path).status_code == 303
+    assert employee.post("/starts/2.0/seen").status_code == 403
+    release = find_refused(refused.db, "2.0")
+    assert release is not None and release.seen_at is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "states"),
+    [
+        (FAILED, ["done"] * 5 + ["failed"] + ["open"] * 3),
+        (HUNG, ["done"] * 4 + ["failed"] + ["open"] * 4),
+        (Attempt(ending=Ending.NEVER_ARRIVED), ["open"] * 9),
+        (Attempt(ending=Ending.NOT_BLESSED, last_good_step="answer"), ["done"] * 9),
+    ],
+)
+def test_the_way_shows_how_far_it_went(site: Site, attempt: Attempt, states: list[str]) -> None:
+    with site.app.test_request_context():
+        assert [stage.state for stage in boot_in_words.stages(attempt)] == states
+
+
+@pytest.mark.parametrize("kind", [Kind.BAD_DATA, Kind.BAD_RELEASE])
+def test_a_start_that_is_not_good_is_told_on_the_overview(site: Site, admin: Visitor, kind: Kind) -> None:
+    file = places(site.settings).verdict
+    file.parent.mkdir(parents=True)
+    word = Word(kind=kind, version="2.0", check="storage", sentence="What is wrong.", next_step="What to do.")
+    file.write_text(word.model_dump_json())
+    page = admin.get("/overview").text
+    assert "What is wrong. What to do." in page and "stays up" in page
+    file.write_text(word.model_copy(update={"kind": Kind.GOOD}).model_dump_json())
+    assert "What is wrong" not in admin.get("/overview").text
+
+
+def test_damaged_storage_is_named_and_not_touched(site: Site, admin: Visitor) -> None:
+    path = site.settings.state_dir / "cellule.db"
+    with closing(site.db):
+        site.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    rubbish = b"\xff" * path.stat().st_size
+    path.write_bytes(rubbish)
+    for leftover in path.parent.glob("cellule.db-*"):
+        leftover.unlink()
+    # a process that starts now meets the file as it is
+    stranger = Site(site.settings, webadmin.create_app(site.settings), site.db, site.activity, "")
+    answer = stranger.visitor().get("/sign-in", headers={"Accept-Language": "fr"})
+    assert answer.status_code == 503
+    assert "Le stockage du boîtier est endommagé" in answer.text
+    assert path.read_bytes() == rubbish

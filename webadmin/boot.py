@@ -1,0 +1,85 @@
+"""What happened to a release that the box gave up: a banner on the overview, a page, and a text to download.
+
+Damaged storage is told as that on every page, by name of what is wrong: nothing here tries to repair it.
+"""
+
+import logging
+import sqlite3
+
+from flask import Blueprint, Flask, abort, make_response, redirect, render_template, url_for
+from flask_babel import gettext
+from werkzeug.wrappers import Response
+
+from appliance.boot import (
+    RefusedRelease,
+    Word,
+    find_refused,
+    full_text,
+    mark_seen,
+    places,
+    read_word,
+    refused_releases,
+)
+from webadmin import boot_in_words
+from webadmin.database import box_settings, cellule
+from webadmin.visitor import admins_only, signed_in
+
+log = logging.getLogger("webadmin")
+
+blueprint = Blueprint("boot", __name__)
+
+
+@blueprint.get("/starts/<version>")
+@admins_only
+def story(version: str) -> str:
+    """The page "What happened to release X"."""
+    return render_template("boot.html", release=_release(version), words=boot_in_words)
+
+
+@blueprint.get("/starts/<version>.txt")
+@admins_only
+def download(version: str) -> Response:
+    """The same as a text file, for a mail to the vendor."""
+    response = make_response(full_text(_release(version).story))
+    response.mimetype = "text/plain"
+    response.headers["Content-Disposition"] = f'attachment; filename="cellule-{version}.txt"'
+    return response
+
+
+@blueprint.post("/starts/<version>/seen")
+@admins_only
+def seen(version: str) -> Response:
+    """Puts the banner away for all admins; the page stays."""
+    mark_seen(cellule(), _release(version).version, signed_in().id)
+    return redirect(url_for("overview.show"), 303)
+
+
+def install(app: Flask) -> None:
+    """Gives templates the banner, and damaged storage its page."""
+    app.jinja_env.globals["boot_banner"] = banner
+    app.jinja_env.globals["boot_words"] = boot_in_words
+    app.register_error_handler(sqlite3.DatabaseError, _storage_damaged)
+
+
+def banner() -> tuple[Word | None, tuple[RefusedRelease, ...]]:
+    """For admins: this start's verdict unless it is good, and the refusals that nobody put away."""
+    word = read_word(places(box_settings()).verdict)
+    unseen = tuple(release for release in refused_releases(cellule()) if release.seen_at is None)
+    return (None if word is None or word.is_good else word), unseen
+
+
+def _release(version: str) -> RefusedRelease:
+    return find_refused(cellule(), version) or abort(404)
+
+
+def _storage_damaged(error: sqlite3.DatabaseError) -> Response:
+    log.error("storage is damaged: %s", error)
+    return make_response(
+        render_template(
+            "error.html",
+            status=503,
+            title=gettext("The storage of the box is damaged"),
+            hint=gettext("Nothing was changed. Restore a backup, or ask for help with the box."),
+        ),
+        503,
+    )
