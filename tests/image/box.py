@@ -72,8 +72,8 @@ class Box:
         self.overlay = self.folder / "disk.qcow2"
         if not self.overlay.exists():
             in_tools(
-                "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self.disk), str(self.overlay),
-                f"{self.disk_gigabytes}G", folders=(self.folder, self.disk.parent),
+                "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self.disk),
+                str(self.overlay), f"{self.disk_gigabytes}G", folders=(self.folder, self.disk.parent),
             )  # fmt: skip
         self._variables = self.folder / "vars.fd"
         shutil.copyfile(self.secure_boot_variables or tools_root() / VARIABLES, self._variables)
@@ -179,14 +179,16 @@ class Box:
 
     def _command(self) -> list[str]:
         secure = self.secure_boot_variables is not None
+        firmware = FIRMWARE_SECURE if secure else FIRMWARE
         return [
             "qemu-system-x86_64", "-machine", f"q35,smm={'on' if secure else 'off'}",
-            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", str(self.memory_megabytes),
+            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2",
+            "-m", str(self.memory_megabytes),
             "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
             "-uuid", "11111111-2222-3333-4444-555555555555",
             "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
             *(("-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ()),
-            "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE_SECURE if secure else FIRMWARE}",
+            "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={firmware}",
             "-drive", f"if=pflash,format=raw,unit=1,file={self._variables}",
             "-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={self.overlay}",
             "-device", "virtio-blk-pci,drive=disk,bootindex=0",

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,8 @@ class Works:
 
     out: Path
     keys: Path
+    first_slot: dict[str, str] = field(default_factory=dict)
+    """What the first release's slot is known by: roothash, kernel.sha256."""
 
     @property
     def disk(self) -> Path:
@@ -72,6 +74,8 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Works:
     works = Works(folder / "out", keys)
     works.out.mkdir()
     works.make(FIRST_VERSION, only_bundle=False)
+    for name in ("roothash", "kernel.sha256"):
+        works.first_slot[name] = (works.out / "work" / "slot" / name).read_text()
     return works
 
 

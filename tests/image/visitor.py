@@ -8,7 +8,7 @@ import ssl
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2 as httpx
 from openai import OpenAI
 
 from tests.image.box import Box
@@ -44,7 +44,7 @@ class Visitor:
 
         def fetched() -> bool:
             try:
-                answer = httpx.get(f"https://{address}/ca.crt", verify=False, timeout=10)  # noqa: S501
+                answer = httpx.get(f"https://{address}/ca.crt", verify=False, timeout=10)
             except httpx.HTTPError:
                 return False
             if answer.status_code == httpx.codes.OK:
