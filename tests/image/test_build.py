@@ -1,4 +1,4 @@
-"""What the build leaves: the same bytes twice, a bill of materials that lists all, nothing that it should not."""
+"""What the build leaves: the same bytes twice, a full bill of materials, and nothing that it should not."""
 
 import json
 import os
