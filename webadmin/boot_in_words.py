@@ -45,7 +45,7 @@ def summary(story: RollbackStory) -> str:
     back = gettext(
         "The box went back to release %(version)s by itself and works with it.", version=story.running_version
     )
-    never_again = gettext("It is not tried again.")
+    never_again = gettext("Release %(version)s is not tried again.", version=story.version)
     return f"{tried} {back} {never_again}"
 
 
@@ -65,6 +65,8 @@ def ending(attempt: Attempt) -> str:
             return gettext("It was restarted before it was known whether it is good.")
         case Ending.NOT_BLESSED:
             return gettext("It was good, but that could not be recorded on the boot partition.")
+        case Ending.NO_VERDICT:
+            return gettext("The check of this start itself broke off.")
         case Ending.NEVER_ARRIVED:
             return gettext("It left no word: its kernel or its root file system did not start.")
 
@@ -85,6 +87,7 @@ def _titles() -> dict[str, str]:
 
 def _failures() -> dict[str, str]:
     return {
+        "data": gettext("The data partition was not there."),
         "data-partition": gettext("The data partition was not there."),
         "storage": gettext("Accounts and conversations could not be read by this release."),
         "broker": gettext("The service that configures the machine did not answer."),

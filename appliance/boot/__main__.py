@@ -9,12 +9,12 @@ import argparse
 import signal
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import NoReturn
 
 from appliance.boot.places import places, running_now
 from appliance.boot.refused import refused_releases
-from appliance.boot.speaking import StoppedEarly, speak_verdict
+from appliance.boot.speaking import EXIT_GOOD, StoppedEarly, speak_verdict
 from appliance.boot.word import read_word
 from appliance.errors import Refusal
 from appliance.settings import Settings, load_settings
@@ -27,7 +27,10 @@ def main() -> NoReturn:
     what, settings = parser.parse_args().what, load_settings()
     if what == "verdict":
         signal.signal(signal.SIGTERM, _stop)
-        sys.exit(speak_verdict(settings, places(settings), running_now(settings)))
+        try:
+            sys.exit(speak_verdict(settings, places(settings), running_now(settings)))
+        except StoppedEarly:
+            sys.exit(EXIT_GOOD)  # what was to be said had been said
     print(console_text(settings), end="")  # noqa: T201
     sys.exit(0)
 
@@ -38,11 +41,11 @@ def console_text(settings: Settings) -> str:
     word = read_word(places(settings).verdict)
     if word is not None and not word.is_good:
         told.append(f"This boot is not good. {word.sentence} {word.next_step}".strip())
-    try:
-        with closing(open_cellule(settings.state_dir)) as db:
-            told += [release.reason for release in refused_releases(db)[:1]]
-    except (Refusal, OSError, sqlite3.Error):
-        pass  # what is wrong with storage is the verdict's to say, and it has
+    # what is wrong with storage is the verdict's to say, and it has
+    with suppress(Refusal, OSError, sqlite3.Error):
+        if (settings.state_dir / "cellule.db").exists():
+            with closing(open_cellule(settings.state_dir)) as db:
+                told += [release.reason for release in refused_releases(db)[:1]]
     return "".join(f"{paragraph}\n" for paragraph in told)
 
 

@@ -15,6 +15,7 @@ _NAME = re.compile(
     r"cellule_(?P<version>[^_]+)_(?P<slot>[ab])(?:\+(?P<left>\d+)(?:-(?P<done>\d+))?)?\.efi", re.IGNORECASE
 )
 _ROOT_HASH = re.compile(rb"\broothash=([0-9a-f]{64})")
+_LOADER_VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -60,6 +61,23 @@ def read_kernels(folder: Path) -> tuple[Kernel, ...]:
     except OSError:
         return ()
     return tuple(kernel for name in names if (kernel := kernel_of(name)))
+
+
+def started_entry(efi_variables: Path) -> Kernel | None:
+    """The image that systemd-boot says it started, with its counter; None without systemd-boot.
+
+    LoaderBootCountPath is there only for an image that is being tried (systemd.io/BOOT_LOADER_INTERFACE).
+    """
+    for variable in ("LoaderBootCountPath", "LoaderEntrySelected"):
+        try:
+            content = (efi_variables / f"{variable}-{_LOADER_VENDOR}").read_bytes()
+        except OSError:
+            continue
+        # four bytes of attributes, then UTF-16 with a zero at its end
+        path = content[4:].decode("utf-16-le", "replace").rstrip("\0")
+        if kernel := kernel_of(path.rpartition("\\")[2]):
+            return kernel
+    return None
 
 
 def kernel_running(kernels: tuple[Kernel, ...], version: str, slot: str) -> Kernel | None:

@@ -1,14 +1,15 @@
 """Where the verdict finds things: on the image, and in the state directory of a development box."""
 
 import platform
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import VERSION
 from appliance.boot.breadcrumbs import Running
+from appliance.boot.counting import started_entry
 from appliance.settings import Settings
 
+_EFI_VARIABLES = Path("/sys/firmware/efi/efivars")
 _RELEASE_FILE = Path("/usr/lib/os-release")
 
 
@@ -19,6 +20,7 @@ class Places:
     data: Path
     run: Path
     kernels: Path
+    efi_variables: Path
     is_mounted_separately: bool
 
     @property
@@ -27,7 +29,7 @@ class Places:
 
     @property
     def stay_up(self) -> Path:
-        """Exists when the boot is not good and another start would not help (cellule-boot-again.service)."""
+        """Exists when the data is bad, so that another start would not help (cellule-boot-again.service)."""
         return self.run / "stay-up"
 
     @property
@@ -39,9 +41,9 @@ class Places:
 def places(settings: Settings) -> Places:
     """The places of this box."""
     if settings.appliance:
-        return Places(Path("/data"), Path("/run/cellule-boot"), Path("/efi/EFI/Linux"), True)
+        return Places(Path("/data"), Path("/run/cellule-boot"), Path("/efi/EFI/Linux"), _EFI_VARIABLES, True)
     state = settings.state_dir
-    return Places(state, settings.run_dir / "boot", state / "efi" / "EFI" / "Linux", False)
+    return Places(state, settings.run_dir / "boot", state / "efi" / "EFI" / "Linux", state / "efi", False)
 
 
 def running_now(settings: Settings) -> Running:
@@ -49,7 +51,8 @@ def running_now(settings: Settings) -> Running:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     if not settings.appliance:
         return Running(VERSION, "", boot_id)
-    return Running(_image_version(), _slot(), boot_id)
+    entry = started_entry(_EFI_VARIABLES)
+    return Running(_image_version(), entry.slot if entry else "", boot_id)
 
 
 def built_at() -> float:
@@ -63,13 +66,3 @@ def _image_version() -> str:
         return platform.freedesktop_os_release().get("IMAGE_VERSION", VERSION)
     except OSError:
         return VERSION
-
-
-def _slot() -> str:
-    """The root partition's PARTUUID is the first half of the root hash; its label ends with the slot."""
-    command_line = Path("/proc/cmdline").read_text()
-    found = re.search(r"\broothash=(.{8})(.{4})(.{4})(.{4})(.{12})", command_line)
-    if found is None:
-        return ""
-    device = Path("/dev/disk/by-partuuid", "-".join(found.groups())).resolve()
-    return next((slot for slot in "ab" if Path(f"/dev/cellule/root-{slot}").resolve() == device), "")

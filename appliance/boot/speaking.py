@@ -12,7 +12,14 @@ from pathlib import Path
 
 from appliance.boot.breadcrumbs import Outcome, Running, Trail, read_boots, with_known_times
 from appliance.boot.checks import CHECKS, Box, Check
-from appliance.boot.counting import Kernel, give_try_back, kernel_running, read_kernels, root_hash_of
+from appliance.boot.counting import (
+    Kernel,
+    give_try_back,
+    kernel_running,
+    read_kernels,
+    root_hash_of,
+    started_entry,
+)
 from appliance.boot.logs import log_around, log_of_boot
 from appliance.boot.places import Places, built_at
 from appliance.boot.refused import refuse_release, refused_releases
@@ -23,7 +30,7 @@ from appliance.boot.word import Kind, Word
 from appliance.errors import Refusal
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
-from appliance.storage import open_activity, open_cellule
+from appliance.storage import DATABASE_FILES, open_activity, open_cellule
 
 EXIT_GOOD = 0
 EXIT_BAD_RELEASE = 1
@@ -40,6 +47,7 @@ def speak_verdict(
     """Judges this boot and prepares what follows; the exit status for systemd."""
     trail = Trail(places.breadcrumbs, running)
     own = kernel_running(read_kernels(places.kernels), running.version, running.slot)
+    own = own or started_entry(places.efi_variables)
     trail.note("start", Outcome.OK, _how_it_is_started(running, own))
     try:
         verdict = judge(checks, Box(settings, places), trail.note, lambda units: log_around(settings, units))
@@ -56,6 +64,8 @@ def speak_verdict(
 
 def tell_rollback(settings: Settings, places: Places, running: Running) -> RollbackStory | None:
     """Records the story of a release that used up its tries, once; None when there is nothing new to tell."""
+    if not all((settings.state_dir / name).exists() for name in DATABASE_FILES):
+        return None  # opening would make it anew, and root's
     try:
         with (
             closing(open_cellule(settings.state_dir)) as db,
@@ -106,11 +116,12 @@ def _act(places: Places, trail: Trail, own: Kernel | None, verdict: Verdict) -> 
         case Action.RESTART:
             return EXIT_BAD_RELEASE
         case Action.STAY_UP:
-            _make(places.stay_up, "")
-    if verdict.kind is Kind.BAD_DATA:
-        _give_back(places, own)
-        return EXIT_BAD_DATA
-    return EXIT_BAD_RELEASE
+            if verdict.kind is not Kind.BAD_DATA:
+                # not counted: systemd sees that by itself
+                return EXIT_BAD_RELEASE
+    _make(places.stay_up, "")
+    _give_back(places, own)
+    return EXIT_BAD_DATA
 
 
 def _leave_word(places: Places, running: Running, verdict: Verdict) -> None:

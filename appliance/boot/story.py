@@ -22,6 +22,7 @@ class Ending(StrEnum):
     HUNG = "hung"
     STOPPED = "stopped"
     NOT_BLESSED = "not-blessed"
+    NO_VERDICT = "no-verdict"
     NEVER_ARRIVED = "never-arrived"
 
 
@@ -119,7 +120,7 @@ def _attempt(boot: Boot, boots: tuple[Boot, ...]) -> Attempt:
     )
 
 
-_NO_STEPS = {"verdict", "running", "stopped"}
+_NO_STEPS = {"verdict", "running", "restart", "stopped"}
 
 
 def _is_failed_check(crumb: Breadcrumb) -> bool:
@@ -132,6 +133,8 @@ def _ending(boot: Boot, failed: Breadcrumb | None) -> Ending:
         return Ending.CHECK_FAILED
     if verdict is not None and verdict.outcome is Outcome.OK:
         return Ending.NOT_BLESSED
+    if boot.last("restart"):
+        return Ending.NO_VERDICT
     return Ending.STOPPED if boot.last("stopped") else Ending.HUNG
 
 

@@ -31,6 +31,8 @@ def how_it_ended(attempt: Attempt) -> str:
             return f"{came} It was restarted before its verdict.".strip()
         case Ending.NOT_BLESSED:
             return "It was judged good, but that could not be recorded on the boot partition."
+        case Ending.NO_VERDICT:
+            return f"{came} The check of this start itself broke off.".strip()
         case Ending.NEVER_ARRIVED:
             return "It never came as far as the data partition: its kernel or root file system did not start."
 

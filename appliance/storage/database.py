@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from appliance.storage.migrating import migrate, read_records, steps_down
 from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
 
+_OWNER_ONLY = 0o600
 DATABASE_FILES = {"cellule.db": CELLULE, "activity.db": ACTIVITY}
 
 
@@ -55,7 +56,9 @@ def _open(path: Path, migrations: tuple[Migration, ...]) -> Database:
     path.parent.mkdir(parents=True, exist_ok=True)
     # autocommit outside of `transaction`; each thread that writes opens its own connection
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
+    if path.stat().st_mode & 0o777 != _OWNER_ONLY:
+        # asked first: the verdict on a boot looks as a root that may not change other users' files
+        path.chmod(_OWNER_ONLY)
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {pragma}")
     database = Database(connection)

@@ -67,6 +67,13 @@ def test_the_shell_counts_on_after_a_number_with_an_eight_in_it(tmp_path: Path) 
     assert max(boot.number for boot in read_boots(tmp_path)) == 19
 
 
+def test_what_another_program_said_does_not_break_the_line(tmp_path: Path) -> None:
+    from_the_shell(tmp_path, "data", "failed", 'e2fsck: "/dev/x" \\ is\n\tbad & 100 % full')
+    (boot,) = read_boots(tmp_path)
+    assert boot.crumbs[0].outcome is Outcome.FAILED
+    assert boot.crumbs[0].sentence == "e2fsck: '/dev/x' / isbad & 100 % full"
+
+
 def test_the_shell_says_that_it_can_not_write_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "boot").write_text("a file where a folder should be")
     done = from_the_shell(tmp_path / "boot", "data", "ok", "Kernel up.")

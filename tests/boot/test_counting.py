@@ -12,6 +12,7 @@ from appliance.boot.counting import (
     name_with_try_given_back,
     read_kernels,
     root_hash_of,
+    started_entry,
 )
 
 
@@ -60,6 +61,34 @@ def test_the_folder_of_the_esp_may_hold_other_things_or_be_missing(tmp_path: Pat
     assert kernel_running(kernels, "2.0", "b") == kernels[1]
     assert kernel_running(kernels, "2.0", "a") is None
     assert read_kernels(tmp_path / "missing") == ()
+
+
+@pytest.mark.parametrize(
+    ("variables", "slot", "tries_left"),
+    [
+        ({}, None, None),
+        ({"LoaderEntrySelected": "cellule_2.0_b.efi"}, "b", None),
+        ({"LoaderBootCountPath": r"\EFI\Linux\cellule_2.0_b+2-1.efi"}, "b", 2),
+        (
+            {
+                "LoaderEntrySelected": "cellule_2.0_b.efi",
+                "LoaderBootCountPath": r"\EFI\LINUX\CELLULE_2.0_B+0-3.EFI",
+            },
+            "b",
+            0,
+        ),
+        ({"LoaderEntrySelected": "auto-windows"}, None, None),
+    ],
+)
+def test_systemd_boot_says_what_it_started(
+    tmp_path: Path, variables: dict[str, str], slot: str | None, tries_left: int | None
+) -> None:
+    for name, value in variables.items():
+        content = b"\6\0\0\0" + f"{value}\0".encode("utf-16-le")
+        (tmp_path / f"{name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f").write_bytes(content)
+    entry = started_entry(tmp_path)
+    assert (entry.slot if entry else None) == slot
+    assert (entry.tries_left if entry else None) == tries_left
 
 
 def test_the_root_hash_is_found_wherever_it_lies_in_the_image(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from tests.waiting import wait_until
 
+LOADER_VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 ROOT_HASH = "0f" * 32
 OLD, NEW = Running("1.0", "a", "old"), Running("2.0", "b", "new")
 
@@ -31,7 +32,15 @@ OLD, NEW = Running("1.0", "a", "old"), Running("2.0", "b", "new")
 def here(settings: Settings) -> Places:
     here = places(settings)
     here.kernels.mkdir(parents=True)
+    for opened in (open_cellule, open_activity):
+        opened(settings.state_dir).close()
     return here
+
+
+def say_it_is_tried(here: Places, name: str) -> None:
+    """As systemd-boot tells it, in an EFI variable."""
+    text = f"\\EFI\\Linux\\{name}\0".encode("utf-16-le")
+    (here.efi_variables / f"LoaderBootCountPath-{LOADER_VENDOR}").write_bytes(b"\6\0\0\0" + text)
 
 
 def kernel(here: Places, name: str) -> Path:
@@ -88,8 +97,23 @@ def test_a_bad_release_being_tried_is_started_again(settings: Settings, here: Pl
 def test_a_blessed_release_that_fails_stays_up_and_says_so(settings: Settings, here: Places) -> None:
     kernel(here, "cellule_1.0_a.efi")
     assert speak_verdict(settings, here, OLD, check(broken)) == EXIT_BAD_RELEASE
-    assert here.stay_up.exists()
     assert "The part is broken." in console_text(settings)
+
+
+def test_what_systemd_boot_says_counts_where_the_esp_can_not_be_read(
+    settings: Settings, here: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_it_is_tried(here, "cellule_2.0_b+1-2.efi")
+    assert speak_verdict(settings, here, NEW, check(damaged)) == EXIT_BAD_DATA
+    assert "try 2 of 3" in capsys.readouterr().err
+
+
+def test_storage_that_is_missing_is_not_made_by_telling_a_story(settings: Settings, here: Places) -> None:
+    (settings.state_dir / "cellule.db").unlink()
+    kernel(here, "cellule_2.0_b+0-3.efi")
+    assert speak_verdict(settings, here, OLD, check(broken)) == EXIT_BAD_RELEASE
+    assert "The part is broken." in console_text(settings)
+    assert not (settings.state_dir / "cellule.db").exists()
 
 
 def test_bad_data_stays_up_unblessed_and_costs_no_try(settings: Settings, here: Places) -> None:

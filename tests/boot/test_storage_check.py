@@ -1,7 +1,9 @@
 """Storage that is missing, damaged, too new or full: found, named, and never written over."""
 
+import os
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +14,17 @@ from appliance.boot.failure import CheckFailed, Fault
 from appliance.boot.storage_check import check_storage
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+
+LOOK = """
+import sys
+from pathlib import Path
+from appliance.boot.storage_check import check_storage
+from appliance.storage import open_cellule
+state = Path(sys.argv[1])
+print(check_storage(state))
+db = open_cellule(state)
+print({path.name: path.stat().st_uid for path in sorted(state.glob("*.db*"))})
+"""
 
 
 @pytest.fixture
@@ -96,6 +109,22 @@ def test_a_file_too_large_for_the_time_passes_and_is_told(
     monkeypatch.setattr(storage_check, "QUICK_CHECK_SECONDS", -1.0)
     monkeypatch.setattr(storage_check, "_STEPS_BETWEEN_LOOKS", 10)
     assert "too large to check whole: cellule.db" in check_storage(state)
+
+
+@pytest.mark.root
+def test_root_without_its_usual_powers_can_look_and_leaves_the_files_to_their_owner(state: Path) -> None:
+    for path in (state, *state.glob("*.db*")):
+        os.chown(path, 900, 900)
+    # the capabilities that cellule-verdict.service leaves it
+    few = ["setpriv", "--bounding-set=-all,+dac_override,+chown", "--inh-caps=-all"]
+    command = [*few, sys.executable, "-c", LOOK, str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    passed, owners = done.stdout.splitlines()
+    assert passed == "Storage opens, is whole and migrated."
+    assert owners == str(
+        dict.fromkeys(("activity.db", "cellule.db", "cellule.db-shm", "cellule.db-wal"), 900)
+    )
 
 
 @pytest.mark.root

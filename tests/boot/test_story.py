@@ -76,6 +76,14 @@ def test_a_good_boot_that_could_not_be_blessed_is_told_as_that() -> None:
     assert story.telling.ending is Ending.NOT_BLESSED
 
 
+def test_a_verdict_that_never_came_is_told_as_that() -> None:
+    story = told(
+        good(1), boot(2, "2.0", *DATA, "storage", "restart"), this_boot(3), failed="cellule_2.0_b+0-1.efi"
+    )
+    assert story.telling.ending is Ending.NO_VERDICT
+    assert story.telling.last_good_step == "storage"
+
+
 def test_only_the_tries_that_were_used_count_not_starts_of_long_ago() -> None:
     # 2.0 ran well once, was replaced, came back and then never started
     long_ago = [good(1, "2.0"), boot(2, "2.0", *NO_POOL)]

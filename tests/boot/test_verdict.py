@@ -144,4 +144,6 @@ def test_the_table_asks_for_all_that_makes_a_boot_good() -> None:
 
 def test_systemd_waits_longer_than_the_verdict_takes() -> None:
     said = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line)
+    assert "breadcrumb stopped" in said["ExecStop"]
+    assert said["OnFailure"] == "cellule-boot-again.service"
     assert int(said["TimeoutStartSec"].removesuffix("s")) >= MOST_SECONDS + 20
