@@ -1,0 +1,73 @@
+"""The wired network as one file of systemd-networkd in /run, over the one of the image; and the box's name.
+
+Nothing but ARP, DHCP and mDNS leaves an idle box: no IPv6 address of its own, no router solicitation, no LLDP.
+"""
+
+from pathlib import Path
+
+from appliance.host.linux.commands import attempt, call
+from appliance.host.linux.places import Places
+from appliance.host.machine import AddressMethod, MachinePlan, NetworkPlan
+
+
+def network_unit(network: NetworkPlan, *, own_time: bool) -> str:
+    """The text of the .network file; with `own_time` the time servers that DHCP offers are left out."""
+    match = f"Name={network.interface}" if network.interface else "Type=ether\nKind=!*"
+    dns = "".join(f"DNS={address}\n" for address in network.dns)
+    return f"""\
+[Match]
+{match}
+
+[Network]
+{_address(network)}{dns}LinkLocalAddressing=no
+IPv6AcceptRA=no
+LLDP=no
+EmitLLDP=no
+LLMNR=no
+MulticastDNS=no
+
+[DHCPv4]
+UseDNS={_yes(not network.dns)}
+UseNTP={_yes(not own_time)}
+UseHostname=no
+UseTimezone=no
+"""
+
+
+def apply_network(places: Places, plan: MachinePlan) -> None:
+    """Writes the file and has networkd take it; before networkd runs the file alone is enough."""
+    text = network_unit(plan.network, own_time=bool(plan.ntp_servers))
+    changed = write_if_changed(places.run / "systemd/network/50-cellule.network", text)
+    if changed and attempt("systemctl", "is-active", "--quiet", "systemd-networkd").returncode == 0:
+        # reconfigures the links that a new or changed file matches (networkctl(1))
+        call("networkctl", "reload")
+
+
+def apply_hostname(places: Places, hostname: str) -> None:
+    """The kernel's name of the machine: /etc, which would hold it otherwise, never changes."""
+    name = places.proc / "sys/kernel/hostname"
+    if name.read_text().strip() != hostname:
+        name.write_text(f"{hostname}\n")
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Whether the file had to be written. What it holds is no secret: daemons of other users read it."""
+    if path.is_file() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text)
+    draft.chmod(0o644)
+    draft.replace(path)
+    return True
+
+
+def _address(network: NetworkPlan) -> str:
+    if network.method is AddressMethod.DHCP:
+        return "DHCP=ipv4\n"
+    gateway = f"Gateway={network.gateway}\n" if network.gateway else ""
+    return f"DHCP=no\nAddress={network.address}\n{gateway}"
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
