@@ -1,0 +1,1 @@
+"""Releases: found, installed, running."""
