@@ -110,6 +110,24 @@ CELLULE = (
             )""",
         ),
     ),
+    Migration(
+        "0004_support_sessions",
+        (
+            """CREATE TABLE support_sessions (
+                id TEXT PRIMARY KEY,
+                request TEXT NOT NULL,
+                reason TEXT NOT NULL,
+                opened_by TEXT NOT NULL,
+                opened_at REAL NOT NULL,
+                until REAL NOT NULL,
+                box_key TEXT NOT NULL DEFAULT '',
+                closed_at REAL,
+                closed_by TEXT,
+                ending TEXT
+            )""",
+            "CREATE UNIQUE INDEX support_sessions_open ON support_sessions((1)) WHERE closed_at IS NULL",
+        ),
+    ),
 )
 
 ACTIVITY = (
@@ -175,6 +193,35 @@ ACTIVITY = (
                 detail TEXT NOT NULL DEFAULT ''
             )""",
             "CREATE INDEX audit_at ON audit(at)",
+        ),
+    ),
+    Migration(
+        "0003_audit_chain",
+        (
+            "ALTER TABLE audit ADD COLUMN hash TEXT",
+            """CREATE TABLE audit_marks (
+                name TEXT PRIMARY KEY,
+                line_id INTEGER NOT NULL,
+                hash TEXT NOT NULL
+            )""",
+        ),
+    ),
+    Migration(
+        "0003_keeping_runs",
+        (
+            """CREATE TABLE keeping_runs (
+                id INTEGER PRIMARY KEY,
+                work TEXT NOT NULL,
+                started_at REAL NOT NULL,
+                ended_at REAL,
+                step TEXT NOT NULL,
+                share REAL NOT NULL DEFAULT 0,
+                code TEXT NOT NULL DEFAULT '',
+                trouble TEXT NOT NULL DEFAULT '',
+                detail TEXT NOT NULL DEFAULT '',
+                size_bytes INTEGER NOT NULL DEFAULT 0,
+                added_bytes INTEGER NOT NULL DEFAULT 0
+            )""",
         ),
     ),
 )
