@@ -9,7 +9,7 @@ change the order. A line is one JSON object, on the disk before the next step be
 The steps in their order: `data` (written without Python: rootfs/usr/lib/cellule/breadcrumb), `start`, each
 check of the verdict, `verdict`, `running`, then `stopped` (a clean end) or `restart` (another try). A boot
 whose last line is `running` lost its power in normal running; one without `verdict` never got that far. A
-line that a power cut or a full disk tore is skipped. When nothing can be written, the boot goes on and says so.
+torn line (power cut, full disk) is skipped. Where nothing can be written, the boot goes on and says so.
 """
 
 import errno

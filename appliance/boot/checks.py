@@ -69,14 +69,14 @@ def check_broker(box: Box) -> str:
 
 
 def check_pool(box: Box) -> str:
-    _expect("The pool", _front(box), "/health/live", {200})
+    _expect("The pool", box.settings.listen_socket or box.settings.base_url, "/health/live", {200})
     return "The pool answers."
 
 
 def check_web(box: Box) -> str:
     # an unclaimed box sends everybody to the claim page
-    _expect("The web admin", _front(box), "/sign-in", {200, 303})
-    return "The web admin answers through the pool."
+    _expect("The web admin", box.settings.web_socket, "/sign-in", {200, 303})
+    return "The web admin answers."
 
 
 def check_accelerator(box: Box) -> str:
@@ -114,7 +114,7 @@ CHECKS = (
     ),
     Check("broker", "the machine can be configured", check_broker, 30, ("cellule-broker.service",)),
     Check("pool", "requests are taken", check_pool, 60, ("cellule-pool.service",)),
-    Check("webadmin", "the pages are served", check_web, 60, ("cellule-web.service", "cellule-pool.service")),
+    Check("webadmin", "the pages are served", check_web, 60, ("cellule-web.service",)),
     Check("accelerator", "the engine can run on this processor", check_accelerator, 5, ()),
     Check(
         "answer",
@@ -126,10 +126,6 @@ CHECKS = (
 )
 MOST_SECONDS = sum(check.limit_seconds for check in CHECKS)
 """The verdict is spoken within this; cellule-verdict.service allows somewhat more."""
-
-
-def _front(box: Box) -> Path | str:
-    return box.settings.listen_socket or box.settings.base_url
 
 
 def _expect(who: str, where: Path | str, path: str, statuses: set[int]) -> None:

@@ -33,6 +33,11 @@ class Places:
         return self.run / "stay-up"
 
     @property
+    def trouble_page(self) -> Path:
+        """What nginx shows while no page is served, when it is not only a matter of waiting."""
+        return self.run / "trouble.html"
+
+    @property
     def verdict(self) -> Path:
         """The verdict of this boot, JSON, for the console and the pages."""
         return self.run / "verdict.json"

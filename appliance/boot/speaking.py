@@ -25,6 +25,7 @@ from appliance.boot.places import Places, built_at
 from appliance.boot.refused import refuse_release, refused_releases
 from appliance.boot.story import RollbackStory, rollback_story
 from appliance.boot.telling import paragraph
+from appliance.boot.trouble_page import trouble_page
 from appliance.boot.verdict import Action, Verdict, judge, what_follows
 from appliance.boot.word import Kind, Word
 from appliance.errors import Refusal
@@ -133,6 +134,8 @@ def _leave_word(places: Places, running: Running, verdict: Verdict) -> None:
         next_step=verdict.next_step,
     )
     _make(places.verdict, word.model_dump_json())
+    if not verdict.is_good:
+        _make(places.trouble_page, trouble_page(word))
 
 
 def _make(path: Path, text: str) -> None:

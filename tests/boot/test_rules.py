@@ -5,6 +5,8 @@ import pytest
 from appliance.boot.accelerator import NEEDED_FEATURES, AcceleratorFacts, accelerator_as_expected
 from appliance.boot.engine_builds import cpu_flags, engine_builds
 from appliance.boot.fixed_prompt import QUESTION, judge_answer
+from appliance.boot.trouble_page import trouble_page
+from appliance.boot.word import Kind, Word
 from appliance.models.demo.corpus.intents import load_intents
 
 HASWELL = frozenset({"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"})
@@ -42,6 +44,11 @@ def test_this_machine_s_facts_are_read_and_every_build_is_known() -> None:
     assert len(cpu_flags()) > 20
     assert "x64" in engine_builds()
     assert engine_builds() <= BUILDS, "a build that the table doesn't know"
+
+
+def test_the_page_without_pages_shows_text_as_text() -> None:
+    word = Word(kind=Kind.BAD_RELEASE, version="2.0", check="pool", sentence="<script>alert(1)</script>")
+    assert "&lt;script&gt;" in trouble_page(word) and "<script" not in trouble_page(word)
 
 
 def test_the_taught_answer_is_accepted_also_when_a_word_differs() -> None:

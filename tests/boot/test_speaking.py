@@ -80,7 +80,7 @@ def test_a_good_boot_of_a_release_being_tried_ends_in_running(settings: Settings
     assert speak_verdict(settings, here, NEW, check(fine)) == EXIT_GOOD
     assert steps(here, "new") == ["start", "part", "verdict", "running"]
     assert read_boots(here.breadcrumbs)[0].crumbs[0].sentence == "Release 2.0 in slot b, try 1 of 3."
-    assert not here.stay_up.exists()
+    assert not here.stay_up.exists() and not here.trouble_page.exists()
     word = read_word(here.verdict)
     assert word is not None and word.is_good
     assert console_text(settings) == ""
@@ -120,6 +120,8 @@ def test_bad_data_stays_up_unblessed_and_costs_no_try(settings: Settings, here: 
     kernel(here, "cellule_2.0_b+2-1.efi")
     assert speak_verdict(settings, here, NEW, check(damaged)) == EXIT_BAD_DATA
     assert here.stay_up.exists()
+    page = here.trouble_page.read_text()
+    assert "cellule.db is damaged." in page and "Restore a backup." in page and "Les données" in page
     assert names(here) == {"cellule_2.0_b+3.efi"}
     assert "Restore a backup." in console_text(settings)
 
