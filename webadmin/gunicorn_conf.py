@@ -1,4 +1,4 @@
-"""How gunicorn serves the pages: one process with threads, on a unix socket that only the pool opens."""
+"""How gunicorn serves the pages: one process with threads, on a unix socket that only the front opens."""
 
 from appliance.settings import load_settings
 
@@ -8,9 +8,10 @@ bind = f"unix:{_settings.web_socket}"
 worker_class = "gthread"
 workers = 1
 threads = 8
-# the socket is for this user alone: whoever opens it is believed about the client's address
-umask = 0o077
-# the peer of a unix socket has no address; what it says was checked by the pool
+# whoever opens the socket is believed about the client's address: behind nginx that is decided by the socket's
+# folder; elsewhere only the pool, as this same user
+umask = 0o111 if _settings.listen_socket else 0o077
+# the peer of a unix socket has no address; what it says was written by nginx or the pool
 forwarded_allow_ips = "*"
 keepalive = 30
 timeout = 30

@@ -1,6 +1,7 @@
 """API keys: make one, shown once with examples to paste; see which are used; revoke."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import (
     Blueprint,
@@ -18,7 +19,7 @@ from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
 from appliance.accounting import key_last_uses
-from appliance.claim import certificate_path
+from appliance.claim import authority_fingerprint, authority_path
 from appliance.clock import now
 from appliance.errors import Refusal
 from appliance.people import ApiKey, NewApiKey, create_api_key, list_accounts, list_api_keys, revoke_api_key
@@ -82,17 +83,18 @@ def revoke(key_id: str) -> Response:
     return redirect(url_for("keys.show"), 303)
 
 
+@blueprint.get("/ca.crt")
 @blueprint.get("/certificate.pem")
 @public
 def certificate() -> Response:
-    """The box's own certificate, for programs that must know it before they can trust the box."""
+    """The certificate of the box's own authority, for browsers and programs that shall trust the box."""
     if not box_settings().tls:
         return redirect(url_for("signin.start"), 303)
-    pem = certificate_path(box_settings()).read_bytes()
+    pem = authority_path(box_settings()).read_bytes()
     return FlaskResponse(
         pem,
-        mimetype="application/x-pem-file",
-        headers={"Content-Disposition": "attachment; filename=cellule.pem"},
+        mimetype="application/x-x509-ca-cert",
+        headers={"Content-Disposition": f"attachment; filename=cellule{Path(request.path).suffix}"},
     )
 
 
@@ -129,6 +131,7 @@ def _page(status: int, *, made: NewApiKey | None = None, error: str = "", name: 
             site=request.host_url,
             model=models[0] if models else "cellule-demo",
             tls=box_settings().tls,
+            fingerprint=authority_fingerprint(box_settings()) if box_settings().tls else "",
         ),
         status,
     )

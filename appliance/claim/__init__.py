@@ -1,6 +1,7 @@
 """First boot: from a box that belongs to nobody to one with its first admin."""
 
-from appliance.claim.certificate import Certificate, certificate_path, certificate_pin, ensure_certificate
+from appliance.claim.authority import authority_fingerprint, authority_path
+from appliance.claim.certificate import Certificate, certificate_pin, ensure_certificate
 from appliance.claim.claiming import (
     AlreadyClaimed,
     WrongClaimCode,
@@ -14,7 +15,8 @@ __all__ = [
     "AlreadyClaimed",
     "Certificate",
     "WrongClaimCode",
-    "certificate_path",
+    "authority_fingerprint",
+    "authority_path",
     "certificate_pin",
     "claim_box",
     "ensure_certificate",

@@ -1,47 +1,38 @@
-"""The box's own TLS certificate: made at the first start, before anybody can vouch for the box.
+"""The box's own TLS certificate, signed by its own authority: made at the first start, before anybody knows the box.
 
 Workers trust the key, not the certificate: the invitation pins the SHA-256 of the public key (RFC 7469,
 section 2.4). So the key is made once and never changes, while the certificate around it is renewed before
-it expires, or when the box has a new address. The key's file is readable by its owner only.
+it expires, or when the box has a new address or name. The key's file is readable by its owner only.
 
-Only who serves TLS calls `ensure_certificate`, at its start: programs trust the very certificate that they
-saved, so the file must stay the one that is served. Everybody else needs the pin, or the file as it is.
+Who serves TLS calls `ensure_certificate` before it starts, and takes up a renewed one; everybody else needs
+the pin, or the authority's certificate.
 """
 
 import datetime
 import hashlib
 import ipaddress
+import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance.claim.authority import Authority, ensure_authority, ensure_key, key_usage
 from appliance.clock import Clock, now
 from appliance.enrolment.lan import lan_addresses
-from appliance.errors import Broken
-from appliance.private_file import replace, write_once
+from appliance.enrolment.pinned import NAME_FOR_WORKERS
+from appliance.private_file import replace
 from appliance.settings import TUNNEL_BOX_ADDRESS, Settings
 
 # the longest that browsers accept from a private root (Apple, HT210176)
 _VALID_FOR = datetime.timedelta(days=825)
 _RENEW_BEFORE = datetime.timedelta(days=60)
-_NAMES = ("cellule.local", "localhost")
-
-
-class CertificateKeyUnusable(Broken):
-    """The key's file can't be read as the key that this box made."""
-
-    code = "certificate_key_unusable"
+_NAMES = ("cellule.local", "localhost", NAME_FOR_WORKERS)
 
 
 @dataclass(frozen=True)
@@ -58,11 +49,11 @@ def certificate_pin(settings: Settings) -> bytes:
 
     Raises CertificateKeyUnusable.
     """
-    return _pin(_ensure_key(_key_path(settings)))
+    return _pin(ensure_key(_key_path(settings)))
 
 
 def certificate_path(settings: Settings) -> Path:
-    """Where the certificate (PEM) lies that the box serves with."""
+    """Where the box's own certificate (PEM, with its authority's) lies."""
     return settings.secrets_dir / "tls.crt"
 
 
@@ -72,13 +63,14 @@ def ensure_certificate(settings: Settings, *, clock: Clock = now) -> Certificate
     Raises CertificateKeyUnusable rather than make another key, which would cut off every worker.
     """
     key_path, cert_path = _key_path(settings), certificate_path(settings)
-    key = _ensure_key(key_path)
+    key, authority = ensure_key(key_path), ensure_authority(settings)
     moment = datetime.datetime.fromtimestamp(clock(), datetime.UTC)
-    addresses = _addresses(settings)
-    if not _still_good(cert_path, key, addresses, moment):
-        certificate = _issue(key, addresses, moment)
+    names, addresses = _names(settings), _addresses(settings)
+    if not _still_good(cert_path, key, authority, names, addresses, moment):
+        leaf = _issue(key, authority, names, addresses, moment)
         # two processes may both renew: either certificate is as good as the other, for the key is the same
-        replace(cert_path, certificate.public_bytes(Encoding.PEM))
+        chain = [leaf.public_bytes(Encoding.PEM), authority.certificate.public_bytes(Encoding.PEM)]
+        replace(cert_path, b"".join(chain))
     return Certificate(cert_path, key_path, _pin(key))
 
 
@@ -86,22 +78,11 @@ def _key_path(settings: Settings) -> Path:
     return settings.secrets_dir / "tls.key"
 
 
-def _ensure_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        encoded = path.read_bytes()
-    except FileNotFoundError:
-        fresh = ec.generate_private_key(ec.SECP256R1())
-        encoded = write_once(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    try:
-        key = load_pem_private_key(encoded, password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"a key of type {type(key).__name__}")
-    except ValueError as error:
-        raise CertificateKeyUnusable(
-            f"{path} does not hold the box's certificate key.",
-            next_step="Restore it from a backup; without it every worker must be invited anew.",
-        ) from error
-    return key
+def _names(settings: Settings) -> set[str]:
+    """On the image also the name that people gave the box, as mDNS tells it."""
+    own = socket.gethostname().partition(".")[0].lower()
+    named = settings.appliance and re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", own)
+    return {*_NAMES, f"{own}.local"} if named else set(_NAMES)
 
 
 def _addresses(settings: Settings) -> set[str]:
@@ -120,6 +101,8 @@ def _is_address(text: str) -> bool:
 def _still_good(
     path: Path,
     key: ec.EllipticCurvePrivateKey,
+    authority: Authority,
+    names: set[str],
     addresses: set[str],
     moment: datetime.datetime,
 ) -> bool:
@@ -130,34 +113,28 @@ def _still_good(
         return False
     return (
         found.public_key() == key.public_key()
+        and authority.has_issued(found)
         and found.not_valid_before_utc <= moment < found.not_valid_after_utc - _RENEW_BEFORE
-        and set(_NAMES) <= set(alternatives.get_values_for_type(x509.DNSName))
+        and names <= set(alternatives.get_values_for_type(x509.DNSName))
         and addresses <= {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
     )
 
 
 def _issue(
-    key: ec.EllipticCurvePrivateKey, addresses: set[str], moment: datetime.datetime
+    key: ec.EllipticCurvePrivateKey,
+    authority: Authority,
+    names: set[str],
+    addresses: set[str],
+    moment: datetime.datetime,
 ) -> x509.Certificate:
-    """A self-signed server certificate (RFC 5280) of no authority over any other."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAMES[0])])
-    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
+    """A server certificate (RFC 5280) of no authority over any other."""
+    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names)]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)]
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    of_authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     return (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAMES[0])]))
+        .issuer_name(authority.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         # a day back: the clock of a PC in the office may be behind
@@ -165,10 +142,11 @@ def _issue(
         .not_valid_after(moment - datetime.timedelta(days=1) + _VALID_FOR)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(of_authority, critical=False)
+        .sign(authority.key, hashes.SHA256())
     )
 
 

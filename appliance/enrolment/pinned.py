@@ -21,6 +21,8 @@ from appliance.errors import NotTrusted, Refused, TryAgain
 Address = tuple[str, int]
 """Host and TCP port."""
 
+NAME_FOR_WORKERS = "box.cellule.internal"
+"""Asked for in TLS (RFC 6066, section 3): people may be shown the company's certificate, which has another key."""
 _SHORTEST_PIN_BYTES = 16
 _LONGEST_ANSWER_BYTES = 256 * 1024
 
@@ -75,9 +77,7 @@ def pinned_post(
     if len(pin) < _SHORTEST_PIN_BYTES:
         raise ValueError(f"a pin has at least {_SHORTEST_PIN_BYTES} bytes, not {len(pin)}")
     try:
-        with closing(
-            http.client.HTTPSConnection(*address, timeout=timeout_seconds, context=_context())
-        ) as connection:
+        with closing(_Connection(*address, timeout=timeout_seconds)) as connection:
             connection.connect()
             found = _certificate_pin(connection)
             if not hmac.compare_digest(found[: len(pin)], pin):
@@ -99,6 +99,16 @@ def pinned_post(
     return PinnedAnswer(answer, found)
 
 
+class _Connection(http.client.HTTPConnection):
+    """HTTPS that asks for the box's own certificate, whatever address it calls."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = _context().wrap_socket(self.sock, server_hostname=NAME_FOR_WORKERS)
+
+
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -107,7 +117,7 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _certificate_pin(connection: http.client.HTTPSConnection) -> bytes:
+def _certificate_pin(connection: http.client.HTTPConnection) -> bytes:
     assert isinstance(connection.sock, ssl.SSLSocket)
     encoded = connection.sock.getpeercert(binary_form=True)
     try:

@@ -11,7 +11,11 @@ from appliance.settings import load_settings
 _settings = load_settings()
 _PR_SET_PDEATHSIG = 1
 
-bind = [f"{_settings.listen_host}:{_settings.port}"]
+if _settings.listen_socket:
+    bind = [f"unix:{_settings.listen_socket}"]
+    umask = 0o111  # who reaches it is decided by its folder: nginx and nobody else
+else:
+    bind = [f"{_settings.listen_host}:{_settings.port}"]
 workers = 1  # by decision: the fair queue and the free slots live in one memory
 worker_class = "appliance.pool.server.PoolWorker"
 keepalive = 75
@@ -20,7 +24,7 @@ timeout = 60
 control_socket_disable = True
 logconfig_dict = logging_config()
 
-if _settings.tls:
+if _settings.tls and not _settings.listen_socket:
     from appliance.claim.certificate import ensure_certificate
 
     _certificate = ensure_certificate(_settings)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from appliance import claim, people
-from appliance.claim.certificate import ensure_certificate
+from appliance import people
+from appliance.claim.preparing import prepare_box
 from appliance.enrolment.lan import address_in_tunnel_network
 from appliance.errors import Refused
-from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
+from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.private_file import replace
 from appliance.settings import TUNNEL_NETWORK, Settings
-from appliance.storage import check_schemas, open_activity, open_cellule
+from appliance.storage import open_cellule
 
 LONGEST_SOCKET_PATH_BYTES = 107
 
@@ -123,13 +123,8 @@ def prepare(settings: Settings) -> FirstSteps:
 
     Raises SchemaTooNew before anything is changed.
     """
-    verify_demo_model()
-    check_schemas(settings.state_dir)
-    for opened in (open_activity, open_cellule):
-        opened(settings.state_dir).close()
-    ensure_certificate(settings)
     return FirstSteps(
-        claim_code=claim.ensure_claim_code(settings),
+        claim_code=prepare_box(settings),
         demo_api_key=_demo_api_key(settings) if settings.development else None,
     )
 

@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from appliance.claim.certificate import CertificateKeyUnusable, certificate_pin, ensure_certificate
+from appliance.claim.authority import CertificateKeyUnusable, ensure_authority
+from appliance.claim.certificate import certificate_pin, ensure_certificate
 from appliance.clock import now
 from appliance.enrolment.keys import ensure_wireguard_key
 from appliance.settings import Settings
@@ -27,7 +28,7 @@ def test_processes_that_start_together_have_the_same_keys(tmp_path: Path) -> Non
         made = pool.map(make_both, [tmp_path] * 24, chunksize=1)
     assert len(set(made)) == 1
     files = sorted(path.name for path in (tmp_path / "secrets").iterdir())
-    assert files == ["tls.crt", "tls.key", "wireguard.key"]
+    assert files == ["ca.crt", "ca.key", "tls.crt", "tls.key", "wireguard.key"]
     for name in files:
         assert stat.S_IMODE((tmp_path / "secrets" / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
@@ -41,7 +42,11 @@ def test_the_certificate_says_what_browsers_want(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path, listen_host="192.168.1.20")
     certificate = load(settings)
     alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert set(alternatives.get_values_for_type(x509.DNSName)) == {"cellule.local", "localhost"}
+    assert set(alternatives.get_values_for_type(x509.DNSName)) == {
+        "box.cellule.internal",
+        "cellule.local",
+        "localhost",
+    }
     addresses = {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
     assert addresses == {"127.0.0.1", "10.77.0.1", "192.168.1.20"}
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

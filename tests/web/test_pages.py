@@ -9,7 +9,7 @@ import pytest
 
 import webadmin
 from appliance import enrolment, people
-from appliance.claim import ensure_certificate
+from appliance.claim import authority_path, ensure_certificate
 from appliance.people import Role
 from appliance.storage import transaction
 from tests.accounting.ledger import add_line
@@ -75,12 +75,13 @@ def test_the_list_says_when_a_key_was_last_used(site: Site, admin: Visitor) -> N
 
 def test_the_certificate_can_be_saved_when_there_is_one(site: Site, admin: Visitor) -> None:
     assert site.visitor().get("/certificate.pem").status_code == 303
-    served = ensure_certificate(site.settings).cert_path.read_bytes()
-    # the box got another address since its front was started, which still serves the first certificate
+    ensure_certificate(site.settings)
+    authority = authority_path(site.settings).read_bytes()
+    # the box got another address: what programs trust stays the same
     moved = site.settings.model_copy(update={"tls": True, "listen_host": "192.0.2.7"})
     enrolment.create_invitation(site.db, moved, "pc-1", created_by=None)
     answer = webadmin.create_app(moved).test_client().get("/certificate.pem", base_url="https://box")
-    assert answer.data == served
+    assert answer.data == authority
     assert b"BEGIN CERTIFICATE" in answer.data
 
 

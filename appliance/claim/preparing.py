@@ -1,0 +1,23 @@
+"""What every start makes sure of before the first service: storage of this version, certificate, claim code.
+
+Safe to repeat. What can't be done is refused before anything is changed.
+"""
+
+from appliance.claim.certificate import ensure_certificate
+from appliance.claim.claiming import ensure_claim_code
+from appliance.models.demo import verify_demo_model
+from appliance.settings import Settings
+from appliance.storage import check_schemas, open_activity, open_cellule
+
+
+def prepare_box(settings: Settings) -> str | None:
+    """Migrates storage and makes what is missing; the claim code while the box is unclaimed.
+
+    Raises DemoModelDamaged, SchemaTooNew and CertificateKeyUnusable.
+    """
+    verify_demo_model()
+    check_schemas(settings.state_dir)
+    for opened in (open_activity, open_cellule):
+        opened(settings.state_dir).close()
+    ensure_certificate(settings)
+    return ensure_claim_code(settings)
