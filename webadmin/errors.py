@@ -69,6 +69,9 @@ def _refusal(error: Refusal) -> Response:
 
 def _storage_away(error: sqlite3.OperationalError) -> Response:
     log.error("storage: %s %s: %s", request.method, request.endpoint, error)
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        hint = gettext("Nothing was changed. An admin must make room, then it works again.")
+        return _answer(507, gettext("The disk of the box is full"), hint, {})
     hint = gettext("Wait a few seconds, then reload the page.")
     return _answer(503, gettext("The box can't reach its storage"), hint, {"Retry-After": "5"})
 

@@ -1,14 +1,29 @@
 """What admins see of a release that was given up, and of storage that is damaged."""
 
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 import webadmin
 from appliance.boot import Attempt, Ending, RollbackStory, Word, find_refused, places, refuse_release
 from appliance.boot.word import Kind
-from appliance.people import Role
-from tests.web.conftest import Site, Visitor, admin, compiled_translations, employee, quick_hashes, site
+from appliance.people import SESSION_COOKIE, Role, create_account, start_session
+from appliance.settings import Settings
+from appliance.storage import open_activity, open_cellule
+from tests.web.conftest import (
+    PASSWORD,
+    Site,
+    Visitor,
+    admin,
+    compiled_translations,
+    employee,
+    quick_hashes,
+    site,
+)
+from tests.web.serving import Watch, chromium, overflow_pixels, served
 from webadmin import boot_in_words
 
 __all__ = ["admin", "compiled_translations", "employee", "quick_hashes", "site"]
@@ -143,3 +158,49 @@ def test_damaged_storage_is_named_and_not_touched(site: Site, admin: Visitor) ->
     assert answer.status_code == 503
     assert "Le stockage du boîtier est endommagé" in answer.text
     assert path.read_bytes() == rubbish
+
+
+@pytest.mark.root
+def test_a_full_disk_is_named_and_nothing_is_half_done(site: Site, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    settings = site.settings.model_copy(update={"state_dir": disk})
+    try:
+        (disk / "secrets").mkdir()
+        with closing(open_cellule(disk)) as db, closing(open_activity(disk)) as activity:
+            here = Site(settings, webadmin.create_app(settings), db, activity, "")
+            ana = here.signed_in(here.account("ana", Role.ADMIN))
+            refuse_release(db, STORY)
+            assert ana.get("/overview").status_code == 200
+            with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while filler.write(b"x" * 4096) == 4096:
+                    pass
+            answer = ana.post("/starts/2.0/seen")
+            assert answer.status_code == 507 and "The disk of the box is full" in answer.text
+            (disk / "filler").unlink()
+            release = find_refused(db, "2.0")
+            assert release is not None and release.seen_at is None
+            assert ana.post("/starts/2.0/seen").status_code == 303
+            here.app.extensions["cellule_connections"].cellule.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_the_page_fits_desk_and_phone_and_says_nothing_to_the_console(settings: Settings) -> None:
+    with closing(open_cellule(settings.state_dir)) as db, closing(open_activity(settings.state_dir)):
+        long_line = FAILED.model_copy(update={"log": "\n".join([f"{LOG} {'x' * 200}"] * 30)})
+        refuse_release(db, STORY.model_copy(update={"attempts": (*STORY.attempts[:2], long_line)}))
+        account = create_account(db, "zoe", PASSWORD, Role.ADMIN, "fr")
+        token = start_session(db, account.id).token
+    with served(settings) as url, chromium() as browser:
+        for width, height in ((1440, 900), (390, 844)):
+            context = browser.new_context(viewport={"width": width, "height": height})
+            context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": url}])
+            watch, page = Watch(context, url), context.new_page()
+            page.goto(f"{url}/overview")
+            page.get_by_role("link", name="Que s’est-il passé").click()
+            expect(page.get_by_role("heading", level=1)).to_contain_text("version 2.0")
+            assert overflow_pixels(page) == 0
+            assert watch.troubles == []
+            context.close()
