@@ -46,8 +46,11 @@ from appliance.host.machine import (
     Slot,
     SlotState,
 )
+from appliance.host.nas import NasKind, NasPlan
+from appliance.host.support import SUPPORT_PORT, SupportPlan, SupportStatus
 
 __all__ = [
+    "SUPPORT_PORT",
     "AddressMethod",
     "Busy",
     "CertificateFacts",
@@ -68,6 +71,8 @@ __all__ = [
     "InvalidPlan",
     "MachinePlan",
     "MachineStatus",
+    "NasKind",
+    "NasPlan",
     "NetworkPlan",
     "NotFound",
     "NotPermitted",
@@ -77,6 +82,8 @@ __all__ = [
     "Protocol",
     "Slot",
     "SlotState",
+    "SupportPlan",
+    "SupportStatus",
     "TunnelKind",
     "TunnelPlan",
     "TunnelStatus",

@@ -14,6 +14,8 @@ from appliance.host.machine import (
     MachineStatus,
     Slot,
 )
+from appliance.host.nas import NasPlan
+from appliance.host.support import SupportPlan, SupportStatus
 from appliance.host.wire import VERBS, Answer, error_of
 
 TIMEOUT_SECONDS = 60
@@ -99,6 +101,27 @@ class BrokeredHost:
 
     def release_stick(self) -> None:
         self._ask("release_stick")
+
+    def seal_wireguard_key(self, recipient: str) -> str:
+        return str(self._ask("seal_wireguard_key", recipient=recipient))
+
+    def replace_wireguard_key(self, sealed: str | None, identity: str | None) -> None:
+        self._ask("replace_wireguard_key", sealed=sealed, identity=identity)
+
+    def mount_nas(self, plan: NasPlan) -> str:
+        return str(self._ask("mount_nas", plan=plan))
+
+    def unmount_nas(self) -> None:
+        self._ask("unmount_nas")
+
+    def open_support(self, plan: SupportPlan) -> str:
+        return str(self._ask("open_support", plan=plan))
+
+    def close_support(self) -> None:
+        self._ask("close_support")
+
+    def support_status(self) -> SupportStatus:
+        return self._ask("support_status")  # type: ignore[no-any-return]
 
     def _ask(self, name: str, **arguments: object) -> Any:  # noqa: ANN401 # the verb's own type
         verb = VERBS[name]

@@ -6,13 +6,11 @@ unprivileged caller: an interface is a plain name, a key is 32 bytes, an address
 private key is ever in a plan or an answer; each host keeps its own and tells only the public half.
 """
 
-import base64
-import binascii
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from appliance.errors import Broken, Refused, TryAgain
 from appliance.host.machine import (
@@ -24,7 +22,9 @@ from appliance.host.machine import (
     MachineStatus,
     Slot,
 )
-from appliance.host.plan import InterfaceName, Plan, Port
+from appliance.host.nas import AgeText, NasPlan
+from appliance.host.plan import Endpoint, InterfaceName, Plan, Port, PublicKey
+from appliance.host.support import SupportPlan, SupportStatus
 
 
 class NotPermitted(Refused):
@@ -75,21 +75,6 @@ class HostUnavailable(TryAgain):
 
     code = "host_unavailable"
     http_status = 503
-
-
-def _is_key(text: str) -> str:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError("a WireGuard key is base64") from error
-    if len(raw) != 32:
-        raise ValueError("a WireGuard key has 32 bytes")
-    return text
-
-
-PublicKey = Annotated[str, AfterValidator(_is_key)]
-# a host name would be resolved by root, so only addresses
-Endpoint = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$")]
 
 
 class Peer(Plan):
@@ -253,5 +238,40 @@ class Machine(Protocol):
         """The stick may be unplugged; none is fine."""
 
 
-class Host(Tunnels, Machine, Protocol):
+class Safekeeping(Protocol):
+    """What backups need. Each verb raises one of BROKER_ERRORS."""
+
+    def seal_wireguard_key(self, recipient: AgeText) -> str:
+        """The private key of the tunnels, encrypted for an age recipient: what a backup holds of it."""
+
+    def replace_wireguard_key(self, sealed: str | None, identity: AgeText | None) -> None:
+        """Opens a sealed key and uses it from the next tunnel plan on; both None: the one before it again.
+
+        Raises InvalidPlan when `identity` doesn't open it, NotFound when there was none before.
+        """
+
+    def mount_nas(self, plan: NasPlan) -> str:
+        """Mounts a NAS folder for the service user, in place of the one before; where its files lie now."""
+
+    def unmount_nas(self) -> None:
+        """Takes the NAS folder away; none is fine."""
+
+
+class Support(Protocol):
+    """The tunnel of a support session; at most one is open. Each verb raises one of BROKER_ERRORS."""
+
+    def open_support(self, plan: SupportPlan) -> str:
+        """Opens the tunnel until `plan.until`; the box's one-time public key. Raises Busy, InvalidPlan.
+
+        It ends by itself, whatever becomes of who opened it, and with a restart of the box or of the broker.
+        """
+
+    def close_support(self) -> None:
+        """Ends the session now: packets, connections, the service that answered them. None open is fine."""
+
+    def support_status(self) -> SupportStatus:
+        """The session that is open."""
+
+
+class Host(Tunnels, Machine, Safekeeping, Support, Protocol):
     """Everything that needs root."""

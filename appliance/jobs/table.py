@@ -12,7 +12,9 @@ from sqlite_utils import Database
 from appliance.accounting import roll_up_ledger
 from appliance.clock import now
 from appliance.enrolment import expire_invitations
+from appliance.host import brokered
 from appliance.jobs.silence import forget_old_reports, silent_workers
+from appliance.keeping import keep
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -65,10 +67,15 @@ def _checkpoint_file(database: Database) -> None:
     database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def _keeping(settings: Settings) -> str:
+    return keep(settings, brokered(settings))
+
+
 JOBS = (
     Job("ledger_roll_up", 60, _roll_up_ledger),
     Job("dead_nodes", 15, _dead_nodes),
     Job("expired_invitations", 60, _expired_invitations),
     Job("old_sign_ins", 600, _old_sign_ins),
     Job("wal_checkpoint", 300, _checkpoint),
+    Job("keeping", 3, _keeping),
 )

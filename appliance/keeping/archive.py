@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyrage
+from pyrage.x25519 import Recipient
 
 from appliance.keeping.key import BackupKey, WrongBackupKey
 from appliance.keeping.places import require_space
 from appliance.keeping.snapshot import BackupDamaged, PackedFile
 
 
-def write_archive(folder: Path, target: Path, key: BackupKey) -> None:
-    """Packs the snapshot in `folder` into `target`, mode 0600. Raises NotEnoughSpace first."""
+def write_archive(folder: Path, target: Path, recipient: str) -> None:
+    """Packs a snapshot into `target`, mode 0600, for age's `recipient`. Raises NotEnoughSpace first."""
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     require_space(target.parent, 2 * size_bytes)
     with tempfile.TemporaryFile(dir=target.parent) as plain:
@@ -30,7 +31,7 @@ def write_archive(folder: Path, target: Path, key: BackupKey) -> None:
             tar.add(folder, arcname=".", filter=_anonymous)
         plain.seek(0)
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            pyrage.encrypt_io(plain, file, [key.identity.to_public()])
+            pyrage.encrypt_io(plain, file, [Recipient.from_str(recipient)])
 
 
 def read_archive(source: BinaryIO, folder: Path, key: BackupKey) -> None:

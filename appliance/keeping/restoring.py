@@ -21,9 +21,10 @@ from sqlite_utils import Database
 from appliance.clock import Clock, now
 from appliance.errors import Refusal, Refused
 from appliance.keeping.archive import read_archive
-from appliance.keeping.key import CONFIRMED_FILE, FORMER_KEY_FILE, KEY_FILE, BackupKey
+from appliance.keeping.identity import IDENTITY_FILE
+from appliance.keeping.key import FORMER_PASSWORD_FILE, BackupKey, kept_of
 from appliance.keeping.places import at_work, empty_folder, keeping_dir, sync_folder
-from appliance.keeping.snapshot import MACHINE, SECRETS, Manifest, check_snapshot, prove
+from appliance.keeping.snapshot import SECRETS, Manifest, check_snapshot, prove
 from appliance.people.audit import AuditEvent, record_audit
 from appliance.private_file import replace
 from appliance.settings import Settings
@@ -90,17 +91,22 @@ def stage_archive(
 
 
 def stage_folder(
-    settings: Settings, folder: Path, key: BackupKey, *, source: str, clock: Clock = now
+    settings: Settings, folder: Path, key: BackupKey | None, *, source: str, clock: Clock = now
 ) -> Restore:
-    """Checks an unpacked snapshot on the data partition and takes the folder; the caller is `at_work`."""
+    """Checks an unpacked snapshot on the data partition and takes the folder; the caller is `at_work`.
+
+    Without the key, which a box needs no more for its own backups, the tunnels' key stays the one it has.
+    """
     _refuse_under_way(settings)
     manifest = check_snapshot(folder)
     prove(folder)
     with open_cellule(folder) as database:
         # a session that was signed out since must not come alive again
         database.execute("DELETE FROM sessions")
-    replace(folder / SECRETS / KEY_FILE, f"{key.text}\n".encode())
-    replace(folder / SECRETS / CONFIRMED_FILE, f"{key.fingerprint}\n".encode())
+    if key is not None:
+        replace(folder / IDENTITY_FILE, str(key.identity).encode())
+        for name, content in kept_of(key).items():
+            replace(folder / SECRETS / name, content.encode())
     discard_restore(settings)
     folder.rename(keeping_dir(settings) / "incoming")
     return _record(
@@ -157,15 +163,8 @@ def apply_pending_restore(settings: Settings, *, clock: Clock = now) -> Restore 
     return None
 
 
-def machine_to_restore(settings: Settings) -> Path | None:
-    """The restored box's `machine.json`, until the core has applied what belongs here, and removed it."""
-    restore = last_restore(settings)
-    path = keeping_dir(settings) / "incoming" / MACHINE
-    return path if restore and restore.step is RestoreStep.DONE and path.exists() else None
-
-
 def _finish(settings: Settings, restore: Restore, clock: Clock) -> Restore:
-    (settings.secrets_dir / FORMER_KEY_FILE).unlink(missing_ok=True)
+    (settings.secrets_dir / FORMER_PASSWORD_FILE).unlink(missing_ok=True)
     open_cellule(settings.state_dir).close()
     done = restore.model_copy(update={"step": RestoreStep.DONE, "changed_at": clock()})
     with open_activity(settings.state_dir) as activity:

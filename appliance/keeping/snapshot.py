@@ -1,9 +1,9 @@
 """What a backup is made of: taken while the box runs, described by a manifest, checked before it is used.
 
-A snapshot folder holds `manifest.json`, both database files, `secrets/…` and, on the appliance, the plan of
-the machine. Databases are copied by SQLite in one read transaction: writers go on, and the copy is one moment
-of both file and write-ahead log. Models and logs are not part of it. A snapshot is good when each file has the
-size and hash that the manifest names, SQLite finds no damage, and this version can work on the schemas.
+A snapshot folder holds `manifest.json`, both database files, `secrets/…`, the plan of the machine and the
+sealed key of its tunnels; neither models nor logs. Databases are copied by SQLite in one read transaction:
+writers go on, and the copy is one moment of both file and write-ahead log. A snapshot is good when each file
+has the size and hash that the manifest names, SQLite finds no damage, and this version knows the schemas.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import platform
 import shutil
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from appliance.clock import Clock, now
 from appliance.errors import Broken, Refused
-from appliance.keeping.key import CONFIRMED_FILE, FORMER_KEY_FILE, KEY_FILE, backup_key
+from appliance.keeping.key import GIVEN_FILE, OFFERED_FILE, backup_recipient, fingerprint_of
 from appliance.keeping.places import require_space
 from appliance.settings import Settings
 from appliance.storage import DATABASE_FILES, check_schemas, open_activity, open_cellule
@@ -28,10 +28,9 @@ from appliance.storage.migrating import read_records
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-MACHINE = "machine.json"
 SECRETS = "secrets"
-NOT_KEPT = {"claim-code", "demo-api-key", KEY_FILE, FORMER_KEY_FILE, CONFIRMED_FILE}
-"""Secrets that belong to the moment or to the machine; the backup key opens the backup, it isn't in it."""
+NOT_KEPT = {"claim-code", "demo-api-key", OFFERED_FILE, GIVEN_FILE, "wireguard.key"}
+"""Secrets that belong to the moment or to the machine; the key of the tunnels is in a backup, sealed."""
 
 
 class DatabaseDamaged(Broken):
@@ -90,12 +89,13 @@ def snapshot_bytes(settings: Settings) -> int:
 
 
 def take_snapshot(
-    settings: Settings, folder: Path, *, machine: str | None = None, clock: Clock = now
+    settings: Settings, folder: Path, *, from_host: Mapping[str, str] | None = None, clock: Clock = now
 ) -> Manifest:
-    """Fills the empty `folder`; `machine` is the plan of the machine as JSON.
+    """Fills the empty `folder`; `from_host` is what `identity.read_identity` read, by file name.
 
-    Raises NotEnoughSpace before anything is written, DatabaseDamaged.
+    Raises NoBackupKey and NotEnoughSpace before anything is written, DatabaseDamaged.
     """
+    recipient = backup_recipient(settings)
     require_space(folder, snapshot_bytes(settings))
     for name in DATABASE_FILES:
         _copy_database(settings.state_dir / name, folder / name)
@@ -103,9 +103,9 @@ def take_snapshot(
         copy = folder / SECRETS / secret.relative_to(settings.secrets_dir)
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(secret, copy)
-    if machine is not None:
-        (folder / MACHINE).write_text(machine)
-    manifest = _describe(folder, settings, clock())
+    for name, content in (from_host or {}).items():
+        (folder / name).write_text(content)
+    manifest = _describe(folder, fingerprint_of(recipient), clock())
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))
     return manifest
 
@@ -187,14 +187,14 @@ def _database_damaged(name: str, trouble: str) -> DatabaseDamaged:
     )
 
 
-def _describe(folder: Path, settings: Settings, made_at: float) -> Manifest:
+def _describe(folder: Path, key_fingerprint: str, made_at: float) -> Manifest:
     with closing(sqlite3.connect(folder / "cellule.db")) as database:
         counts = {table: _count(database, table) for table in ("accounts", "api_keys", "workers")}
     return Manifest(
         box=socket.gethostname(),
         version=product_version(),
         made_at=made_at,
-        key_fingerprint=backup_key(settings).fingerprint,
+        key_fingerprint=key_fingerprint,
         schemas={name: _schema(folder / name) for name in DATABASE_FILES},
         files=tuple(
             PackedFile(path=str(path.relative_to(folder)), size_bytes=path.stat().st_size, sha256=_hash(path))

@@ -7,7 +7,8 @@ import pytest
 from werkzeug.security import generate_password_hash
 
 from appliance.claim import ensure_certificate, ensure_claim_code
-from appliance.host.keys import ensure_private_key
+from appliance.host import this_machine
+from appliance.keeping.key import BackupKey, backup_key, confirm_backup_key
 from appliance.people import Role, create_account, create_api_key, passwords, start_session
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -34,7 +35,7 @@ class Facts:
     keys: tuple[str, ...]
     ledger_lines: int
     tls_key: bytes
-    wireguard_key: bytes
+    tunnel_key: str
 
 
 def new_box(folder: Path) -> Settings:
@@ -43,7 +44,7 @@ def new_box(folder: Path) -> Settings:
         (folder / name).mkdir(mode=0o700, parents=True)
     settings = Settings(state_dir=folder, port=free_port(), metrics_port=free_port(), host_simulated=True)
     ensure_certificate(settings)
-    ensure_private_key(settings.secrets_dir / "wireguard.key")
+    this_machine(settings).ensure_wireguard_key()
     ensure_claim_code(settings)
     open_activity(folder).close()
     return settings
@@ -56,8 +57,16 @@ def facts_of(settings: Settings) -> Facts:
             keys=tuple(row[0] for row in db.execute("SELECT key_hash FROM api_keys ORDER BY key_hash")),
             ledger_lines=activity.execute("SELECT count(*) FROM ledger").fetchone()[0],
             tls_key=(settings.secrets_dir / "tls.key").read_bytes(),
-            wireguard_key=(settings.secrets_dir / "wireguard.key").read_bytes(),
+            tunnel_key=this_machine(settings).ensure_wireguard_key(),
         )
+
+
+def confirmed_key(settings: Settings) -> BackupKey:
+    """The owner has noted the key and typed it back."""
+    key = backup_key(settings)
+    assert key
+    confirm_backup_key(settings, key.text)
+    return key
 
 
 @pytest.fixture
@@ -79,3 +88,9 @@ def box(tmp_path: Path) -> Settings:
 def blank(tmp_path: Path) -> Settings:
     """Another box, new, unclaimed, with keys of its own."""
     return new_box(tmp_path / "blank")
+
+
+@pytest.fixture
+def key(box: Settings) -> BackupKey:
+    """The box's backup key, confirmed."""
+    return confirmed_key(box)

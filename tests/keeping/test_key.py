@@ -7,14 +7,15 @@ from pyrage.x25519 import Identity
 
 from appliance.keeping.key import (
     BackupKeyMistyped,
+    NoBackupKey,
     WrongBackupKey,
     backup_key,
+    backup_recipient,
     confirm_backup_key,
-    former_backup_key,
     is_backup_key_confirmed,
     make_backup_key,
+    offer_new_backup_key,
     parse_backup_key,
-    replace_backup_key,
 )
 from appliance.settings import Settings
 
@@ -62,24 +63,34 @@ def test_the_sheet_holds_the_identity_that_age_takes() -> None:
     assert len({make_backup_key().fingerprint for _ in range(20)}) == 20
 
 
-def test_the_box_makes_one_and_keeps_it_to_itself(settings: Settings) -> None:
+def test_the_box_offers_one_and_forgets_it_once_somebody_has_it(settings: Settings) -> None:
     key = backup_key(settings)
-    assert backup_key(settings) == key
+    assert key and backup_key(settings) == key
     file = settings.secrets_dir / "backup-key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert not is_backup_key_confirmed(settings)
+    with pytest.raises(NoBackupKey):
+        backup_recipient(settings)
     with pytest.raises(WrongBackupKey):
         confirm_backup_key(settings, make_backup_key().text)
     assert not is_backup_key_confirmed(settings)
     confirm_backup_key(settings, key.text.lower())
     assert is_backup_key_confirmed(settings)
+    assert backup_key(settings) is None
+    kept = b"".join(path.read_bytes() for path in settings.secrets_dir.iterdir())
+    assert key.text.encode() not in kept and str(key.identity).encode() not in kept
+    assert backup_recipient(settings) == key.recipient
 
 
-def test_a_new_key_is_confirmed_anew_and_the_first_former_one_stays(settings: Settings) -> None:
+def test_a_new_key_counts_once_it_is_confirmed(settings: Settings) -> None:
     first = backup_key(settings)
+    assert first
     confirm_backup_key(settings, first.text)
-    second = replace_backup_key(settings)
+    second = offer_new_backup_key(settings)
     assert backup_key(settings) == second != first
-    assert not is_backup_key_confirmed(settings)
-    replace_backup_key(settings)
-    assert former_backup_key(settings) == first
+    assert backup_recipient(settings) == first.recipient
+    confirm_backup_key(settings, second.text)
+    assert backup_recipient(settings) == second.recipient
+    third = offer_new_backup_key(settings)
+    confirm_backup_key(settings, third.text)
+    former = settings.secrets_dir / "backup-password.former"
+    assert former.read_text() == first.password, "the target has not been there since"

@@ -12,15 +12,12 @@ import pytest
 
 from appliance.claim import ensure_claim_code, is_claimed
 from appliance.errors import Refusal
+from appliance.host import this_machine
 from appliance.keeping import restoring
 from appliance.keeping.archive import read_archive, write_archive
-from appliance.keeping.key import (
-    BackupKey,
-    WrongBackupKey,
-    backup_key,
-    is_backup_key_confirmed,
-    make_backup_key,
-)
+from appliance.keeping.identity import read_identity
+from appliance.keeping.key import BackupKey, WrongBackupKey, backup_recipient, make_backup_key
+from appliance.keeping.nightly import finish_restore
 from appliance.keeping.places import NotEnoughSpace, at_work, empty_folder
 from appliance.keeping.restoring import (
     NothingToRestore,
@@ -53,10 +50,13 @@ DAY = 24 * 3600.0
 def packed(settings: Settings, *, at: float = 1_000_000.0) -> bytes:
     """The box's backup as one file."""
     folder = empty_folder(settings, "snapshot")
-    take_snapshot(settings, folder, clock=lambda: at)
+    recipient = backup_recipient(settings)
+    take_snapshot(
+        settings, folder, from_host=read_identity(this_machine(settings), recipient), clock=lambda: at
+    )
     target = settings.state_dir / "backup.age"
     target.unlink(missing_ok=True)
-    write_archive(folder, target, backup_key(settings))
+    write_archive(folder, target, recipient)
     return target.read_bytes()
 
 
@@ -71,14 +71,14 @@ def repacked(box: Settings, change: Callable[[Path], None]) -> bytes:
     change(folder)
     target = box.state_dir / "changed.age"
     target.unlink(missing_ok=True)
-    write_archive(folder, target, backup_key(box))
+    write_archive(folder, target, backup_recipient(box))
     return target.read_bytes()
 
 
-def test_a_blank_box_becomes_the_same_box(box: Settings, blank: Settings) -> None:
+def test_a_blank_box_becomes_the_same_box(box: Settings, key: BackupKey, blank: Settings) -> None:
     before, fresh = facts_of(box), facts_of(blank)
     assert before.tls_key != fresh.tls_key
-    restore = stage(blank, packed(box), backup_key(box))
+    restore = stage(blank, packed(box), key)
     assert (restore.manifest.accounts, restore.manifest.api_keys, restore.manifest.workers) == (2, 1, 0)
     assert facts_of(blank) == fresh, "checking changes nothing"
     assert apply_pending_restore(blank) is None, "only what was confirmed is swapped in"
@@ -86,9 +86,10 @@ def test_a_blank_box_becomes_the_same_box(box: Settings, blank: Settings) -> Non
     assert facts_of(blank) == fresh, "the swap waits for the next start"
     done = apply_pending_restore(blank)
     assert done and done.step is RestoreStep.DONE
+    finish_restore(blank, this_machine(blank))
     assert facts_of(blank) == before
-    assert backup_key(blank) == backup_key(box)
-    assert is_backup_key_confirmed(blank)
+    assert not (blank.state_dir / "keeping" / "incoming").exists()
+    assert backup_recipient(blank) == key.recipient
     with open_cellule(blank.state_dir) as db, open_activity(blank.state_dir) as activity:
         assert is_claimed(db)
         assert db.execute("SELECT count(*) FROM sessions").fetchone()[0] == 0
@@ -97,7 +98,9 @@ def test_a_blank_box_becomes_the_same_box(box: Settings, blank: Settings) -> Non
     assert apply_pending_restore(blank) is None
 
 
-def test_the_backup_has_what_is_still_in_the_write_ahead_log(box: Settings, blank: Settings) -> None:
+def test_the_backup_has_what_is_still_in_the_write_ahead_log(
+    box: Settings, key: BackupKey, blank: Settings
+) -> None:
     with open_activity(box.state_dir) as writer:
         writer.execute("PRAGMA wal_autocheckpoint=0")
         writer.execute("BEGIN IMMEDIATE")
@@ -106,23 +109,26 @@ def test_the_backup_has_what_is_still_in_the_write_ahead_log(box: Settings, blan
         add_line(writer, 0.0)
         archive = packed(box)
     for sent, lines in ((archive_while_writing, 20), (archive, 21)):
-        stage(blank, sent, backup_key(box))
+        stage(blank, sent, key)
         confirm_restore(blank, asked_by="")
         apply_pending_restore(blank)
         assert facts_of(blank).ledger_lines == lines
 
 
-def test_what_a_backup_leaves_out(box: Settings) -> None:
-    key = backup_key(box)
+def test_what_a_backup_leaves_out(box: Settings, key: BackupKey) -> None:
     folder = empty_folder(box, "snapshot")
-    manifest = take_snapshot(box, folder)
+    manifest = take_snapshot(box, folder, from_host=read_identity(this_machine(box), key.recipient))
     paths = {file.path for file in manifest.files}
-    secrets = {f"secrets/{name}" for name in ("tls.key", "tls.crt", "wireguard.key")}
-    assert paths == {"cellule.db", "activity.db"} | secrets
+    secrets = {f"secrets/{name}" for name in ("tls.key", "tls.crt", "backup-password", "backup-recipient")}
+    assert paths >= {"cellule.db", "activity.db", "wireguard.key.age", "machine.json"} | secrets
+    left_out = {"claim-code", "backup-key", "wireguard.key"}
+    assert not {Path(path).name for path in paths} & left_out
+    private = (box.secrets_dir / "wireguard.key").read_bytes().strip()
+    assert all(private not in path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert all(key.text.encode() not in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_file_is_nothing_without_the_key(box: Settings, blank: Settings) -> None:
+def test_the_file_is_nothing_without_the_key(box: Settings, key: BackupKey, blank: Settings) -> None:
     archive, fresh = packed(box), facts_of(blank)
     for secret in (b"ana", b"PRIVATE KEY", b"SQLite format"):
         assert secret not in archive
@@ -132,28 +138,30 @@ def test_the_file_is_nothing_without_the_key(box: Settings, blank: Settings) -> 
     assert last_restore(blank) is None
 
 
-def test_the_file_opens_with_age_and_tar_alone(box: Settings) -> None:
-    [identity] = [line for line in backup_key(box).sheet().splitlines() if not line.startswith("#")]
+def test_the_file_opens_with_age_and_tar_alone(box: Settings, key: BackupKey) -> None:
+    [identity] = [line for line in key.sheet().splitlines() if not line.startswith("#")]
     plain = pyrage.decrypt(packed(box), [pyrage.x25519.Identity.from_str(identity)])
     with tarfile.open(fileobj=io.BytesIO(plain), mode="r:gz") as tar:
         assert "./cellule.db" in tar.getnames()
 
 
 @pytest.mark.parametrize("at", [0, 50, 300, 70_000, -1])
-def test_a_flipped_bit_anywhere_is_refused(box: Settings, blank: Settings, at: int) -> None:
+def test_a_flipped_bit_anywhere_is_refused(box: Settings, key: BackupKey, blank: Settings, at: int) -> None:
     archive, fresh = bytearray(packed(box)), facts_of(blank)
     archive[at % len(archive)] ^= 1
     with pytest.raises((BackupDamaged, WrongBackupKey)):
-        stage(blank, bytes(archive), backup_key(box))
+        stage(blank, bytes(archive), key)
     assert facts_of(blank) == fresh
 
 
 @pytest.mark.parametrize("length", [0, 1, 200, 1000])
-def test_a_file_that_was_cut_short_is_refused(box: Settings, blank: Settings, length: int) -> None:
+def test_a_file_that_was_cut_short_is_refused(
+    box: Settings, key: BackupKey, blank: Settings, length: int
+) -> None:
     archive = packed(box)
     for cut in (archive[:length], archive[: len(archive) - length - 1]):
         with pytest.raises(BackupDamaged):
-            stage(blank, cut, backup_key(box))
+            stage(blank, cut, key)
 
 
 def no_manifest(folder: Path) -> None:
@@ -183,26 +191,27 @@ def fewer_accounts(folder: Path) -> None:
 
 @pytest.mark.parametrize("change", [no_manifest, other_content, one_file_more, no_database, fewer_accounts])
 def test_what_is_not_as_it_was_packed_is_refused(
-    box: Settings, blank: Settings, change: Callable[[Path], None]
+    box: Settings, key: BackupKey, blank: Settings, change: Callable[[Path], None]
 ) -> None:
     fresh = facts_of(blank)
     with pytest.raises(BackupDamaged):
-        stage(blank, repacked(box, change), backup_key(box))
+        stage(blank, repacked(box, change), key)
     assert facts_of(blank) == fresh
     assert last_restore(blank) is None
 
 
-def test_a_backup_of_a_newer_version_is_refused_with_what_to_do(box: Settings, blank: Settings) -> None:
+def test_a_backup_of_a_newer_version_is_refused_with_what_to_do(
+    box: Settings, key: BackupKey, blank: Settings
+) -> None:
     with pytest.raises(BackupTooNew, match="Update this box first"):
-        stage(blank, repacked(box, lambda folder: rewrite_manifest(folder, format=2)), backup_key(box))
+        stage(blank, repacked(box, lambda folder: rewrite_manifest(folder, format=2)), key)
     with open_cellule(box.state_dir) as db:
         db.execute("INSERT INTO migrations (name, applied_at) VALUES ('9999_from_tomorrow', 0)")
     with pytest.raises(SchemaTooNew, match="newer version"):
-        stage(blank, packed(box), backup_key(box))
+        stage(blank, packed(box), key)
 
 
-def test_a_stranger_s_archive_stays_in_its_folder(box: Settings, tmp_path: Path) -> None:
-    key = backup_key(box)
+def test_a_stranger_s_archive_stays_in_its_folder(box: Settings, key: BackupKey, tmp_path: Path) -> None:
     for name, kind in (
         ("../escaped", tarfile.REGTYPE),
         ("/tmp/escaped", tarfile.REGTYPE),
@@ -228,7 +237,7 @@ class PowerCut(BaseException):
 
 
 def test_a_power_cut_anywhere_in_the_swap_loses_nothing(
-    box: Settings, blank: Settings, monkeypatch: pytest.MonkeyPatch
+    box: Settings, key: BackupKey, blank: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cuts before the 1st, 2nd, … move of the swap, and of the way back, until one goes through whole."""
     archive, before, fresh = packed(box), facts_of(box), facts_of(blank)
@@ -255,11 +264,12 @@ def test_a_power_cut_anywhere_in_the_swap_loses_nothing(
             return True
         finally:
             moves["left"] = 0
+            finish_restore(blank, this_machine(blank))
         return False
 
     allowed, there, back = 1, True, True
     while there or back:
-        stage(blank, archive, backup_key(box))
+        stage(blank, archive, key)
         confirm_restore(blank, asked_by="ana")
         there = start_with_cuts(allowed)
         assert facts_of(blank) == before, f"cut before move {allowed}"
@@ -271,10 +281,10 @@ def test_a_power_cut_anywhere_in_the_swap_loses_nothing(
 
 
 def test_a_restored_box_that_can_t_be_opened_is_swapped_back(
-    box: Settings, blank: Settings, monkeypatch: pytest.MonkeyPatch
+    box: Settings, key: BackupKey, blank: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = facts_of(blank)
-    stage(blank, packed(box), backup_key(box))
+    stage(blank, packed(box), key)
     confirm_restore(blank, asked_by="ana")
     (blank.state_dir / "keeping" / "incoming" / "activity.db").write_bytes(b"SQLite format 3\0" + bytes(4000))
     returned = apply_pending_restore(blank)
@@ -283,8 +293,8 @@ def test_a_restored_box_that_can_t_be_opened_is_swapped_back(
     assert facts_of(blank) == fresh
 
 
-def test_the_way_back_ends_after_a_week(box: Settings, blank: Settings) -> None:
-    stage(blank, packed(box), backup_key(box))
+def test_the_way_back_ends_after_a_week(box: Settings, key: BackupKey, blank: Settings) -> None:
+    stage(blank, packed(box), key)
     confirm_restore(blank, asked_by="ana")
     apply_pending_restore(blank, clock=lambda: 0.0)
     assert not forget_former(blank, clock=lambda: 6.9 * DAY)
@@ -295,12 +305,12 @@ def test_the_way_back_ends_after_a_week(box: Settings, blank: Settings) -> None:
         undo_restore(blank, asked_by="ana")
 
 
-def test_two_admins_restore_once(box: Settings, blank: Settings) -> None:
-    stage(blank, packed(box), backup_key(box))
+def test_two_admins_restore_once(box: Settings, key: BackupKey, blank: Settings) -> None:
+    stage(blank, packed(box), key)
     confirm_restore(blank, asked_by="ana")
     for again in (
         lambda: confirm_restore(blank, asked_by="bob"),
-        lambda: stage(blank, packed(box), backup_key(box)),
+        lambda: stage(blank, packed(box), key),
         lambda: discard_restore(blank),
     ):
         with pytest.raises(Refusal):
@@ -309,24 +319,25 @@ def test_two_admins_restore_once(box: Settings, blank: Settings) -> None:
     assert restore and restore.asked_by == "ana"
 
 
-def test_a_busy_box_says_so(box: Settings) -> None:
+def test_a_busy_box_says_so(box: Settings, key: BackupKey) -> None:
     with at_work(box), pytest.raises(Refusal, match="running"):
-        stage(box, b"", backup_key(box))
+        stage(box, b"", key)
 
 
 def test_a_full_disk_refuses_before_anything_is_written(
-    box: Settings, monkeypatch: pytest.MonkeyPatch
+    box: Settings, key: BackupKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = packed(box)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10 * 2**20})())
     folder = empty_folder(box, "snapshot")
-    for work in (lambda: take_snapshot(box, folder), lambda: stage(box, archive, backup_key(box))):
+    for work in (lambda: take_snapshot(box, folder), lambda: stage(box, archive, key)):
         with pytest.raises(NotEnoughSpace, match="Nothing was changed"):
             work()
     assert list(folder.iterdir()) == []
     assert last_restore(box) is None
 
 
+@pytest.mark.usefixtures("key")
 def test_a_damaged_database_is_not_backed_up(box: Settings) -> None:
     path = box.state_dir / "activity.db"
     with sqlite3.connect(path) as connection:
@@ -338,6 +349,7 @@ def test_a_damaged_database_is_not_backed_up(box: Settings) -> None:
         take_snapshot(box, empty_folder(box, "snapshot"))
 
 
+@pytest.mark.usefixtures("key")
 def test_a_snapshot_is_checked_as_it_was_taken(box: Settings) -> None:
     folder = empty_folder(box, "snapshot")
     assert take_snapshot(box, folder) == check_snapshot(folder)

@@ -16,15 +16,27 @@ from appliance.host.linux.interface import (
 )
 from appliance.host.linux.machine import LinuxMachine
 from appliance.host.linux.peers import is_as_planned, read_dump, sync_peers
+from appliance.host.linux.places import Places
+from appliance.host.linux.safekeeping import LinuxSafekeeping
 from appliance.host.linux.sockets import kill_connections
+from appliance.host.linux.support import LinuxSupport
+from appliance.host.support import SUPPORT_INTERFACE
 
 __all__ = ["LinuxHost"]
 
 
-class LinuxHost(LinuxMachine):
+class LinuxHost(LinuxMachine, LinuxSafekeeping, LinuxSupport):
     """Fulfils `Host` on this machine, in the network namespace of the process."""
 
-    def __init__(self, key_path: Path, memory_dir: Path) -> None:
+    def __init__(
+        self,
+        key_path: Path,
+        memory_dir: Path,
+        places: Places | None = None,
+        support_interface: str = SUPPORT_INTERFACE,
+    ) -> None:
+        LinuxMachine.__init__(self, places)
+        LinuxSupport.__init__(self, support_interface, has_unit=places is not None)
         self._key_path = key_path
         self._endpoints = RememberedEndpoints(memory_dir)
 

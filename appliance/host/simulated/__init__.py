@@ -12,6 +12,8 @@ from appliance.clock import Clock, now
 from appliance.host.contract import FirewallPlan, PeerStatus, TunnelKind, TunnelPlan, TunnelStatus
 from appliance.host.keys import ensure_private_key, public_text
 from appliance.host.simulated.machine import SimulatedMachine
+from appliance.host.simulated.safekeeping import SimulatedSafekeeping
+from appliance.host.simulated.support import SimulatedSupport
 from appliance.private_file import replace
 
 __all__ = ["SimulatedHost"]
@@ -24,12 +26,13 @@ class Memory(BaseModel):
     firewalls: dict[str, FirewallPlan] = {}
 
 
-class SimulatedHost(SimulatedMachine):
+class SimulatedHost(SimulatedMachine, SimulatedSafekeeping, SimulatedSupport):
     """Fulfils `Host` on files in `memory_dir`."""
 
     def __init__(self, key_path: Path, memory_dir: Path, clock: Clock = now) -> None:
         super().__init__(memory_dir, clock)
         self._key_path = key_path
+        self._shares = memory_dir / "nas"
         self._file = memory_dir / "simulated-host.json"
         self._memory = (
             Memory.model_validate_json(self._file.read_bytes()) if self._file.exists() else Memory()
