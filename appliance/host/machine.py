@@ -169,7 +169,7 @@ class InstallPlan(Plan):
     """A release to install in the slot that isn't running.
 
     `source` is an http(s) URL or an absolute path; `manifest_hash` the SHA-256 of the bundle's manifest, in
-    hex: RAUC refuses a bundle with another one, whoever signed it.
+    hex: a bundle with another one is refused, whoever signed it.
     """
 
     source: str = Field(pattern=r"^(https?://[^\s/]+/|/)[^\s\x00]+$", max_length=2000)

@@ -2,23 +2,46 @@
 
 What RAUC can't say after a restart of its own, whether the last plan came to its end, is seen on the ESP: the
 new kernel image gets its name there last of all.
+
+RAUC 1.13 can't be told which manifest to take, only which signer. So the bundle is inspected first, and what
+RAUC notes of the slot is compared afterwards: a server that changed the bundle in between, for another one of
+the same signer, ends with a slot that is marked bad.
 """
 
 import json
+import logging
+import threading
+import time
+import uuid
 from pathlib import Path
+from typing import Any
 
-from appliance.host.contract import Busy, NotFound
+from appliance.errors import Refusal
+from appliance.host.contract import Busy, InvalidPlan, NotFound
 from appliance.host.linux.commands import call
 from appliance.host.linux.places import Places
 from appliance.host.linux.slots import read_slots
 from appliance.host.machine import InstallPlan, InstallState, InstallStatus, SlotState
+from appliance.host.plan import Plan
 from appliance.private_file import replace
 
+log = logging.getLogger(__name__)
 _INSTALLER = ("de.pengutronix.rauc", "/", "de.pengutronix.rauc.Installer")
+_INSPECT_SECONDS = 45
+"""A server that hasn't handed out the manifest by then is taken for dead; callers wait for 60 s."""
+_LOOK_SECONDS = 1.0
+
+
+class Record(Plan):
+    """The last install; `transaction` is RAUC's name for it, `compared` whether its result was checked."""
+
+    plan: InstallPlan
+    transaction: str
+    compared: bool = False
 
 
 def begin_install(places: Places, plan: InstallPlan) -> None:
-    """Raises Busy, NotFound, HostFailed."""
+    """Raises Busy, NotFound, InvalidPlan for a bundle that isn't the planned one, HostFailed."""
     if _progress().state is InstallState.INSTALLING:
         raise Busy("A release is being installed.", next_step="Wait until it is done.")
     source = plan.source
@@ -27,26 +50,55 @@ def begin_install(places: Places, plan: InstallPlan) -> None:
         if not path.is_file():
             raise NotFound(f"There is no file {source}.")
         source = str(path)
-    replace(_plan_file(places), plan.model_dump_json().encode())
-    required = ("1", "require-manifest-hash", "s", plan.manifest_hash)
-    call("busctl", "call", *_INSTALLER, "InstallBundle", "sa{sv}", source, *required)
+    found = _ask("InspectBundle", "sa{sv}", source, "0")
+    if found[0]["manifest-hash"]["data"] != plan.manifest_hash:
+        raise InvalidPlan(f"The bundle at {source} is not the release {plan.version} that was announced.")
+    record = Record(plan=plan, transaction=str(uuid.uuid4()))
+    _keep(places, record)
+    named = ("1", "transaction-id", "s", record.transaction)
+    call("busctl", "call", *_INSTALLER, "InstallBundle", "sa{sv}", source, *named)
+    resume_watch(places)
 
 
 def read_install(places: Places) -> InstallStatus:
     """Raises HostFailed when RAUC doesn't answer."""
-    if not _plan_file(places).exists():
+    record = _read(places)
+    if record is None:
         return InstallStatus()
-    plan = InstallPlan.model_validate_json(_plan_file(places).read_bytes())
+    plan = record.plan
     now = _progress().model_copy(update={"version": plan.version})
     if now.state is not InstallState.IDLE:
         return now
     written = next((slot for slot in read_slots(places) if slot.version == plan.version), None)
     if written is None:
-        error = "The install was interrupted before its end."
+        error = "The install was interrupted, or the bundle was not the release that was announced."
         return now.model_copy(update={"state": InstallState.FAILED, "error": error})
     if written.booted or written.state is SlotState.BAD:
         return InstallStatus()
     return now.model_copy(update={"state": InstallState.INSTALLED, "percent": 100})
+
+
+def resume_watch(places: Places) -> None:
+    """Goes on waiting for an install that is not yet compared with its plan, if there is one."""
+    record = _read(places)
+    if record is not None and not record.compared:
+        threading.Thread(target=_watch, args=(places, record), daemon=True).start()
+
+
+def _watch(places: Places, record: Record) -> None:
+    try:
+        while _progress().state is InstallState.INSTALLING:
+            time.sleep(_LOOK_SECONDS)
+        for slot, told in _ask("GetSlotStatus")[0]:
+            notes = {name: value["data"] for name, value in told.items()}
+            if notes.get("installed.transaction") != record.transaction:
+                continue
+            if notes.get("bundle.hash") != record.plan.manifest_hash:
+                log.warning("slot %s holds another bundle than planned: it is marked bad", slot)
+                _ask("Mark", "ss", "bad", slot)
+        _keep(places, record.model_copy(update={"compared": True}))
+    except Refusal:
+        log.exception("what RAUC installed could not be compared with the plan")
 
 
 def _progress() -> InstallStatus:
@@ -60,5 +112,23 @@ def _progress() -> InstallStatus:
     return InstallStatus()
 
 
-def _plan_file(places: Places) -> Path:
-    return places.kept / "install.json"
+def _ask(method: str, *arguments: str) -> Any:  # noqa: ANN401 # what D-Bus gives
+    asked = (
+        "busctl",
+        "--json=short",
+        f"--timeout={_INSPECT_SECONDS}",
+        "call",
+        *_INSTALLER,
+        method,
+        *arguments,
+    )
+    return json.loads(call(*asked, timeout_seconds=_INSPECT_SECONDS))["data"]
+
+
+def _read(places: Places) -> Record | None:
+    path = places.kept / "install.json"
+    return Record.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def _keep(places: Places, record: Record) -> None:
+    replace(places.kept / "install.json", record.model_dump_json().encode())

@@ -15,7 +15,7 @@ from appliance.host.contract import NotFound, Unsupported
 from appliance.host.linux import power, recovery, reset, stick
 from appliance.host.linux.certificate import Pair, keep_pair, kept_pair, serve_pair
 from appliance.host.linux.disk_install import DiskInstall
-from appliance.host.linux.install import begin_install, read_install
+from appliance.host.linux.install import begin_install, read_install, resume_watch
 from appliance.host.linux.network import apply_hostname, apply_network
 from appliance.host.linux.outbound import apply_outbound
 from appliance.host.linux.places import Places
@@ -170,6 +170,7 @@ class LinuxMachine:
             lambda: apply_time(places, plan.timezone, plan.ntp_servers),
             lambda: apply_outbound(plan),
             lambda: serve_pair(places, kept_pair(places)),
+            lambda: resume_watch(places),
         )
         for step in steps:
             try:

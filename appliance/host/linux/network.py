@@ -1,6 +1,6 @@
 """The wired network as one file of systemd-networkd in /run, over the one of the image; and the box's name.
 
-Nothing but ARP, DHCP and mDNS leaves an idle box: no IPv6 address of its own, no router solicitation, no LLDP.
+Nothing but ARP, DHCP and mDNS leaves an idle box: no IPv6 address, no router solicitation, no LLDP.
 """
 
 from pathlib import Path

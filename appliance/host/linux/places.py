@@ -23,7 +23,7 @@ class Places:
 
     @property
     def partitions(self) -> Path:
-        """Links to the partitions of the disk that the box runs from, named by their labels, and to it (disk)."""
+        """Links to the partitions of the disk that the box runs from, by their labels, and to it (disk)."""
         return self.root / "dev/cellule"
 
     @property

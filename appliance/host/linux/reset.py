@@ -1,10 +1,10 @@
 """Factory reset: the keys of the data first, so that whatever happens after that, nothing can be read.
 
-1. LUKS: every key slot is destroyed (works while the partition is open), then the whole header is overwritten and
-   discarded. Without the key the rest of the partition is noise.
-2. No LUKS: the whole partition is discarded, which takes seconds; where the disk can't, it is overwritten from end
-   to end: a second for 100 to 500 MB, an hour or more for a large disk. A disk may keep copies of what it once
-   held (worn-out blocks); only encryption is safe from that.
+1. LUKS: every key slot is destroyed (works while the partition is open), then the whole header is overwritten
+   and discarded. Without the key the rest of the partition is noise.
+2. No LUKS: the whole partition is discarded, in seconds; where the disk can't, it is overwritten from end to
+   end: one second for 100 to 500 MB, an hour or more for a large disk. A disk may keep copies of what
+   it once held (worn-out blocks); only encryption is safe from that.
 3. A mark on the ESP has the next boot make a new partition, and the machine restarts.
 """
 
@@ -23,7 +23,7 @@ _DISCARD_SECONDS = 600
 
 
 def destroy_key(device: Path) -> bool:
-    """Whether there was a key and it is gone: a partition that isn't encrypted has none. Raises HostFailed."""
+    """Whether there was a key, which is gone now: only an encrypted partition has one. Raises HostFailed."""
     if not is_encrypted(device):
         return False
     call("cryptsetup", "erase", "--batch-mode", str(device))

@@ -1,4 +1,4 @@
-"""Both slots, read from the names of the kernel images on the ESP (Automatic Boot Assessment of systemd-boot).
+"""Both slots, read from the names of the kernel images on the ESP (systemd's automatic boot assessment).
 
 cellule_<version>_<slot>.efi                    good
 cellule_<version>_<slot>+<left>[-<done>].efi    being tried; bad once nothing is left
@@ -67,7 +67,7 @@ def root_hash(places: Places) -> str:
 
 
 def booted_slot(places: Places) -> str:
-    """ "a", "b" or "". A root's partition has the first 128 bits of its hash as UUID (Discoverable Partitions)."""
+    """The slot's name, or "". A root's partition has the first 128 bits of the root hash as its UUID."""
     digits = root_hash(places)[:32]
     if not digits:
         return ""

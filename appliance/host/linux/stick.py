@@ -1,4 +1,4 @@
-"""A USB stick, mounted for the whole system, read-only, and with nothing on it taken for a program or a device.
+"""A USB stick, mounted for the whole system, read-only, nothing on it taken for a program or a device.
 
 systemd mounts it: a mount of this process's own would not be seen by RAUC, nor by the service user.
 """
@@ -14,7 +14,7 @@ _OPTIONS = "ro,nosuid,nodev,noexec"
 
 
 def stick_candidates(places: Places) -> Iterator[str]:
-    """Kernel names of what may hold files on removable disks: their partitions, or the whole disk without any."""
+    """Kernel names of what may hold files on removable disks: partitions, or a whole disk without any."""
     for folder in sorted((places.sys / "block").iterdir()):
         if folder.name.startswith("sr") or folder.name == boot_disk(places) or not is_removable(folder):
             continue
@@ -23,7 +23,7 @@ def stick_candidates(places: Places) -> Iterator[str]:
 
 
 def mount_stick(places: Places) -> str:
-    """Where the first one that can be mounted lies now. Raises NotFound; HostFailed for one that can't be read."""
+    """Where the first that can be mounted lies now. Raises NotFound; HostFailed when none can be read."""
     release_stick(places)
     failed = ""
     for name in stick_candidates(places):

@@ -1,4 +1,4 @@
-"""The time zone as a link in /run, which /etc/localtime of the image points to, and the servers of timesyncd."""
+"""The time zone as a link in /run, where /etc/localtime of the image points, and timesyncd's servers."""
 
 from appliance.host.contract import InvalidPlan
 from appliance.host.linux.commands import call
