@@ -114,7 +114,7 @@ CHECKS = (
     ),
     Check("broker", "the machine can be configured", check_broker, 30, ("cellule-broker.service",)),
     Check("pool", "requests are taken", check_pool, 60, ("cellule-pool.service",)),
-    Check("webadmin", "the pages are served", check_web, 60, ("cellule-web.service",)),
+    Check("webadmin", "the pages are served", check_web, 60, ("cellule-web.service", "cellule-pool.service")),
     Check("accelerator", "the engine can run on this processor", check_accelerator, 5, ()),
     Check(
         "answer",

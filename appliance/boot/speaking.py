@@ -7,7 +7,7 @@ an ESP that can't be read) is told and changes nothing about the verdict.
 import sqlite3
 import sys
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from appliance.boot.breadcrumbs import Outcome, Running, Trail, read_boots, with_known_times
@@ -46,6 +46,9 @@ def speak_verdict(
     settings: Settings, places: Places, running: Running, checks: Iterable[Check] = CHECKS
 ) -> int:
     """Judges this boot and prepares what follows; the exit status for systemd."""
+    for stale in (places.stay_up, places.trouble_page):  # of a verdict before a repair
+        with suppress(OSError):
+            stale.unlink()
     trail = Trail(places.breadcrumbs, running)
     own = kernel_running(read_kernels(places.kernels), running.version, running.slot)
     own = own or started_entry(places.efi_variables)

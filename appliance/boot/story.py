@@ -95,7 +95,7 @@ def rollback_story(
 
 def _starts_of(failed: Kernel, boots: tuple[Boot, ...], running: Running) -> tuple[Boot, ...]:
     """The starts of the failed release that lie just before this one, at most one a try."""
-    earlier = [boot for boot in boots if boot.boot_id != running.boot_id]
+    earlier = [boot for boot in boots if boot.crumbs and boot.boot_id != running.boot_id]
     # starts of this slot that could not tell the story either
     while earlier and earlier[-1].version == running.version and not earlier[-1].last("running"):
         earlier.pop()

@@ -76,7 +76,7 @@ def judge(
 
 def _carry_out(check: Check, box: Box) -> str | CheckFailed:
     """The sentence of a fulfilled check, or why it isn't when its time is up."""
-    ended: list[str | CheckFailed] = []
+    ended: list[str] = []
     last: list[CheckFailed] = []
     give_up_at = time.monotonic() + check.limit_seconds
 
@@ -99,4 +99,4 @@ def _carry_out(check: Check, box: Box) -> str | CheckFailed:
     asking.join(check.limit_seconds)
     if ended:
         return ended[0]
-    return last[-1] if last else CheckFailed(f"No word within {check.limit_seconds:.0f} s.")
+    return last[-1] if last else CheckFailed(f"No word within {check.limit_seconds:.0f} s.", is_final=True)

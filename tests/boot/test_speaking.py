@@ -126,6 +126,16 @@ def test_bad_data_stays_up_unblessed_and_costs_no_try(settings: Settings, here: 
     assert "Restore a backup." in console_text(settings)
 
 
+def test_once_the_data_is_repaired_nothing_is_left_of_the_former_verdict(
+    settings: Settings, here: Places
+) -> None:
+    kernel(here, "cellule_2.0_b+2-1.efi")
+    speak_verdict(settings, here, NEW, check(damaged))
+    assert speak_verdict(settings, here, NEW, check(fine)) == EXIT_GOOD
+    assert not here.stay_up.exists() and not here.trouble_page.exists()
+    assert console_text(settings) == ""
+
+
 def test_the_old_slot_records_tells_and_audits_the_rollback_once(settings: Settings, here: Places) -> None:
     kernel(here, "cellule_1.0_a.efi")
     assert speak_verdict(settings, here, OLD, check(fine)) == EXIT_GOOD

@@ -91,6 +91,13 @@ def test_only_the_tries_that_were_used_count_not_starts_of_long_ago() -> None:
     assert {attempt.ending for attempt in story.attempts} == {Ending.NEVER_ARRIVED}
 
 
+def test_a_start_whose_lines_were_all_torn_counts_as_one_without_a_word() -> None:
+    story = told(
+        good(1), boot(2, "2.0", *NO_POOL), Boot(3, "torn", ()), this_boot(4), failed="cellule_2.0_b+0-2.efi"
+    )
+    assert [attempt.ending for attempt in story.attempts] == [Ending.NEVER_ARRIVED, Ending.CHECK_FAILED]
+
+
 def test_a_start_of_this_slot_that_could_not_tell_the_story_is_passed_over() -> None:
     silent = boot(5, "1.0", *DATA, "!storage", "!verdict")
     story = told(good(1), boot(4, "2.0", *NO_POOL), silent, this_boot(6), failed="cellule_2.0_b+0-1.efi")
