@@ -8,8 +8,8 @@ bind = f"unix:{_settings.web_socket}"
 worker_class = "gthread"
 workers = 1
 threads = 8
-# whoever opens the socket is believed about the client's address: behind nginx that is decided by the socket's
-# folder; elsewhere only the pool, as this same user
+# whoever opens the socket is believed about the client's address: only the pool, as this same user, or nginx,
+# which the socket's folder lets in
 umask = 0o111 if _settings.listen_socket else 0o077
 # the peer of a unix socket has no address; what it says was written by nginx or the pool
 forwarded_allow_ips = "*"

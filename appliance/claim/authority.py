@@ -1,4 +1,4 @@
-"""The box's own certificate authority: made once, so that a PC which trusts it needs nothing when a certificate is renewed.
+"""The box's own certificate authority, made once: who trusts it needs nothing when a certificate is renewed.
 
 It lives as long as the box and vouches for this box alone: only for names that no public site has
 (RFC 5280, section 4.2.1.10), so whoever steals its key can pose as no site of the internet. Its dates are
@@ -118,7 +118,7 @@ def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _renewed(key: ec.EllipticCurvePrivateKey, path: Path) -> x509.Certificate:
-    """Another certificate around the same key and name: PCs that trust the former one trust what it issues."""
+    """Another certificate of the same key and name: PCs that trust the former one trust what it issues."""
     certificate = _issue(key)
     replace(path, certificate.public_bytes(Encoding.PEM))
     return certificate

@@ -1,4 +1,4 @@
-"""The box's own TLS certificate, signed by its own authority: made at the first start, before anybody knows the box.
+"""The box's own TLS certificate, signed by its own authority: made at the first start.
 
 Workers trust the key, not the certificate: the invitation pins the SHA-256 of the public key (RFC 7469,
 section 2.4). So the key is made once and never changes, while the certificate around it is renewed before
@@ -44,6 +44,14 @@ class Certificate:
     pin: bytes
 
 
+@dataclass(frozen=True)
+class _Called:
+    """What people and programs call the box by."""
+
+    names: set[str]
+    addresses: set[str]
+
+
 def certificate_pin(settings: Settings) -> bytes:
     """The SHA-256 of the box's public key, made now if there is none; renews nothing.
 
@@ -65,9 +73,9 @@ def ensure_certificate(settings: Settings, *, clock: Clock = now) -> Certificate
     key_path, cert_path = _key_path(settings), certificate_path(settings)
     key, authority = ensure_key(key_path), ensure_authority(settings)
     moment = datetime.datetime.fromtimestamp(clock(), datetime.UTC)
-    names, addresses = _names(settings), _addresses(settings)
-    if not _still_good(cert_path, key, authority, names, addresses, moment):
-        leaf = _issue(key, authority, names, addresses, moment)
+    called = _Called(_names(settings), _addresses(settings))
+    if not _still_good(cert_path, key, authority, called, moment):
+        leaf = _issue(key, authority, called, moment)
         # two processes may both renew: either certificate is as good as the other, for the key is the same
         chain = [leaf.public_bytes(Encoding.PEM), authority.certificate.public_bytes(Encoding.PEM)]
         replace(cert_path, b"".join(chain))
@@ -102,8 +110,7 @@ def _still_good(
     path: Path,
     key: ec.EllipticCurvePrivateKey,
     authority: Authority,
-    names: set[str],
-    addresses: set[str],
+    called: _Called,
     moment: datetime.datetime,
 ) -> bool:
     try:
@@ -115,21 +122,20 @@ def _still_good(
         found.public_key() == key.public_key()
         and authority.has_issued(found)
         and found.not_valid_before_utc <= moment < found.not_valid_after_utc - _RENEW_BEFORE
-        and names <= set(alternatives.get_values_for_type(x509.DNSName))
-        and addresses <= {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
+        and called.names <= set(alternatives.get_values_for_type(x509.DNSName))
+        and called.addresses <= {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
     )
 
 
 def _issue(
     key: ec.EllipticCurvePrivateKey,
     authority: Authority,
-    names: set[str],
-    addresses: set[str],
+    called: _Called,
     moment: datetime.datetime,
 ) -> x509.Certificate:
     """A server certificate (RFC 5280) of no authority over any other."""
-    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names)]
-    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)]
+    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(called.names)]
+    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(called.addresses)]
     of_authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     return (
         x509.CertificateBuilder()

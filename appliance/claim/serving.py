@@ -3,14 +3,16 @@
     web.pem   for people: the company's certificate if it can be served, otherwise the box's own
     box.pem   for workers, which pin the box's own key
 
-Each file holds certificate, chain and key together, so that the two never come from different moments. systemd
-hands over the company's files (LoadCredential), or the word "none" for each that doesn't exist.
+Each file holds certificate, chain and key together, so that the two never come from different moments.
+systemd hands over (LoadCredential) the pair that the host broker settled on for now and the one that is
+kept, each file with the word "none" in the place of one that doesn't exist.
 """
 
 import logging
 import os
 import secrets
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.claim.certificate import ensure_certificate
@@ -19,28 +21,39 @@ from appliance.host import InvalidCertificate, check_certificate
 from appliance.settings import Settings, load_settings
 
 log = logging.getLogger("cellule.certificates")
+_NONE = "none"
+Pair = tuple[str, str]
+"""Certificate (chain, leaf first) and private key, both PEM."""
 
 
-def lay_out(settings: Settings, folder: Path, company: tuple[str, str]) -> None:
-    """Writes both files into `folder`; `company` is certificate and key in PEM, or twice "none".
+def lay_out(settings: Settings, folder: Path, candidates: Iterable[Pair]) -> None:
+    """Writes both files into `folder`; for people the first of `candidates` that can be served.
 
     Raises CertificateKeyUnusable.
     """
     own = ensure_certificate(settings)
-    box = own.cert_path.read_text() + own.key_path.read_text()
-    certificate, key = company
-    _write(folder / "box.pem", box)
-    _write(folder / "web.pem", certificate + "\n" + key if _can_be_served(certificate, key) else box)
+    own_pair = own.cert_path.read_text(), own.key_path.read_text()
+    _write(folder / "box.pem", "\n".join(own_pair))
+    _write(folder / "web.pem", "\n".join(_for_people(candidates, own_pair)))
 
 
-def _can_be_served(certificate: str, key: str) -> bool:
-    if certificate == "none":
-        return False
+def _for_people(candidates: Iterable[Pair], own_pair: Pair) -> Pair:
+    for pair in candidates:
+        if _NONE in pair:
+            continue
+        if pair[1].strip() == own_pair[1].strip():
+            return own_pair  # the copy may be from before it was renewed
+        if _can_be_served(pair):
+            return pair
+    return own_pair
+
+
+def _can_be_served(pair: Pair) -> bool:
     try:
-        check_certificate(certificate, key)
+        check_certificate(*pair)
     except InvalidCertificate as error:
-        # a box that serves nothing could not be mended by its pages
-        log.error("the company's certificate can't be served, the box's own is: %s", error)
+        # with a pair that nginx refuses nobody could open the page that mends it
+        log.error("the company's certificate can't be served: %s", error)
         return False
     return True
 
@@ -56,10 +69,13 @@ def _write(path: Path, content: str) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    credentials = Path(os.environ["CREDENTIALS_DIRECTORY"])
-    company = (credentials / "company.crt").read_text(), (credentials / "company.key").read_text()
+    handed_over = Path(os.environ["CREDENTIALS_DIRECTORY"])
+    pairs = [
+        ((handed_over / f"{name}.crt").read_text(), (handed_over / f"{name}.key").read_text())
+        for name in ("served", "kept")
+    ]
     try:
-        lay_out(load_settings(), Path(sys.argv[1]), company)
+        lay_out(load_settings(), Path(sys.argv[1]), pairs)
     except Refusal as refusal:
         sys.exit(f"{refusal.sentence} {refusal.next_step}".strip())
 

@@ -20,6 +20,7 @@ import uvloop
 from appliance.engines.engine import Engine, EngineOptions
 from appliance.engines.http import EngineApp
 from appliance.engines.metrics import EngineMetrics
+from appliance.watchdog import watchdog_of_this_process
 
 _log = logging.getLogger("appliance.engines")
 
@@ -102,8 +103,15 @@ async def _serve(app: EngineApp, options: EngineOptions, server: uvicorn.Server)
         server.should_exit = True
         await serving
         return 1
+    beating = asyncio.create_task(watchdog_of_this_process().beat(lambda: _lives(app)))
     await serving
+    beating.cancel()
     return 0
+
+
+def _lives(app: EngineApp) -> bool:
+    """Whether the engine thread makes steps; that the event loop turns is proven by asking."""
+    return app.engine is not None and app.engine.is_alive
 
 
 async def _load(app: EngineApp, options: EngineOptions) -> None:

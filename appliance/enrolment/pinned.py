@@ -22,7 +22,7 @@ Address = tuple[str, int]
 """Host and TCP port."""
 
 NAME_FOR_WORKERS = "box.cellule.internal"
-"""Asked for in TLS (RFC 6066, section 3): people may be shown the company's certificate, which has another key."""
+"""Asked for in TLS (RFC 6066, section 3): people may be shown a company's certificate with another key."""
 _SHORTEST_PIN_BYTES = 16
 _LONGEST_ANSWER_BYTES = 256 * 1024
 

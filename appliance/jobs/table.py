@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from appliance.accounting import roll_up_ledger
+from appliance.claim import ensure_certificate
 from appliance.clock import now
 from appliance.enrolment import expire_invitations
 from appliance.host import brokered
@@ -55,6 +56,13 @@ def _old_sign_ins(settings: Settings) -> str:
     return ""
 
 
+def _certificate(settings: Settings) -> str:
+    """Names the addresses of today in the certificate; nginx takes it up (cellule-certificates.path)."""
+    if settings.tls and settings.listen_socket:
+        ensure_certificate(settings)
+    return ""
+
+
 def _checkpoint(settings: Settings) -> str:
     for opened in (open_cellule, open_activity):
         with opened(settings.state_dir) as database:
@@ -76,6 +84,7 @@ JOBS = (
     Job("dead_nodes", 15, _dead_nodes),
     Job("expired_invitations", 60, _expired_invitations),
     Job("old_sign_ins", 600, _old_sign_ins),
+    Job("certificate", 15, _certificate),
     Job("wal_checkpoint", 300, _checkpoint),
     Job("keeping", 3, _keeping),
 )

@@ -27,6 +27,7 @@ from appliance.pool.pages import Pages
 from appliance.pool.relay import Relay
 from appliance.pool.upstream import Address, Upstream
 from appliance.settings import BOX_NODE, Settings, load_settings
+from appliance.watchdog import watchdog_of_this_process
 
 _LAST_WORDS_SECONDS = 2.0
 """For requests that were cut off by the shutdown to say so and to be metered."""
@@ -79,7 +80,8 @@ class Pool:
         self._meter.start()
         self._metrics.start(self._settings.metrics_port)
         await self._memory.start()
-        self._tasks = [asyncio.create_task(self._watch_box()), asyncio.create_task(self._report())]
+        running = (self._watch_box(), self._report(), watchdog_of_this_process().beat())
+        self._tasks = [asyncio.create_task(each) for each in running]
         # what was made until now lives as long as the process: no collection need look at it again
         gc.collect()
         gc.freeze()

@@ -7,6 +7,7 @@ import signal
 from appliance.pool.logs import logging_config
 from appliance.pool.server import STOP_SECONDS
 from appliance.settings import load_settings
+from appliance.watchdog import watchdog_of_this_process
 
 _settings = load_settings()
 _PR_SET_PDEATHSIG = 1
@@ -23,6 +24,8 @@ graceful_timeout = STOP_SECONDS + 10  # after that gunicorn kills; the pool is d
 timeout = 60
 control_socket_disable = True
 logconfig_dict = logging_config()
+# the worker tells systemd that it is ready; gunicorn would, before anything can answer
+watchdog_of_this_process()
 
 if _settings.tls and not _settings.listen_socket:
     from appliance.claim.certificate import ensure_certificate

@@ -1,6 +1,7 @@
 """The gunicorn worker: uvicorn set as the pool needs it, refusing bad HTTP with OpenAI error objects."""
 
 import asyncio
+import socket
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn_worker import UvicornWorker
 
 from appliance.pool.client import Client
+from appliance.pool.front import ends_before_front
 
 STOP_SECONDS = 5
 """How long running requests may go on after SIGTERM; then they are ended and metered."""
@@ -28,6 +30,8 @@ class PoolProtocol(HttpToolsProtocol):
 
     _in_head = False
     _head_bytes = 0
+    _behind_front = False
+    """On a unix socket, whose only client is nginx: it says who is calling."""
     _waits_since = 0.0
     """When the connection was made, or its last answer was complete (the loop's time)."""
     _answering: RequestResponseCycle | None = None
@@ -35,6 +39,7 @@ class PoolProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._behind_front = transport.get_extra_info("socket").family == socket.AF_UNIX
         self._waits_since = self.loop.time()
         self._timer = self.loop.call_later(_HEAD_SECONDS, self._look)
 
@@ -62,6 +67,9 @@ class PoolProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._behind_front:
+            ends = ends_before_front(self.headers)
+            self.scope["client"], self.scope["server"], self.scope["scheme"] = ends
         path = _path(self.url)
         if not path.startswith("/v1/"):
             super().on_headers_complete()
@@ -121,7 +129,7 @@ def _path(target: bytes) -> str:
 
 
 class PoolWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker has no types
-    """`proxy_headers` is off: the client's address is the connection's, whatever a header says."""
+    """`proxy_headers` is off: on TCP the client's address is the connection's, whatever a header says."""
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 the type of the base class
         "loop": "uvloop",

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from appliance.claim.authority import CertificateKeyUnusable, ensure_authority
+from appliance.claim.authority import CertificateKeyUnusable
 from appliance.claim.certificate import certificate_pin, ensure_certificate
 from appliance.clock import now
 from appliance.enrolment.keys import ensure_wireguard_key
