@@ -62,10 +62,10 @@ def install(app: Flask) -> None:
 
 
 def banner() -> tuple[Word | None, tuple[RefusedRelease, ...]]:
-    """For admins: this start's verdict unless it is good, and the refusals that nobody put away."""
+    """For admins: this start's verdict unless all is well, and the refusals that nobody put away."""
     word = read_word(places(box_settings()).verdict)
     unseen = tuple(release for release in refused_releases(cellule()) if release.seen_at is None)
-    return (None if word is None or word.is_good else word), unseen
+    return (word if word and (word.unwritten or not word.is_good) else None), unseen
 
 
 def _release(version: str) -> RefusedRelease:

@@ -60,7 +60,7 @@ def speak_verdict(
         trail.note("stopped", Outcome.OK, "The machine was asked to stop before the verdict.")
         return EXIT_GOOD
     trail.note("verdict", Outcome.OK if verdict.is_good else Outcome.FAILED, verdict.sentence)
-    _leave_word(places, running, verdict)
+    _leave_word(places, running, verdict, trail.unwritable)
     if verdict.kind is not Kind.BAD_DATA:
         tell_rollback(settings, places, running)
     return _act(places, trail, own, verdict)
@@ -128,13 +128,14 @@ def _act(places: Places, trail: Trail, own: Kernel | None, verdict: Verdict) -> 
     return EXIT_BAD_DATA
 
 
-def _leave_word(places: Places, running: Running, verdict: Verdict) -> None:
+def _leave_word(places: Places, running: Running, verdict: Verdict, unwritten: str) -> None:
     word = Word(
         kind=verdict.kind,
         version=running.version,
         check=verdict.check,
         sentence=verdict.sentence,
         next_step=verdict.next_step,
+        unwritten=unwritten,
     )
     _make(places.verdict, word.model_dump_json())
     if not verdict.is_good:

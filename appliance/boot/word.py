@@ -24,6 +24,8 @@ class Word(BaseModel):
     check: str = ""
     sentence: str
     next_step: str = ""
+    unwritten: str = ""
+    """Why breadcrumbs could not be left, though the verdict could be spoken."""
 
     @property
     def is_good(self) -> bool:

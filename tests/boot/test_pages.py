@@ -140,8 +140,11 @@ def test_a_start_that_is_not_good_is_told_on_the_overview(site: Site, admin: Vis
     file.write_text(word.model_dump_json())
     page = admin.get("/overview").text
     assert "What is wrong. What to do." in page and "stays up" in page
-    file.write_text(word.model_copy(update={"kind": Kind.GOOD}).model_dump_json())
+    good = word.model_copy(update={"kind": Kind.GOOD})
+    file.write_text(good.model_dump_json())
     assert "What is wrong" not in admin.get("/overview").text
+    file.write_text(good.model_copy(update={"unwritten": "No space left on device."}).model_dump_json())
+    assert "No space left on device." in admin.get("/overview").text
 
 
 def test_damaged_storage_is_named_and_not_touched(site: Site, admin: Visitor) -> None:

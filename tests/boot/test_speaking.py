@@ -156,7 +156,11 @@ def test_the_old_slot_records_tells_and_audits_the_rollback_once(settings: Setti
         assert release.story.telling.sentence == "The part is broken."
         (line,) = audit_lines(activity)
         assert (line.event, line.subject) == (AuditEvent.BOX_BOOT_ROLLED_BACK, "2.0")
-    assert console_text(settings) == f"{release.reason}\n"
+    command = [sys.executable, "-m", "appliance.boot", "story"]
+    shown = subprocess.run(
+        command, env=os.environ | settings.environment(), capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"{release.reason}\n"
     speak_verdict(settings, here, Running("1.0", "a", "later"), check(fine))
     with closing(open_activity(settings.state_dir)) as activity:
         assert len(audit_lines(activity)) == 1
@@ -181,6 +185,13 @@ def test_trouble_beside_the_checks_changes_nothing_about_the_verdict(
     here.run.write_text("the same")
     assert speak_verdict(settings, here, OLD, check(fine)) == EXIT_GOOD
     assert console_text(settings) == ""
+
+
+def test_a_good_boot_that_could_not_be_noted_says_so(settings: Settings, here: Places) -> None:
+    here.breadcrumbs.write_text("a file where the folder should be")
+    assert speak_verdict(settings, here, OLD, check(fine)) == EXIT_GOOD
+    word = read_word(here.verdict)
+    assert word is not None and word.is_good and "could not be written" in word.unwritten
 
 
 def test_being_asked_to_stop_before_the_verdict_leaves_a_word(settings: Settings) -> None:
