@@ -7,6 +7,7 @@ certificate, the console and the pages to name the same; before the first announ
 
 import json
 import re
+from pathlib import Path
 
 from appliance.private_file import replace
 from appliance.settings import Settings
@@ -25,16 +26,22 @@ def unique_name(settings: Settings) -> str:
 
 def box_names(settings: Settings) -> tuple[str, ...]:
     """The names to use for the box, best first; at least the unique one. A certificate adds localhost."""
-    try:
-        announced = json.loads((settings.run_dir / "announced-names.json").read_bytes())
-    except (OSError, ValueError):
-        announced = None
-    if isinstance(announced, list) and announced:
-        return tuple(name for name in announced if isinstance(name, str) and _NAME.fullmatch(name))
-    return (SHARED_NAME, unique_name(settings))
+    return _told(settings) or (SHARED_NAME, unique_name(settings))
 
 
 def tell_names(settings: Settings, names: tuple[str, ...]) -> None:
     """What is announced from now on. Called by who announces."""
-    if names != box_names(settings):
-        replace(settings.run_dir / "announced-names.json", json.dumps(names).encode())
+    if names != _told(settings):
+        replace(_file(settings), json.dumps(names).encode())
+
+
+def _told(settings: Settings) -> tuple[str, ...]:
+    try:
+        names = json.loads(_file(settings).read_bytes())
+    except (OSError, ValueError):
+        return ()
+    return tuple(name for name in names if isinstance(name, str) and _NAME.fullmatch(name))
+
+
+def _file(settings: Settings) -> Path:
+    return settings.run_dir / "announced-names.json"

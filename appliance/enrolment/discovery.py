@@ -5,72 +5,17 @@ pin decides, so a candidate that is no box costs time only. Asked and answered o
 never through a tunnel.
 """
 
-import asyncio
-import logging
 import queue
 from collections.abc import Iterator, Sequence
 from time import monotonic
 
-from zeroconf import Error, IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
+from zeroconf import IPVersion, ServiceBrowser, ServiceStateChange, Zeroconf
 
-from appliance.enrolment.lan import is_of_lan, lan_addresses
+from appliance.enrolment.lan import lan_addresses
 from appliance.enrolment.pinned import Address
-from appliance.settings import Settings
 
-log = logging.getLogger("cellule.discovery")
 SERVICE_TYPE = "_cellule._tcp.local."
 _RESOLVE_SECONDS = 0.5
-_REGISTER_SECONDS = 5.0
-
-
-class Announcer:
-    """Announces the box as long as it lives. Call `refresh` now and then: networks come and go."""
-
-    def __init__(self, settings: Settings) -> None:
-        # here and not above: workers import this module too, and have no certificate of their own
-        from appliance.claim.certificate import certificate_pin
-
-        self._settings = settings
-        # two boxes in one LAN have different names, and nobody can make us rename by claiming ours first
-        self._label = f"cellule-{certificate_pin(settings)[:4].hex()}"
-        self._addresses: tuple[str, ...] = ()
-        self._zeroconf: Zeroconf | None = None
-
-    def refresh(self) -> None:
-        """Announces anew if the addresses changed since the last call. Never raises: it is tried again."""
-        addresses = _announced_addresses(self._settings)
-        if addresses == self._addresses:
-            return
-        self.close()
-        if not addresses:
-            return
-        try:
-            self._announce(addresses)
-        except (OSError, Error, TimeoutError) as error:
-            log.warning("the box could not be announced at %s: %s", ", ".join(addresses), error)
-            self.close()
-
-    def close(self) -> None:
-        """Says goodbye; takes a quarter of a second."""
-        if self._zeroconf is not None:
-            self._zeroconf.close()
-        self._zeroconf, self._addresses = None, ()
-
-    def _announce(self, addresses: tuple[str, ...]) -> None:
-        self._zeroconf = Zeroconf(interfaces=list(addresses), ip_version=IPVersion.V4Only)
-        info = ServiceInfo(
-            SERVICE_TYPE,
-            f"{self._label}.{SERVICE_TYPE}",
-            port=self._settings.port,
-            server=f"{self._label}.local.",
-            parsed_addresses=list(addresses),
-        )
-        assert self._zeroconf.loop is not None
-        # without probing for conflicts: the name is made from our key, so it is ours whoever else uses it
-        registering = self._zeroconf.async_register_service(info, cooperating_responders=True)
-        asyncio.run_coroutine_threadsafe(registering, self._zeroconf.loop).result(_REGISTER_SECONDS)
-        self._addresses = addresses
-        log.info("announced as %s at %s", self._label, ", ".join(addresses))
 
 
 def find_boxes(timeout_seconds: float = 5.0, interfaces: Sequence[str] | None = None) -> Iterator[Address]:
@@ -107,9 +52,3 @@ def _resolve(zeroconf: Zeroconf, name: str) -> list[Address]:
     if info is None or not info.port:
         return []
     return [(address, info.port) for address in info.parsed_addresses(IPVersion.V4Only)]
-
-
-def _announced_addresses(settings: Settings) -> tuple[str, ...]:
-    if settings.listen_host == "0.0.0.0":  # noqa: S104
-        return lan_addresses()
-    return (settings.listen_host,) if is_of_lan(settings.listen_host) else ()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlite_utils import Database
 
-from appliance.enrolment.discovery import Announcer
+from appliance.enrolment.announcing import Announcer
 from appliance.enrolment.reconcile import reconcile_network
 from appliance.errors import Refusal
 from appliance.host import Host

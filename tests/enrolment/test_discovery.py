@@ -12,7 +12,7 @@ from tests.enrolment.netns import Cable, cable, ip, wait_until_running
 BOX = """
 import sys
 from pathlib import Path
-from appliance.enrolment.discovery import Announcer
+from appliance.enrolment.announcing import Announcer
 from appliance.settings import Settings
 announcer = Announcer(Settings(state_dir=Path(sys.argv[1]), listen_host=sys.argv[2], port=8443, tls=True))
 for _ in sys.stdin:

@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from appliance.claim.certificate import ensure_certificate
 from appliance.enrolment import create_invitation, list_workers, make_enrolment_app
-from appliance.enrolment.discovery import Announcer
+from appliance.enrolment.announcing import Announcer
 from appliance.settings import Settings
 from appliance.storage import open_cellule
 settings = Settings(
