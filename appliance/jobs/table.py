@@ -19,6 +19,9 @@ from appliance.keeping import keep
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+from appliance.updating.following import hurry, watch
+from appliance.updating.looking import follow_channel
+from appliance.updating.offline import follow_offline
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,19 @@ def _keeping(settings: Settings) -> str:
     return keep(settings, brokered(settings))
 
 
+def _moving_install(settings: Settings) -> str:
+    return hurry(settings, brokered(settings), at=now())
+
+
+def _releases(settings: Settings) -> str:
+    host = brokered(settings)
+    return watch(settings, host, at=now()) or follow_channel(settings, host)
+
+
+def _offline_release(settings: Settings) -> str:
+    return follow_offline(settings, brokered(settings))
+
+
 JOBS = (
     Job("ledger_roll_up", 60, _roll_up_ledger),
     Job("dead_nodes", 15, _dead_nodes),
@@ -87,4 +103,7 @@ JOBS = (
     Job("certificate", 15, _certificate),
     Job("wal_checkpoint", 300, _checkpoint),
     Job("keeping", 3, _keeping),
+    Job("moving_install", 2, _moving_install),
+    Job("releases", 30, _releases),
+    Job("offline_release", 2, _offline_release),
 )

@@ -128,6 +128,30 @@ CELLULE = (
             "CREATE UNIQUE INDEX support_sessions_open ON support_sessions((1)) WHERE closed_at IS NULL",
         ),
     ),
+    Migration(
+        "0003_installs",
+        (
+            """CREATE TABLE installs (
+                id INTEGER PRIMARY KEY,
+                version TEXT NOT NULL,
+                origin TEXT NOT NULL,
+                source TEXT NOT NULL,
+                manifest_hash TEXT NOT NULL,
+                size_bytes INTEGER NOT NULL,
+                stage TEXT NOT NULL,
+                stage_at REAL NOT NULL,
+                restart_now INTEGER NOT NULL DEFAULT 0,
+                restarts INTEGER NOT NULL DEFAULT 0,
+                ordered_by TEXT,
+                ordered_at REAL NOT NULL,
+                started_at REAL,
+                code TEXT NOT NULL DEFAULT '',
+                error TEXT NOT NULL DEFAULT ''
+            )""",
+            # there is one place for an install that is under way
+            "CREATE UNIQUE INDEX installs_under_way ON installs ((1)) WHERE stage IN ('ordered', 'installing')",
+        ),
+    ),
 )
 
 ACTIVITY = (
@@ -221,6 +245,51 @@ ACTIVITY = (
                 detail TEXT NOT NULL DEFAULT '',
                 size_bytes INTEGER NOT NULL DEFAULT 0,
                 added_bytes INTEGER NOT NULL DEFAULT 0
+            )""",
+        ),
+    ),
+    Migration(
+        "0003_releases",
+        (
+            """CREATE TABLE found_releases (
+                version TEXT NOT NULL,
+                origin TEXT NOT NULL,
+                source TEXT NOT NULL,
+                release TEXT NOT NULL,
+                found_at REAL NOT NULL,
+                expired_at REAL,
+                PRIMARY KEY (version, origin, source)
+            )""",
+            """CREATE TABLE channel_looks (
+                id INTEGER PRIMARY KEY CHECK (id = 1),
+                url TEXT NOT NULL,
+                looked_at REAL NOT NULL,
+                answered_at REAL,
+                failing_since REAL,
+                failures INTEGER NOT NULL,
+                code TEXT NOT NULL,
+                sentence TEXT NOT NULL,
+                next_look_at REAL NOT NULL
+            )""",
+            """CREATE TABLE install_progress (
+                install_id INTEGER PRIMARY KEY,
+                percent INTEGER NOT NULL,
+                step TEXT NOT NULL,
+                at REAL NOT NULL
+            )""",
+            """CREATE TABLE offline_checks (
+                id INTEGER PRIMARY KEY,
+                origin TEXT NOT NULL,
+                path TEXT NOT NULL,
+                name TEXT NOT NULL,
+                state TEXT NOT NULL,
+                size_bytes INTEGER NOT NULL DEFAULT 0,
+                done_bytes INTEGER NOT NULL DEFAULT 0,
+                asked_by TEXT,
+                asked_at REAL NOT NULL,
+                ended_at REAL,
+                code TEXT NOT NULL DEFAULT '',
+                sentence TEXT NOT NULL DEFAULT ''
             )""",
         ),
     ),

@@ -7,12 +7,11 @@ choosing. The signatures are the verifier's matter; nothing is used before it ha
 
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.errors import Refused
-from appliance.updating.release import BUNDLE_NAME
-from appliance.updating.trust import METADATA_FOLDER, TARGETS_FOLDER
+from appliance.updating.release import BUNDLE_NAME, METADATA_FOLDER, TARGETS_FOLDER
 
 LARGEST_ARCHIVE_BYTES = 8 * 1024**3
 _LARGEST_METADATA_BYTES = 5_000_000
@@ -34,7 +33,7 @@ class UpdateFileCutOff(NotAnUpdateFile):
     code = "update_file_cut_off"
 
 
-def unpack(archive: Path, folder: Path, progress: Callable[[int], None] = lambda _: None) -> None:
+def unpack(archive: Path, folder: Path) -> None:
     """Writes the members of `archive` into `folder`, which must be empty; `progress` gets the bytes written
     so far.
 
@@ -42,11 +41,10 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int], None] = lambda
     """
     for name in (METADATA_FOLDER, TARGETS_FOLDER):
         (folder / name).mkdir()
-    written = 0
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in _members(tar):
-                written = _copy(tar, member, folder / member.name, written, progress)
+                _copy(tar, member, folder / member.name)
     except tarfile.ReadError as error:
         kind = UpdateFileCutOff if "unexpected end" in str(error) else NotAnUpdateFile
         raise kind("The file is not a complete update file.", next_step=_AGAIN) from error
@@ -84,17 +82,11 @@ def _is_allowed(member: tarfile.TarInfo) -> bool:
     return folder == "targets" and bool(BUNDLE_NAME.fullmatch(name))
 
 
-def _copy(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, written: int, progress: Callable[[int], None]
-) -> int:
-    source = tar.extractfile(member)
+def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    source, left = tar.extractfile(member), member.size
     assert source, "a regular file"
-    left = member.size
     with path.open("xb") as file:
         while chunk := source.read(min(left, _CHUNK_BYTES)):
             left -= file.write(chunk)
-            written += len(chunk)
-            progress(written)
     if left:
         raise UpdateFileCutOff("The file is not a complete update file.", next_step=_AGAIN)
-    return written

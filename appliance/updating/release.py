@@ -6,6 +6,7 @@ release for this box, and no reason to refuse the others.
 """
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from appliance.host.machine import Version
 
 BUNDLE_NAME = re.compile(r"cellule-[0-9A-Za-z][0-9A-Za-z.~-]{0,90}\.raucb")
+METADATA_FOLDER, TARGETS_FOLDER = "metadata/", "targets/"
+"""Of a channel: what is signed about releases, and their bundles."""
 ManifestHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _NOTES_LIMIT_CHARACTERS = 20_000
 
@@ -86,3 +89,14 @@ class Release(Description):
     def notes_in(self, language: str) -> str:
         """The notes in that language, else in English, else ""."""
         return self.notes.get(language) or self.notes.get("en", "")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The releases of a verified channel, newest first.
+
+    `expired_at`: when the signatures that lead to them ran out (epoch seconds), None while they are valid.
+    """
+
+    releases: tuple[Release, ...]
+    expired_at: float | None = None

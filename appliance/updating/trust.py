@@ -31,21 +31,13 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from appliance.errors import NotTrusted, Refused, TryAgain
-from appliance.updating.release import BUNDLE_NAME, Release
+from appliance.errors import NotTrusted, TryAgain
+from appliance.updating.release import BUNDLE_NAME, METADATA_FOLDER, Offer, Release
 from appliance.updating.version_order import place_of
 
-TARGETS_FOLDER = "targets/"
-METADATA_FOLDER = "metadata/"
 CONFIG = UpdaterConfig(prefix_targets_with_hash=False)
 """A bundle keeps its plain name: a version is published once, so its name never means two files."""
 log = logging.getLogger("cellule.updating")
-
-
-class NoChannelKey(Refused):
-    """The image holds no root metadata, so no channel can be verified."""
-
-    code = "no_channel_key"
 
 
 class ChannelNotTrusted(NotTrusted):
@@ -85,14 +77,6 @@ class Patience:
     """How long after its expiry the quickly renewed metadata (timestamp, snapshot) is still heard."""
 
     days: float = 0
-
-
-@dataclass(frozen=True)
-class Offer:
-    """The releases of a channel, newest first. `expired_at`: epoch seconds, None when nothing is expired."""
-
-    releases: tuple[Release, ...]
-    expired_at: float | None = None
 
 
 def look(
