@@ -65,7 +65,7 @@ def test_a_file_of_a_newer_version_leaves_the_other_one_as_it_is(settings: Setti
     prepare(settings)
     other = settings.state_dir / ({"cellule.db", "activity.db"} - {newer}).pop()
     with sqlite3.connect(settings.state_dir / newer) as database:
-        database.execute("INSERT INTO migrations VALUES ('9999_of_tomorrow', 1)")
+        database.execute("INSERT INTO migrations (name, applied_at) VALUES ('9999_of_tomorrow', 1)")
     database.close()
     for path in settings.state_dir.glob(f"{other.name}*"):
         path.unlink()
