@@ -1,0 +1,1 @@
+"""What the image lays around the product: firewall, front, units, certificates, watchdog."""
