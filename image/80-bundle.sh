@@ -34,7 +34,7 @@ MANIFEST
 sed "s/@COMPATIBLE@/$COMPATIBLE/; s|^path=.*|path=$KEYS/bundle-ca.pem|; /^\[handlers\]/,/^$/d; s/^bootloader=custom/bootloader=noop/" \
     "$SOURCE/rootfs/etc/rauc/system.conf" >"$WORK/rauc.conf"
 in_tools --bind "$OUT" --bind "$KEYS" -- sh -euc "
-    rauc bundle --cert='$KEYS/bundle.pem' --key='$KEYS/bundle.key' --mksquashfs-args='-comp zstd -Xcompression-level 3 -b 128k' \
+    rauc bundle --cert='$KEYS/bundle.pem' --key='$KEYS/bundle.key' --mksquashfs-args='-comp zstd -Xcompression-level 3 -b 16k' \
         '$BUNDLE' '$TARGET'
     rauc --conf='$WORK/rauc.conf' info --output-format=json '$TARGET' >'$WORK/bundle.json'
 " >"$WORK/bundle.log" 2>&1 || { cat "$WORK/bundle.log" >&2; die "the bundle could not be made"; }
