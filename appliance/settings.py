@@ -49,6 +49,9 @@ class Settings(BaseModel):
     """Use the simulated twin of the host broker: no root, no tunnel, no firewall."""
     wireguard_interface: str = Field(default="wg0", pattern=r"^[a-z][a-z0-9_]{0,14}$")
     wireguard_port: int = Field(default=WIREGUARD_PORT, ge=1, le=65535)
+    support_interface: str = Field(default="wgsupport", pattern=r"^[a-z][a-z0-9_]{0,14}$")
+    vendor_support_file: Path = Path("/usr/lib/cellule/vendor/support.pub")
+    """Whom support is given by: see appliance/support/trust.py."""
     development: bool = False
     """Started by `./build.sh run`: a demo API key exists and the ready line is printed."""
     queue_limit: int = Field(default=256, ge=1)

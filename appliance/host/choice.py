@@ -5,14 +5,17 @@ from pathlib import Path
 from appliance.host.client import BrokeredHost
 from appliance.host.contract import Host
 from appliance.host.linux import LinuxHost
+from appliance.host.linux.places import Places
 from appliance.host.simulated import SimulatedHost
 from appliance.settings import Settings
 
 
 def this_machine(settings: Settings) -> Host:
     """The host that the broker itself acts on."""
-    kind = SimulatedHost if settings.host_simulated else LinuxHost
-    return kind(settings.wireguard_key_path, settings.host_dir)
+    if settings.host_simulated:
+        return SimulatedHost(settings.wireguard_key_path, settings.host_dir)
+    places = Places(kept=settings.host_dir, own_tls=settings.secrets_dir) if settings.appliance else None
+    return LinuxHost(settings.wireguard_key_path, settings.host_dir, places, settings.support_interface)
 
 
 def brokered(settings: Settings) -> Host:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from appliance.host.contract import Endpoint, PeerStatus, PublicKey
+from appliance.host.contract import PeerStatus
+from appliance.host.plan import Endpoint, PublicKey
 from appliance.private_file import replace
 
 _HINTS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[PublicKey, Endpoint])
