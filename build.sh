@@ -280,7 +280,7 @@ release() {
 }
 
 bench() {
-    packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS NEEDED_TO_TEST NEEDED_TO_BENCH
+    packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS NEEDED_TO_TEST
     environment tests/requirements.lock
     exec python -m tests.bench "$@"
 }
