@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from appliance.settings import Settings, load_settings
 from webadmin import (
     account,
+    backups,
     boot,
     chat,
     claim,
@@ -25,9 +26,14 @@ from webadmin import (
     layout,
     overview,
     people,
+    reset,
+    restores,
     secret,
     signin,
+    updates,
+    updates_upload,
     visitor,
+    wizard,
     workers,
 )
 
@@ -62,6 +68,23 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.install(app)
     layout.install(app)
     boot.install(app)
-    for page in (claim, signin, overview, boot, chat, workers, keys, people, account, languages):
+    for page in (
+        claim,
+        wizard,
+        signin,
+        overview,
+        boot,
+        chat,
+        workers,
+        keys,
+        people,
+        account,
+        languages,
+        backups,
+        restores,
+        reset,
+        updates,
+        updates_upload,
+    ):
         app.register_blueprint(page.blueprint)
     return app

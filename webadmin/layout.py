@@ -36,6 +36,8 @@ NAVIGATION = (
     Entry("workers.show", lazy_gettext("Workers"), "workers"),
     Entry("keys.show", lazy_gettext("API keys"), "keys"),
     Entry("people.show", lazy_gettext("People"), "people"),
+    Entry("updates.show", lazy_gettext("Updates"), "updates"),
+    Entry("backups.show", lazy_gettext("Backups"), "backups"),
 )
 
 

@@ -7,6 +7,7 @@ from flask_babel import gettext, lazy_gettext, ngettext
 
 from appliance.errors import Refusal, TryAgain
 from appliance.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, PasswordRefused, PasswordRule
+from webadmin import backups_in_words
 
 PASSWORD_RULES = {
     PasswordRule.TOO_SHORT: lazy_gettext("At least %(count)s characters", count=SHORTEST_PASSWORD),
@@ -54,11 +55,29 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
     "no_tunnel_address": lambda _: gettext("All tunnel addresses are taken. Revoke workers that are gone."),
     "unknown_api_key": lambda _: gettext("There is no such API key."),
     "bad_api_key_request": lambda _: gettext("Give the key a name of 1 to 100 characters."),
+    "not_the_recovery_key": lambda _: gettext(
+        "This is not the recovery key that was shown. Make a new one if it is lost."
+    ),
+    "machine_name_refused": lambda error: (
+        gettext("There is no such time zone.")
+        if error.param == "timezone"
+        else gettext("A name has small letters, digits and dashes, a letter or digit first and last.")
+    ),
+    "update_window_refused": lambda _: gettext("Choose at least one day, and two times."),
+    "backup_key_mistyped": lambda _: gettext(
+        "A character is wrong or missing: the key has eight groups of four."
+    ),
+    "wrong_backup_key": lambda _: gettext("This is not the backup key that is shown."),
+    "host_unavailable": lambda _: gettext(
+        "The part of the box that controls the machine does not answer. Try again in a moment."
+    ),
     "wrong_claim_code": lambda _: gettext("This is not the claim code of this box."),
 }
 
 
 def explain(error: Refusal) -> str:
     """The refusal as a sentence for the visitor; in English when its code has no translation yet."""
+    if error.code in backups_in_words.TROUBLES:
+        return str(backups_in_words.TROUBLES[error.code])
     sentence = _SENTENCES.get(error.code)
     return sentence(error) if sentence else str(error)

@@ -61,7 +61,7 @@ def ensure_claim_code(settings: Settings) -> str | None:
         db.close()
 
 
-def _check_claim_code(db: Database, activity: Database, settings: Settings, code: str, address: str) -> None:
+def check_claim_code(db: Database, activity: Database, settings: Settings, code: str, address: str) -> None:
     """Raises AlreadyClaimed, TooManyAttempts or WrongClaimCode; returns when `code` is the box's own."""
     if is_claimed(db):
         raise AlreadyClaimed("This box already has an admin.", next_step="Sign in.")
@@ -88,7 +88,7 @@ def claim_box(
 
     Raises AlreadyClaimed, WrongClaimCode, TooManyAttempts, AccountNameRefused, PasswordRefused.
     """
-    _check_claim_code(db, activity, settings, code, address)
+    check_claim_code(db, activity, settings, code, address)
     name = checked_name(name)
     password_hash = hash_password(password, name)
     with transaction(db):

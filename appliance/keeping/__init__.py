@@ -4,9 +4,7 @@ Order of a backup: `snapshot` → `archive` or `restic` → history. Of a restor
 confirm → swap at the next start (`apply_pending_restore`) → a week with a way back.
 """
 
-from appliance.keeping.archive import read_archive, write_archive
 from appliance.keeping.history import Run, Step, Work, running
-from appliance.keeping.identity import read_identity
 from appliance.keeping.key import (
     BackupKey,
     BackupKeyMistyped,
@@ -22,7 +20,8 @@ from appliance.keeping.key import (
     parse_backup_key,
 )
 from appliance.keeping.nightly import forget_snapshots, keep, known_snapshots, read_done
-from appliance.keeping.places import KeepingBusy, NotEnoughSpace
+from appliance.keeping.packing import PackedBox, pack_box
+from appliance.keeping.places import KeepingBusy, NotEnoughSpace, require_space
 from appliance.keeping.repository import host_key_fingerprint, read_host_key
 from appliance.keeping.restic import BackupSnapshot
 from appliance.keeping.restoring import (
@@ -36,55 +35,79 @@ from appliance.keeping.restoring import (
     stage_archive,
     undo_restore,
 )
+from appliance.keeping.schedule import Done, backup_is_old, drill_is_bad
 from appliance.keeping.snapshot import (
     BackupDamaged,
     BackupTooNew,
     DatabaseDamaged,
     Manifest,
-    take_snapshot,
+)
+from appliance.keeping.targets import (
+    BackupChoice,
+    KeepingRequests,
+    NfsTarget,
+    S3Target,
+    SftpTarget,
+    SmbTarget,
+    Target,
+    TargetKind,
+    keep_target_secret,
+    sftp_public_key,
 )
 
 __all__ = [
+    "BackupChoice",
     "BackupDamaged",
     "BackupKey",
     "BackupKeyMistyped",
     "BackupSnapshot",
     "BackupTooNew",
     "DatabaseDamaged",
+    "Done",
     "KeepingBusy",
+    "KeepingRequests",
     "Manifest",
+    "NfsTarget",
     "NoBackupKey",
     "NotEnoughSpace",
     "NothingToRestore",
+    "PackedBox",
     "Restore",
     "RestoreStep",
     "Run",
+    "S3Target",
+    "SftpTarget",
+    "SmbTarget",
     "Step",
+    "Target",
+    "TargetKind",
     "Work",
     "WrongBackupKey",
     "apply_pending_restore",
+    "backup_is_old",
     "backup_key",
     "backup_recipient",
     "confirm_backup_key",
     "confirm_restore",
     "discard_restore",
+    "drill_is_bad",
     "fingerprint_of",
     "forget_snapshots",
     "give_backup_key",
     "host_key_fingerprint",
     "is_backup_key_confirmed",
     "keep",
+    "keep_target_secret",
     "known_snapshots",
     "last_restore",
     "offer_new_backup_key",
+    "pack_box",
     "parse_backup_key",
-    "read_archive",
     "read_done",
     "read_host_key",
-    "read_identity",
+    "require_space",
     "running",
+    "sftp_public_key",
     "stage_archive",
-    "take_snapshot",
     "undo_restore",
-    "write_archive",
 ]

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import pyrage
 from pyrage.x25519 import Recipient
@@ -34,7 +34,7 @@ def write_archive(folder: Path, target: Path, recipient: str) -> None:
             pyrage.encrypt_io(plain, file, [Recipient.from_str(recipient)])
 
 
-def read_archive(source: BinaryIO, folder: Path, key: BackupKey) -> None:
+def read_archive(source: IO[bytes], folder: Path, key: BackupKey) -> None:
     """Unpacks into the empty `folder`. Raises WrongBackupKey, BackupDamaged, NotEnoughSpace."""
     with tempfile.TemporaryFile(dir=folder.parent) as plain:
         try:

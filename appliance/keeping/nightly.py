@@ -29,12 +29,12 @@ from appliance.keeping.history import (
 from appliance.keeping.identity import give_identity, holds_tunnel_key, read_identity
 from appliance.keeping.key import backup_recipient, is_backup_key_confirmed, take_given_key
 from appliance.keeping.places import KeepingBusy, at_work, empty_folder, keeping_dir, require_space
-from appliance.keeping.repository import open_target
+from appliance.keeping.repository import open_target, read_host_key
 from appliance.keeping.restic import BackupSnapshot, Restic
 from appliance.keeping.restoring import RestoreStep, forget_former, last_restore, stage_folder
 from appliance.keeping.schedule import Done, next_work
 from appliance.keeping.snapshot import check_snapshot, prove, take_snapshot
-from appliance.keeping.targets import BackupChoice, KeepingRequests, Target
+from appliance.keeping.targets import BackupChoice, KeepingRequests, SftpTarget, Target
 from appliance.keeping.troubles import NoRepository
 from appliance.private_file import replace
 from appliance.settings import Settings
@@ -105,6 +105,9 @@ class _Task:
 
 
 def _test(task: _Task) -> None:
+    if isinstance(task.target, SftpTarget) and not task.target.host_key:
+        task.recorder.result(detail=read_host_key(task.target.host, task.target.port))
+        return
     with open_target(task.settings, task.target, task.host) as repository:
         restic = Restic(task.settings, repository)
         try:

@@ -5,7 +5,6 @@ removed; that of another machine is not. A program that moves nothing for too lo
 TargetStalled, whatever its process still waits for in the kernel.
 """
 
-import contextlib
 import json
 import os
 import selectors
@@ -73,8 +72,8 @@ class Restic:
     def __init__(
         self, settings: Settings, repository: Repository, *, stall_seconds: float = STALL_SECONDS
     ) -> None:
-        self._key_file = settings.secrets_dir / PASSWORD_FILE
-        self._former_key_file = settings.secrets_dir / FORMER_PASSWORD_FILE
+        self._password_file = settings.secrets_dir / PASSWORD_FILE
+        self._former_password_file = settings.secrets_dir / FORMER_PASSWORD_FILE
         self._cache = keeping_dir(settings) / "cache"
         self._repository = repository
         self._stall_seconds = stall_seconds
@@ -85,17 +84,20 @@ class Restic:
         Takes a former key out of the repository. Raises NoRepository, WrongBackupKey, what `troubles` names.
         """
         try:
-            self._call("cat", "config")
+            locks = self._locks()
         except NoRepository:
             if not make:
                 raise
             self._call("init")
+            locks = []
         except WrongBackupKey:
-            if not self._former_key_file.exists():
+            if not self._former_password_file.exists():
                 raise
             self._change_key()
-        self._former_key_file.unlink(missing_ok=True)
-        self._unlock()
+            locks = self._locks()
+        self._former_password_file.unlink(missing_ok=True)
+        if locks:
+            self._unlock(locks)
 
     def store(self, folder: Path, *, box: str, at: float, progress: Progress) -> Stored:
         """Backs up what is in `folder`; the snapshot bears the time `at`."""
@@ -154,26 +156,33 @@ class Restic:
         return int(json.loads(self._call("stats", "--mode", "restore-size", snapshot))["total_size"])
 
     def _change_key(self) -> None:
-        self._call("key", "add", "--new-password-file", str(self._key_file), key_file=self._former_key_file)
+        self._call(
+            "key",
+            "add",
+            "--new-password-file",
+            str(self._password_file),
+            password_file=self._former_password_file,
+        )
         for key in json.loads(self._call("key", "list")):
             if not key["current"]:
                 self._call("key", "remove", key["id"])
 
-    def _unlock(self) -> None:
-        """Locks of this machine are left over from a run that was cut off: nobody else of it works now."""
-        self._call("unlock")
-        for line in self._call("list", "locks", "--no-lock").split():
-            # restic 0.14 lists plain ids, later ones JSON strings
-            with contextlib.suppress(NoRepository):
-                lock = json.loads(self._call("cat", "lock", line.strip('"'), "--no-lock"))
-                if lock.get("hostname") != socket.gethostname():
-                    raise trouble_in("already locked")
-                self._call("unlock", "--remove-all")
+    def _locks(self) -> list[str]:
+        # restic 0.14 lists plain ids, later ones may list JSON strings
+        return [line.strip('"') for line in self._call("list", "locks", "--no-lock").split()]
+
+    def _unlock(self, locks: list[str]) -> None:
+        """A lock of this machine was left by a run that was cut off: nobody else of it works now."""
+        for lock in locks:
+            held = json.loads(self._call("cat", "lock", lock, "--no-lock"))
+            if held.get("hostname") != socket.gethostname():
+                raise trouble_in("already locked")
+        self._call("unlock", "--remove-all")
 
     def _call(
         self,
         *arguments: str,
-        key_file: Path | None = None,
+        password_file: Path | None = None,
         limit_seconds: float = QUICK_SECONDS,
         on_line: Callable[[str], None] | None = None,
         moved: Callable[[], object] = lambda: None,
@@ -182,7 +191,7 @@ class Restic:
         argv = ["restic", "--json", *self._repository.options, *arguments]
         lines: list[str] = []
         with tempfile.TemporaryFile() as errors:
-            process = self._start(argv, key_file or self._key_file, errors)
+            process = self._start(argv, password_file or self._password_file, errors)
             _follow(process, limit_seconds, on_line or lines.append, moved)
             errors.seek(0)
             words = errors.read().decode(errors="replace")
@@ -190,13 +199,13 @@ class Restic:
             raise trouble_in(words)
         return "\n".join(lines)
 
-    def _start(self, argv: list[str], key_file: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(self, argv: list[str], password_file: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         variables = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": str(self._cache),
             "TZ": "UTC",
             "RESTIC_REPOSITORY": self._repository.address,
-            "RESTIC_PASSWORD_FILE": str(key_file),
+            "RESTIC_PASSWORD_FILE": str(password_file),
             "RESTIC_CACHE_DIR": str(self._cache),
             "RESTIC_PROGRESS_FPS": "2",
             **self._repository.variables,

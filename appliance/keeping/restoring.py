@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from pydantic import BaseModel, ConfigDict
 from sqlite_utils import Database
@@ -77,7 +77,7 @@ def last_restore(settings: Settings) -> Restore | None:
 
 
 def stage_archive(
-    settings: Settings, archive: BinaryIO, key: BackupKey, *, source: str, clock: Clock = now
+    settings: Settings, archive: IO[bytes], key: BackupKey, *, source: str, clock: Clock = now
 ) -> Restore:
     """Checks a downloaded backup. Raises WrongBackupKey, BackupDamaged, BackupTooNew, SchemaTooNew,
     NotEnoughSpace, KeepingBusy."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from appliance.keeping.history import Run, Work
-from appliance.keeping.targets import BackupChoice, KeepingRequests
+from appliance.keeping.targets import BackupChoice, KeepingRequests, SftpTarget
 
 HOUR = 3600.0
 DRILL_EVERY_SECONDS = 7 * 24 * HOUR
@@ -46,10 +46,15 @@ def next_work(
         Work.BACKUP: requests.backup_at,
         Work.DRILL: requests.drill_at,
     }
+    if isinstance(choice.target, SftpTarget) and not choice.target.host_key:
+        # nobody has said yet that this is the server: it is only asked for its key
+        wishes = {Work.TEST: requests.test_at}
     for work, wished_at in wishes.items():
         last = done[work].last
         if wished_at > (last.started_at if last else 0.0):
             return work
+    if len(wishes) == 1:
+        return None
     if _backup_is_due(choice, done[Work.BACKUP], now, zone):
         return Work.BACKUP
     return Work.DRILL if _drill_is_due(choice, done, now) else None
