@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from appliance.host.contract import HostFailed, Unsupported
-from appliance.host.linux.commands import call
+from appliance.host.linux.commands import attempt, call
 
 BY_TPM = ("--unlock-tpm2-device=auto",)
 
@@ -34,10 +34,14 @@ def make_recovery_key(device: Path, unlock: tuple[str, ...] = BY_TPM) -> str:
             next_step="Encryption needs a TPM when the box starts for the first time.",
         )
     former = key_slots(device, "systemd-recovery")
-    key = call("systemd-cryptenroll", *unlock, "--recovery-key", str(device)).strip()
+    enrolled = attempt("systemd-cryptenroll", *unlock, "--recovery-key", str(device))
+    key = enrolled.stdout.strip()
     fresh = set(key_slots(device, "systemd-recovery")) - set(former)
     if not key or len(fresh) != 1:
-        raise HostFailed("systemd-cryptenroll made no recovery key.")
+        raise HostFailed(
+            f"There is no new recovery key; the former one stays: {enrolled.stderr.strip()[-300:]}",
+            next_step="Restart the box: the TPM gives its key only to a boot that it knows.",
+        )
     opens = ("cryptsetup", "open", "--test-passphrase", "--key-slot", *fresh, "--key-file=-", str(device))
     call(*opens, stdin=key)
     if former:

@@ -1,0 +1,94 @@
+"""Recovery key and factory reset on a real LUKS2 volume in a file, with the image's own programs."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.host import HostFailed, Unsupported
+from appliance.host.linux.recovery import key_slots, make_recovery_key
+from appliance.host.linux.reset import HEADER_BYTES, destroy_data, destroy_key, mark_reset
+from tests.host.box import make_box
+from tests.host.image_root import image_root, put_on_path
+
+pytestmark = pytest.mark.root
+FAST = "--pbkdf pbkdf2 --pbkdf-force-iterations 1000"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return image_root(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture
+def volume(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A volume that `first.key` opens, as the TPM's key does on a box."""
+    put_on_path(monkeypatch, tmp_path, root, "cryptsetup", "systemd-cryptenroll", "blkdiscard")
+    volume, key = tmp_path / "volume", tmp_path / "first.key"
+    volume.write_bytes(b"")
+    with volume.open("r+b") as file:
+        file.truncate(48 * 1024**2)
+    key.write_text("the first key")
+    key.chmod(0o600)
+    format_it = ["cryptsetup", "luksFormat", "-q", "--type", "luks2", *FAST.split(), volume, key]
+    subprocess.run(format_it, check=True)
+    return volume
+
+
+def by_key(volume: Path) -> tuple[str, ...]:
+    return (f"--unlock-key-file={volume.parent}/first.key",)
+
+
+def opens(volume: Path, key: str) -> bool:
+    tried = ["cryptsetup", "open", "--test-passphrase", "--key-file=-", str(volume)]
+    return subprocess.run(tried, input=key, text=True, check=False, capture_output=True).returncode == 0
+
+
+def test_a_recovery_key_opens_and_replaces_the_former(volume: Path) -> None:
+    first = make_recovery_key(volume, by_key(volume))
+    assert opens(volume, first)
+    second = make_recovery_key(volume, by_key(volume))
+    assert len(second) == 71 and second != first
+    assert opens(volume, second)
+    assert not opens(volume, first)
+    assert opens(volume, "the first key")
+    assert len(key_slots(volume, "systemd-recovery")) == 1
+
+
+def test_without_the_first_key_the_former_recovery_key_stays(volume: Path) -> None:
+    former = make_recovery_key(volume, by_key(volume))
+    (volume.parent / "first.key").write_text("a wrong key")
+    with pytest.raises(HostFailed):
+        make_recovery_key(volume, by_key(volume))
+    assert opens(volume, former)
+
+
+def test_after_a_reset_no_key_opens_and_nothing_of_the_header_is_left(volume: Path) -> None:
+    recovery = make_recovery_key(volume, by_key(volume))
+    header = volume.read_bytes()[:HEADER_BYTES]
+    with volume.open("rb") as still_open:
+        assert destroy_key(volume)
+        assert still_open.read(6) != b"LUKS\xba\xbe"
+    assert not opens(volume, recovery) and not opens(volume, "the first key")
+    left = volume.read_bytes()[:HEADER_BYTES]
+    blocks = [slice(start, start + 512) for start in range(0, HEADER_BYTES, 512)]
+    assert not any(header[block] == left[block] and any(header[block]) for block in blocks)
+
+
+def test_data_without_encryption_is_overwritten_to_the_end(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on_path(monkeypatch, tmp_path, root, "cryptsetup", "blkdiscard", "systemd-cryptenroll")
+    partition = tmp_path / "partition"
+    partition.write_bytes(b"what people asked" * 1_000_000)
+    with pytest.raises(Unsupported, match="not encrypted"):
+        make_recovery_key(partition)
+    assert not destroy_key(partition)
+    destroy_data(partition)
+    assert not any(partition.read_bytes())
+
+
+def test_the_mark_for_the_next_boot_is_on_the_esp(tmp_path: Path) -> None:
+    places = make_box(tmp_path)
+    mark_reset(places)
+    assert (places.esp / "cellule-reset").is_file()
