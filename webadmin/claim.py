@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from appliance.claim import AlreadyClaimed, WrongClaimCode, claim_box, is_claimed
 from appliance.errors import Refusal, TryAgain
-from appliance.people import AccountNameRefused, PasswordRefused
+from appliance.people import AccountNameRefused, AuditEvent, PasswordRefused, record_audit
 from webadmin.database import activity, box_settings, cellule
 from webadmin.languages import LANGUAGES, language
 from webadmin.refusals import explain
@@ -52,7 +52,11 @@ def claim() -> Response:
         if isinstance(error, TryAgain):
             response.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
         return response
-    return open_session(redirect(url_for("overview.show"), 303), account)
+    record_audit(
+        activity(), AuditEvent.ADMIN_BOX_CLAIMED, actor=account.name, address=client_address(), subject="box"
+    )
+    next_page = "wizard.start" if box_settings().appliance else "overview.show"
+    return open_session(redirect(url_for(next_page), 303), account)
 
 
 def _form(status: int, error: Refusal | None = None) -> Response:

@@ -15,7 +15,7 @@ from appliance.accounting import (
     usage_overview,
 )
 from appliance.clock import now
-from webadmin import figures, nodes_in_words
+from webadmin import figures, nodes_in_words, wizard
 from webadmin.database import activity
 from webadmin.live import LiveState
 from webadmin.visitor import admins_only
@@ -50,6 +50,7 @@ def show() -> str:
         live=_live_state(usage, pool, nodes),
         words=nodes_in_words,
         month=_month_in_words(),
+        setup=wizard.hint(),
     )
 
 

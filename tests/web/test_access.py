@@ -7,7 +7,7 @@ import pytest
 from appliance.people import Role
 from tests.web.conftest import PASSWORD, Site, Visitor
 
-ADMIN_PAGES = ("/overview", "/overview.json", "/workers", "/workers.json", "/keys", "/people")
+ADMIN_PAGES = ("/overview", "/overview.json", "/workers", "/workers.json", "/keys", "/people", "/setup/end")
 ADMIN_FORMS = (
     "/keys",
     "/keys/x/revoke",
@@ -20,9 +20,11 @@ ADMIN_FORMS = (
     "/people/x/disable",
     "/people/x/enable",
     "/starts/x/seen",
+    "/setup/x",
+    "/setup/end",
 )
-# about one thing that must exist: tests/boot/test_pages.py opens them as each kind of visitor
-PAGES_ABOUT_ONE = {"/starts/x", "/starts/x.txt"}
+# about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them as each kind of visitor
+PAGES_ABOUT_ONE = {"/starts/x", "/starts/x.txt", "/setup", "/setup/x"}
 PUBLIC = {"/", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
 PUBLIC_FORMS = {"/sign-in", "/sign-out", "/claim", "/language"}
 
