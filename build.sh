@@ -58,14 +58,12 @@ declare -A NEEDED_FOR_TUNNELS=(
 declare -A NEEDED_TO_TEST=(
     [iputils-ping]="tunnel checks"
     [chromium]="the browser of the web tests"
+    [nginx-light]="the box's front, and the gateway's peer in benchmarks"
 )
 declare -A NEEDED_FOR_THE_IMAGE=(
     [mmdebstrap]="bootstraps the tools root of the image"
     [debian-archive-keyring]="signatures of Debian's packages"
     [openssl]="keys of development images"
-)
-declare -A NEEDED_TO_BENCH=(
-    [nginx-light]="the gateway's peer"
 )
 
 # packages NAME_OF_TABLE...: installs what is missing, naming each package and why

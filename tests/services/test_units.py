@@ -1,0 +1,83 @@
+"""The units as they ship: each service in its sandbox, each link in its place, nobody who signs in."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOTFS = ROOT / "rootfs"
+UNITS = ROOTFS / "usr" / "lib" / "systemd" / "system"
+ETC_UNITS = ROOTFS / "etc" / "systemd" / "system"
+MOST_EXPOSED = 3.0
+NOT_IN_A_SANDBOX = {
+    "cellule-broker.service": "it changes network, disks and slots: that is what it is for",
+    "cellule-data.service": "it makes, unlocks and mounts the partition that all others stand on",
+}
+SERVICES = sorted({*(path.name for path in UNITS.glob("cellule-*.service")), "nginx.service"})
+
+
+def instance(name: str) -> str:
+    return name.replace("@.", "@x.")
+
+
+@pytest.fixture(scope="module")
+def analyze() -> list[str]:
+    """systemd-analyze of the image's own version if the tools root is there, otherwise this machine's."""
+    tools = f"source {ROOT}/image/where.sh && test -e $TOOLS/complete"
+    if subprocess.run(["bash", "-c", tools], capture_output=True, check=False).returncode == 0:
+        return [str(ROOT / "image" / "in-tools"), "--bind", str(ROOTFS), "--", "systemd-analyze"]
+    return ["systemd-analyze"]
+
+
+@pytest.mark.root
+def test_every_service_but_those_that_change_the_machine_is_in_a_sandbox(analyze: list[str]) -> None:
+    exposed = {}
+    for name in SERVICES:
+        told = subprocess.run(
+            [*analyze, "security", "--no-pager", "--offline=true", f"--root={ROOTFS}", instance(name)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        exposed[name] = float(told.split("Overall exposure level")[1].split(": ")[1].split()[0])
+        print(f"{exposed[name]:4} {name}")
+    assert NOT_IN_A_SANDBOX.keys() <= exposed.keys()
+    assert {name for name, level in exposed.items() if level > MOST_EXPOSED} <= NOT_IN_A_SANDBOX.keys()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_that_stays_is_limited_and_comes_back(name: str) -> None:
+    text = next(folder / name for folder in (UNITS, ETC_UNITS) if (folder / name).exists()).read_text()
+    if "Type=oneshot" in text:
+        return
+    for setting in ("MemoryMax=", "TasksMax=", "Restart=", "RestartSteps=", "RestartMaxDelaySec="):
+        assert f"\n{setting}" in text, f"{name} has no {setting}"
+
+
+@pytest.mark.parametrize("name", ["cellule-pool.service", "cellule-engine@.service"])
+def test_pool_and_engine_have_a_watchdog(name: str) -> None:
+    text = (UNITS / name).read_text()
+    assert "\nType=notify\n" in text
+    assert "\nWatchdogSec=" in text
+
+
+def test_every_link_leads_to_a_unit_of_ours_of_debian_or_to_nothing() -> None:
+    """A unit of ours must exist; one of Debian's is named in full; a masked one leads to /dev/null."""
+    wrong = []
+    for link in ETC_UNITS.rglob("*"):
+        target = link.readlink() if link.is_symlink() else None
+        if target is None or str(target) == "/dev/null":
+            continue
+        path = ROOTFS / target.relative_to("/") if target.is_absolute() else link.parent / target
+        if not path.exists() and not (target.is_absolute() and "cellule" not in target.name):
+            wrong.append(f"{link.relative_to(ROOTFS)} -> {target}")
+    assert not wrong
+
+
+def test_nobody_can_sign_in_and_no_name_is_asked_of_the_internet() -> None:
+    for masked in ("getty@.service", "serial-getty@.service", "debug-shell.service", "rpcbind.socket"):
+        assert str((ETC_UNITS / masked).readlink()) == "/dev/null"
+    configuration = ROOTFS / "usr" / "lib" / "systemd"
+    assert "\nFallbackNTP=\n" in (configuration / "timesyncd.conf.d" / "cellule.conf").read_text()
+    assert "\nFallbackDNS=\n" in (configuration / "resolved.conf.d" / "cellule.conf").read_text()
