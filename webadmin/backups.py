@@ -47,6 +47,7 @@ from appliance.keeping import (
     drill_is_bad,
     fingerprint_of,
     forget_snapshots,
+    give_backup_key,
     host_key_fingerprint,
     is_backup_key_confirmed,
     keep_target_secret,
@@ -54,6 +55,7 @@ from appliance.keeping import (
     last_restore,
     offer_new_backup_key,
     pack_box,
+    parse_backup_key,
     read_done,
     running,
     sftp_public_key,
@@ -194,6 +196,19 @@ def confirm_key() -> Response:
 def new_key() -> Response:
     """Offers a key that follows the present one once it is typed back."""
     offer_new_backup_key(box_settings())
+    return redirect(url_for("backups.show"), 303)
+
+
+@blueprint.post("/backups/key/adopt")
+@admins_only
+def adopt_key() -> Response:
+    """The key of another box becomes this one's, so that its backups can be restored here."""
+    try:
+        give_backup_key(box_settings(), parse_backup_key(request.form.get("backup_key", "")))
+    except Refusal as error:
+        return _page(error.http_status, error=explain(error))
+    _audit(AuditEvent.ADMIN_BACKUP_CHANGED, f"key {fingerprint_of(backup_recipient(box_settings()))}")
+    flash(gettext("The box uses this key from now on."))
     return redirect(url_for("backups.show"), 303)
 
 

@@ -26,7 +26,6 @@ from appliance.keeping import (
     RestoreStep,
     confirm_restore,
     discard_restore,
-    give_backup_key,
     last_restore,
     parse_backup_key,
     require_space,
@@ -76,14 +75,10 @@ def upload() -> Response:
 def from_target(snapshot: str) -> Response:
     """Has the core fetch and check a backup; changes nothing."""
     try:
-        if typed := request.form.get("backup_key", "").strip():
-            give_backup_key(box_settings(), parse_backup_key(typed))
         wished = KeepingRequests.model_validate(
             read_choice(cellule(), KeepingRequests).model_dump()
             | {"check_at": now(), "check_snapshot": snapshot}
         )
-    except Refusal as error:
-        return _page(error.http_status, error=explain(error))
     except ValueError:
         return redirect(url_for("backups.show"), 303)
     write_choice(cellule(), wished, chosen_by=signed_in().id)

@@ -30,6 +30,7 @@ RECIPIENT_FILE = "backup-recipient"
 PASSWORD_FILE = "backup-password"  # noqa: S105  (its name)
 FORMER_PASSWORD_FILE = "backup-password.former"  # noqa: S105
 GIVEN_FILE = "backup-key.given"
+GIVEN_SECONDS = 3600.0
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LOOK_ALIKES = str.maketrans("OIL", "011")
 _RANDOM_CHARACTERS = 30
@@ -181,6 +182,13 @@ def take_given_key(settings: Settings) -> BackupKey | None:
         return None
     given.unlink()
     return key
+
+
+def forget_given_key(settings: Settings, at: float) -> None:
+    """A key that was handed over an hour ago, and not used, is not kept for another day."""
+    given = settings.secrets_dir / GIVEN_FILE
+    if given.exists() and at - given.stat().st_mtime > GIVEN_SECONDS:
+        given.unlink()
 
 
 def kept_of(key: BackupKey) -> dict[str, str]:

@@ -27,7 +27,7 @@ from appliance.keeping.history import (
     running,
 )
 from appliance.keeping.identity import give_identity, holds_tunnel_key, read_identity
-from appliance.keeping.key import backup_recipient, is_backup_key_confirmed, take_given_key
+from appliance.keeping.key import backup_recipient, forget_given_key, is_backup_key_confirmed, take_given_key
 from appliance.keeping.places import KeepingBusy, at_work, empty_folder, keeping_dir, require_space
 from appliance.keeping.repository import open_target, read_host_key
 from appliance.keeping.restic import BackupSnapshot, Restic
@@ -215,6 +215,7 @@ def _tidy(settings: Settings, activity: Database, clock: Clock) -> None:
         if running(activity):
             end_cut_off_runs(activity, clock())
         forget_former(settings, clock=clock)
+        forget_given_key(settings, clock())
 
 
 def finish_restore(settings: Settings, host: Host) -> None:
