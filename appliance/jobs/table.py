@@ -15,7 +15,7 @@ from appliance.clock import now
 from appliance.enrolment import expire_invitations
 from appliance.host import brokered
 from appliance.jobs.silence import forget_old_reports, silent_workers
-from appliance.keeping import keep
+from appliance.keeping import follow_change, keep
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -95,7 +95,12 @@ def _offline_release(settings: Settings) -> str:
     return follow_offline(settings, brokered(settings))
 
 
+def _guarded_change(settings: Settings) -> str:
+    return follow_change(settings, brokered(settings), at=now())
+
+
 JOBS = (
+    Job("guarded_change", 1, _guarded_change),
     Job("ledger_roll_up", 60, _roll_up_ledger),
     Job("dead_nodes", 15, _dead_nodes),
     Job("expired_invitations", 60, _expired_invitations),

@@ -152,6 +152,26 @@ CELLULE = (
             "CREATE UNIQUE INDEX installs_under_way ON installs ((1)) WHERE stage IN ('ordered', 'installing')",
         ),
     ),
+    Migration(
+        "0005_guarded_changes",
+        (
+            """CREATE TABLE guarded_changes (
+                id TEXT PRIMARY KEY,
+                kind TEXT NOT NULL,
+                state TEXT NOT NULL,
+                plan TEXT,
+                before TEXT,
+                token_hash TEXT NOT NULL,
+                begun_at REAL NOT NULL,
+                begun_by TEXT NOT NULL,
+                applied_at REAL,
+                ended_at REAL,
+                error TEXT NOT NULL DEFAULT ''
+            )""",
+            # one at a time, whoever asks
+            "CREATE UNIQUE INDEX guarded_changes_pending ON guarded_changes ((1)) WHERE state = 'pending'",
+        ),
+    ),
 )
 
 ACTIVITY = (

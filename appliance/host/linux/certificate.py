@@ -5,7 +5,6 @@ The company's pair is kept in /etc/cellule/tls; without one, the box's own is se
 
 from pathlib import Path
 
-from appliance.host.linux.commands import attempt, call
 from appliance.host.linux.places import Places
 from appliance.private_file import replace
 
@@ -30,18 +29,16 @@ def keep_pair(places: Places, pair: Pair | None) -> None:
 
 
 def serve_pair(places: Places, pair: Pair | None) -> None:
-    """Serves the pair, or the box's own for None, and has nginx take it if it runs."""
+    """Lays out the pair, or the box's own for None; cellule-certificates.path hands it to nginx."""
     pair = pair or _read(places.own_tls / "tls.crt", places.own_tls / "tls.key")
     if pair is None:
-        # the very first start: the box's own is being made, and nginx waits for it
+        # the very first start: the box's own is being made
         return
     served = places.settled / "tls"
     if _read(served / "served.crt", served / "served.key") == pair:
         return
     replace(served / "served.key", pair[1].encode())
     replace(served / "served.crt", pair[0].encode())
-    if attempt("systemctl", "is-active", "--quiet", "nginx").returncode == 0:
-        call("systemctl", "reload", "nginx")
 
 
 def _read(certificate: Path, key: Path) -> Pair | None:
