@@ -7,8 +7,6 @@ the box restarted in between (the host starts with what was last confirmed), it 
 The host holds what is tried and what it came from; no certificate's key is ever stored here.
 """
 
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,7 +33,7 @@ class ChangePending(Refused):
 
 
 class NothingPending(Refused):
-    """The change was undone or confirmed already, or the token is another's."""
+    """The change was undone or confirmed already, or is another one."""
 
     code = "no_change_pending"
     http_status = 404
@@ -77,7 +75,6 @@ class GuardedChange:
     state: ChangeState
     plan: MachinePlan | None
     before: MachinePlan | None
-    token_hash: str
     begun_at: float
     begun_by: str
     applied_at: float | None
@@ -136,7 +133,7 @@ def is_overdue(change: GuardedChange, at: float, booted_at: float) -> bool:
 
 
 def begin_change(db: Database, host: Host, plan: MachinePlan, kind: ChangeKind, *, by: str, at: float) -> str:
-    """Notes the change, which `follow_change` applies; the token to confirm it with. Raises ChangePending."""
+    """Notes the change, which `follow_change` applies; its id, to confirm it with. Raises ChangePending."""
     return _note(db, kind, plan, host.machine_plan(), by=by, at=at)
 
 
@@ -144,7 +141,7 @@ def begin_certificate(
     db: Database, host: Host, certificate_pem: str | None, key_pem: str | None, *, by: str, at: float
 ) -> str:
     """Serves another certificate on trial, at once: connections stay. Raises ChangePending, InvalidPlan."""
-    token = _note(db, ChangeKind.CERTIFICATE, None, None, by=by, at=at)
+    change_id = _note(db, ChangeKind.CERTIFICATE, None, None, by=by, at=at)
     try:
         host.serve_certificate(certificate_pem, key_pem, trial=True)
     except Refusal as refusal:
@@ -152,7 +149,7 @@ def begin_certificate(
             _end(db, change, ChangeState.UNDONE, at=at, error=str(refusal))
         raise
     db.execute("UPDATE guarded_changes SET applied_at = ? WHERE state = 'pending'", [at])
-    return token
+    return change_id
 
 
 def pending_change(db: Database) -> GuardedChange | None:
@@ -166,11 +163,19 @@ def last_change(db: Database) -> GuardedChange | None:
 
 
 def confirm_change(
-    db: Database, activity: Database, host: Host, token: str, *, site: str, by: str, address: str, at: float
+    db: Database,
+    activity: Database,
+    host: Host,
+    change_id: str,
+    *,
+    site: str,
+    by: str,
+    address: str,
+    at: float,
 ) -> GuardedChange:
-    """Keeps the change. Raises NothingPending, NotFromThere."""
+    """Keeps the change that was seen, and no other. Raises NothingPending, NotFromThere."""
     change = pending_change(db)
-    if change is None or not hmac.compare_digest(change.token_hash, _hash(token)):
+    if change is None or change.id != change_id:
         raise NothingPending("There is no such change to confirm.", next_step="It may have been undone.")
     status = host.machine_status()
     if is_overdue(change, at, status.booted_at):
@@ -242,26 +247,25 @@ def _note(
     by: str,
     at: float,
 ) -> str:
-    token = secrets.token_urlsafe(24)
+    change_id = secrets.token_hex(8)
     with transaction(db):
         if pending_change(db) is not None:
             raise ChangePending(
                 "Another change waits to be confirmed.", next_step="Keep it or undo it, then make this one."
             )
         db.execute(
-            """INSERT INTO guarded_changes (id, kind, state, plan, before, token_hash, begun_at, begun_by)
-            VALUES (?, ?, 'pending', ?, ?, ?, ?, ?)""",
+            """INSERT INTO guarded_changes (id, kind, state, plan, before, begun_at, begun_by)
+            VALUES (?, ?, 'pending', ?, ?, ?, ?)""",
             [
-                secrets.token_hex(8),
+                change_id,
                 kind.value,
                 plan.model_dump_json() if plan else None,
                 before.model_dump_json() if before else None,
-                _hash(token),
                 at,
                 by,
             ],
         )
-    return token
+    return change_id
 
 
 def _end(db: Database, change: GuardedChange, state: ChangeState, *, at: float, error: str = "") -> bool:
@@ -274,7 +278,7 @@ def _end(db: Database, change: GuardedChange, state: ChangeState, *, at: float, 
 
 
 def _read(db: Database, which: str) -> GuardedChange | None:
-    columns = "id, kind, state, plan, before, token_hash, begun_at, begun_by, applied_at, error"
+    columns = "id, kind, state, plan, before, begun_at, begun_by, applied_at, error"
     # `which` is a text of this module
     row = db.execute(f"SELECT {columns} FROM guarded_changes WHERE {which}").fetchone()  # noqa: S608
     if row is None:
@@ -285,7 +289,3 @@ def _read(db: Database, which: str) -> GuardedChange | None:
 
 def _plan(text: str | None) -> MachinePlan | None:
     return None if text is None else MachinePlan.model_validate_json(text)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

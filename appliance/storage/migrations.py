@@ -161,7 +161,6 @@ CELLULE = (
                 state TEXT NOT NULL,
                 plan TEXT,
                 before TEXT,
-                token_hash TEXT NOT NULL,
                 begun_at REAL NOT NULL,
                 begun_by TEXT NOT NULL,
                 applied_at REAL,

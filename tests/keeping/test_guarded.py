@@ -135,7 +135,7 @@ def test_a_name_is_confirmed_by_the_new_name_or_an_address_not_the_old_name(box:
     assert box.host.machine_plan().hostname == "archive"
 
 
-def test_another_token_confirms_nothing(box: Box) -> None:
+def test_another_change_is_not_confirmed_with_this_one(box: Box) -> None:
     box.change(NEW)
     box.follow(1)
     with pytest.raises(NothingPending):
