@@ -25,7 +25,7 @@ FIRMWARE_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 FASTER = "mitigations=off tsc=reliable no_timer_check"
 """What a machine without an accelerator for virtual machines needs to boot in bearable time."""
-BOOT_SECONDS = 420.0
+BOOT_SECONDS = 240.0
 
 
 def in_tools(*command: str, folders: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
