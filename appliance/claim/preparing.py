@@ -5,17 +5,19 @@ Safe to repeat. What can't be done is refused before anything is changed.
 
 from appliance.claim.certificate import ensure_certificate
 from appliance.claim.claiming import ensure_claim_code
+from appliance.keeping import apply_pending_restore
 from appliance.models.demo import verify_demo_model
 from appliance.settings import Settings
 from appliance.storage import check_schemas, open_activity, open_cellule
 
 
 def prepare_box(settings: Settings) -> str | None:
-    """Migrates storage and makes what is missing; the claim code while the box is unclaimed.
+    """Swaps in a restore that waits, migrates storage, makes what is missing; the claim code while unclaimed.
 
     Raises DemoModelDamaged, SchemaTooNew and CertificateKeyUnusable.
     """
     verify_demo_model()
+    apply_pending_restore(settings)
     check_schemas(settings.state_dir)
     for opened in (open_activity, open_cellule):
         opened(settings.state_dir).close()

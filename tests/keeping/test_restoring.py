@@ -11,6 +11,7 @@ import pyrage
 import pytest
 
 from appliance.claim import ensure_claim_code, is_claimed
+from appliance.claim.preparing import prepare_box
 from appliance.errors import Refusal
 from appliance.host import this_machine
 from appliance.keeping import restoring
@@ -353,3 +354,12 @@ def test_a_damaged_database_is_not_backed_up(box: Settings) -> None:
 def test_a_snapshot_is_checked_as_it_was_taken(box: Settings) -> None:
     folder = empty_folder(box, "snapshot")
     assert take_snapshot(box, folder) == check_snapshot(folder)
+
+
+def test_the_start_of_the_box_swaps_it_in(box: Settings, key: BackupKey, blank: Settings) -> None:
+    before = facts_of(box)
+    stage(blank, packed(box), key)
+    confirm_restore(blank, asked_by="ana")
+    assert prepare_box(blank) is None, "a box with its admin back has no claim code"
+    assert facts_of(blank).names == before.names
+    assert prepare_box(blank) is None
