@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from appliance.errors import NotTrusted, Refused
-from appliance.host.contract import Endpoint, PublicKey
+from appliance.host.plan import Endpoint, PublicKey
 
 REQUEST_HEAD = "-----BEGIN CELLULE SUPPORT REQUEST-----"
 REQUEST_END = "-----END CELLULE SUPPORT REQUEST-----"

@@ -109,8 +109,9 @@ class LinuxSupport:
         # the rules come first: there is no moment in which the tunnel stands without them
         open_rules(self._interface, plan, seconds)
         create_interface(self._interface)
-        call("wg", "set", self._interface, "fwmark", hex(FIREWALL_MARK))
         sync_peers(tunnel, private_key, 0, {})
+        # after syncconf, which takes a mark away, and before the interface is up and calls the vendor
+        call("wg", "set", self._interface, "fwmark", hex(FIREWALL_MARK))
         address_interface(tunnel)
         if self._has_unit:
             call("systemctl", "--no-block", "start", UNIT)
