@@ -5,7 +5,7 @@
 
 Each file holds certificate, chain and key together, so that the two never come from different moments.
 systemd hands over (LoadCredential) the pair that the host broker settled on for now and the one that is
-kept, each file with the word "none" in the place of one that doesn't exist.
+kept; in the place of a file that doesn't exist the word "none".
 """
 
 import logging
@@ -67,13 +67,16 @@ def _write(path: Path, content: str) -> None:
     draft.replace(path)
 
 
+def _handed_over(name: str) -> str:
+    try:
+        return Path(os.environ["CREDENTIALS_DIRECTORY"], name).read_text()
+    except (KeyError, FileNotFoundError):
+        return _NONE
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    handed_over = Path(os.environ["CREDENTIALS_DIRECTORY"])
-    pairs = [
-        ((handed_over / f"{name}.crt").read_text(), (handed_over / f"{name}.key").read_text())
-        for name in ("served", "kept")
-    ]
+    pairs = [(_handed_over(f"{name}.crt"), _handed_over(f"{name}.key")) for name in ("served", "kept")]
     try:
         lay_out(load_settings(), Path(sys.argv[1]), pairs)
     except Refusal as refusal:

@@ -185,6 +185,17 @@ def allow(lab: Lab, plan: MachinePlan) -> None:
     lab.run("box", ["nft", "-f", "-"], stdin=outbound_rules(plan))
 
 
+def test_a_name_that_is_allowed_opens_nothing_over_ipv6(lab: Lab) -> None:
+    with lab.inside("pc"):
+        channel = socket.create_server(("::", 8443), family=socket.AF_INET6)
+    with closing(channel), lab.inside("box"):
+        socket.create_connection(("fd99::2", 8443), timeout=2).close()
+        load(lab)
+        allow(lab, MachinePlan(outbound=(Outbound(host="channel.example", port=8443),)))
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("fd99::2", 8443), timeout=WAIT_SECONDS)
+
+
 def say_and_hear(listener: socket.socket, address: tuple[str, int]) -> bool:
     """Whether a datagram that is sent now arrives."""
     with socket.socket(type=socket.SOCK_DGRAM) as call:
