@@ -1,5 +1,6 @@
 """`python -m appliance.console`: the screen and keyboard on the terminal that standard input is."""
 
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from appliance.settings import load_settings
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     settings = load_settings()
     # so that the terminal gets its settings back
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -22,12 +22,13 @@ def home(facts: Facts, menu: Menu, language: str, width: int, rows: int, *, bloc
     else:
         left += _state(facts, language)
     rule = " " + "-" * (width - 2)
+    keys = _keys(facts, language, width)
     # what is wrong goes before how things are, and neither ever costs the keys
-    room = max(rows - 4, 1)
+    room = max(rows - 3 - len(keys), 1)
     upper = _beside(left, code, width)[: max(room - len(notices), len(code))]
     lines = [*upper, *([""] if len(upper) + len(notices) < room else []), *notices]
     lines = (lines + [""] * room)[:room]
-    return [_title(facts, language, width), rule, *lines, rule, _keys(facts, language, width)]
+    return [_title(facts, language, width), rule, *lines, rule, *keys]
 
 
 def _title(facts: Facts, language: str, width: int) -> str:
@@ -179,12 +180,14 @@ def _story(facts: Facts, language: str) -> str:
     )
 
 
-def _keys(facts: Facts, language: str, width: int) -> str:
+def _keys(facts: Facts, language: str, width: int) -> list[str]:
     names = ["network", "fingerprint", "restart", "reset", "language", "qr"]
     if facts.runs_from_stick:
         names.insert(5, "install")
-    for gap in ("   ", "  "):
-        line = " " + gap.join(text(language, f"key_{name}") for name in names)
-        if len(line) <= width:
-            break
-    return line
+    lines = [""]
+    for name in names:
+        key = text(language, f"key_{name}")
+        if len(lines[-1]) + 2 + len(key) > width:
+            lines.append("")
+        lines[-1] += f"{'  ' if lines[-1] else ' '}{key}"
+    return lines

@@ -40,6 +40,9 @@ class Console:
             if woken:
                 os.read(self._woken, 4096)
             self._finish()
+            if keys:
+                # somebody is here: what they see should be of now
+                self._watch.hurry()
             for key in keys:
                 if key == REPAINT:
                     self._terminal.forget()

@@ -33,7 +33,7 @@ def draw(facts: Facts, menu: Menu, size: Size, language: str) -> list[str]:
         lines = home(facts, menu, language, width, size.rows, blocks=not size.plain)
     else:
         lines = _framed(facts, menu, language, width, size.rows)
-    lines = [_shown(line, size.plain)[:width].rstrip(" ") for line in lines]
+    lines = [_shown(line, size.plain)[: size.columns - 1].rstrip(" ") for line in lines]
     return (lines + [""] * size.rows)[: size.rows]
 
 

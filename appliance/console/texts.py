@@ -89,6 +89,10 @@ _TEXTS = {
         "Échec du contrôle « {check} » : {sentence}",
     ),
     "ending_hung": ("It hung after '{step}'.", "Elle s'est figée après « {step} »."),
+    "ending_no-verdict": (
+        "The check of the start itself broke off.",
+        "La vérification du démarrage s'est interrompue.",
+    ),
     "ending_stopped": ("It was restarted before its verdict.", "Elle a été redémarrée avant son verdict."),
     "ending_not-blessed": ("Its verdict could not be recorded.", "Son verdict n'a pas pu être noté."),
     "ending_never-arrived": ("Its kernel did not start.", "Son noyau n'a pas démarré."),
@@ -203,8 +207,3 @@ def text(language: str, key: str, **values: object) -> str:
     """The sentence `key`. Raises KeyError for one that isn't in the table or lacks a value."""
     english, french = _TEXTS[key]
     return (french if language == "fr" else english).format(**values)
-
-
-def keys() -> tuple[str, ...]:
-    """Every sentence there is."""
-    return tuple(_TEXTS)

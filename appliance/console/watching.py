@@ -4,6 +4,7 @@ Storage is read without creating or migrating anything: the console starts befor
 is asked on a thread of its own, for it does one thing at a time and may be busy for a minute.
 """
 
+import logging
 import os
 import socket
 import sqlite3
@@ -43,6 +44,7 @@ from appliance.host.machine import (
 )
 from appliance.settings import BOX_NODE, Settings
 
+log = logging.getLogger("cellule.console")
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 10.0
 ASK_WHILE_BUSY_SECONDS = 1.0
@@ -102,7 +104,12 @@ class Watch:
     def _keep_looking(self) -> None:
         while True:
             self._hurry["look"].clear()
-            seen = with_said(look(self._settings, self._clock(), self._trouble_file), self._said)
+            try:
+                seen = with_said(look(self._settings, self._clock(), self._trouble_file), self._said)
+            except Exception:
+                # what nobody foresaw must not freeze the screen: the next look may go well
+                log.exception("the state of the box could not be read")
+                seen = self.facts
             if seen != self.facts:
                 self.facts = seen
                 self._changed()
@@ -111,7 +118,11 @@ class Watch:
     def _keep_asking(self) -> None:
         while True:
             self._hurry["ask"].clear()
-            self._said = ask(self._host, self._said)
+            try:
+                self._said = ask(self._host, self._said)
+            except Exception:
+                log.exception("the broker's answer could not be read")
+                self._said = replace(self._said, away=True)
             self._hurry["look"].set()
             quick = self._said.is_busy or self._said.away
             self._hurry["ask"].wait(ASK_WHILE_BUSY_SECONDS if quick else ASK_SECONDS)

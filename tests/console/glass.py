@@ -119,6 +119,14 @@ class Glass:
             raise AssertionError(f"{error}\n{self.screen}") from error
         return str(self.screen)
 
+    def close(self) -> None:
+        os.close(self._terminal)
+
+    def hang_up(self) -> None:
+        """Unplugs the terminal."""
+        os.close(self._terminal)
+        self._terminal = os.open(os.devnull, os.O_RDONLY)
+
     def bytes_within(self, seconds: float) -> int:
         """How many bytes arrive in that time."""
         self.look()
@@ -145,9 +153,10 @@ def console(
         start_new_session=True,
     )
     os.close(theirs)
+    glass = Glass(process, ours, Screen(columns or 80, rows or 24))
     try:
-        yield Glass(process, ours, Screen(columns or 80, rows or 24))
+        yield glass
     finally:
         process.terminate()
         process.wait(10)
-        os.close(ours)
+        glass.close()

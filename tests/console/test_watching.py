@@ -1,0 +1,101 @@
+"""What the console finds out by itself: each source on its own, nothing created, every trouble named."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.boot.places import places
+from appliance.claim import read_claim_code
+from appliance.console import watching
+from appliance.console.facts import Facts, Told, Trouble
+from appliance.console.watching import Said, ask, look, with_said
+from appliance.errors import Refusal
+from appliance.host.contract import HostUnavailable
+from appliance.host.machine import MachineStatus
+from appliance.host.simulated import SimulatedHost
+from appliance.settings import Settings
+
+NOWHERE = Path("/nonexistent")
+
+
+def troubles(facts: Facts) -> set[Trouble]:
+    return {told.trouble for told in facts.told}
+
+
+def test_a_box_before_its_first_preparation_is_left_as_it_is(tmp_path: Path) -> None:
+    facts = look(Settings(state_dir=tmp_path / "none"), time.time(), NOWHERE)
+    assert (facts.claimed, facts.fleet, facts.claim_code) == (None, None, "")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_box_is_read_without_being_changed(box: Settings) -> None:
+    before = {path: path.stat().st_mtime_ns for path in box.state_dir.rglob("*.db")}
+    facts = look(box, time.time(), NOWHERE)
+    assert facts.claimed is False
+    assert facts.claim_code == read_claim_code(box)
+    assert facts.fleet and facts.fleet.waiting is None
+    assert len(facts.certificate) == len(facts.authority) == 64
+    assert {path: path.stat().st_mtime_ns for path in box.state_dir.rglob("*.db")} == before
+
+
+def test_a_missing_data_partition_is_said_and_shows_no_new_box(
+    box: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trouble = tmp_path / "trouble"
+    where = replace(places(box), data=tmp_path, is_mounted_separately=True)
+    monkeypatch.setattr(watching, "places", lambda _: where)
+    # before the mount was tried, nothing is wrong yet
+    assert troubles(look(box, time.time(), trouble)) == set()
+    trouble.write_text("The data partition is damaged: bad magic number.\n")
+    facts = look(box, time.time(), trouble)
+    assert facts.told == (Told(Trouble.DATA_MISSING, "The data partition is damaged: bad magic number."),)
+    assert (facts.claimed, facts.claim_code, facts.urls) == (None, "", ())
+
+
+def test_a_wrong_clock_and_a_full_disk_are_said(box: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Told(Trouble.CLOCK_WRONG, "1970-01-02") in look(box, 90_000.0, NOWHERE).told
+    real = os.statvfs(box.state_dir)
+    full = os.statvfs_result((*real[:4], 1, *real[5:]))
+    monkeypatch.setattr("appliance.console.watching.os.statvfs", lambda _: full)
+    assert troubles(look(box, time.time(), NOWHERE)) == {Trouble.DISK_FULL}
+
+
+@pytest.mark.parametrize("name", ["cellule.db", "activity.db"])
+def test_a_damaged_file_takes_nothing_else_along(box: Settings, name: str) -> None:
+    (box.state_dir / name).write_bytes(b"\xff" * 8192)
+    facts = look(box, time.time(), NOWHERE)
+    assert facts.told == (Told(Trouble.STORAGE_DAMAGED, name),)
+    assert (facts.claimed is None) == (name == "cellule.db")
+    assert (facts.fleet is None) == (name == "activity.db")
+    assert facts.urls and facts.certificate
+
+
+class Away(SimulatedHost):
+    def machine_status(self) -> MachineStatus:
+        raise HostUnavailable("away", retry_after_seconds=1)
+
+
+def test_what_was_known_stays_while_the_broker_is_away(box: Settings, machine: SimulatedHost) -> None:
+    known = ask(machine, Said())
+    assert known.machine and known.plan and not known.away
+    away = ask(Away(box.secrets_dir / "wireguard.key", box.host_dir), known)
+    assert away.away and away.machine == known.machine
+    assert troubles(with_said(Facts(urls=("x",)), away)) == {Trouble.BROKER_AWAY}
+
+
+def test_a_disk_that_is_not_encrypted_and_a_network_that_is_not_there_are_said(
+    machine: SimulatedHost,
+) -> None:
+    status = machine.machine_status()
+    plain = status.model_copy(update={"data": status.data.model_copy(update={"encrypted": False})})
+    facts = with_said(Facts(urls=("x",)), Said(machine=plain))
+    assert troubles(facts) == {Trouble.NOT_ENCRYPTED}
+    assert troubles(with_said(Facts(), Said(machine=status))) == {Trouble.NO_ADDRESS}
+    unplugged = status.model_copy(
+        update={"interfaces": tuple(card.model_copy(update={"carrier": False}) for card in status.interfaces)}
+    )
+    assert troubles(with_said(Facts(), Said(machine=unplugged))) == {Trouble.NO_CABLE}
+    assert issubclass(HostUnavailable, Refusal)
