@@ -71,6 +71,10 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
     "host_unavailable": lambda _: gettext(
         "The part of the box that controls the machine does not answer. Try again in a moment."
     ),
+    "install_under_way": lambda _: gettext("An install is under way already. Wait until it has ended."),
+    "check_under_way": lambda _: gettext("A stick or file is being checked. Wait until that has ended."),
+    "no_room": lambda _: gettext("There is not enough room: the box needs twice the size of the file."),
+    "nothing_to_restart_into": lambda _: gettext("No installed release waits for a restart."),
     "wrong_claim_code": lambda _: gettext("This is not the claim code of this box."),
 }
 

@@ -27,8 +27,7 @@ class HttpFetcher(FetcherInterface):
     def __init__(
         self, *, silence_seconds: float = SILENCE_SECONDS, deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
-        # the channel's files and RAUC's bundle come from one host; a redirect elsewhere would leave it
-        retries = urllib3.Retry(total=None, connect=1, read=0, redirect=0, other=0)
+        retries = urllib3.Retry(total=None, connect=1, read=0, other=0)
         self._connections = urllib3.PoolManager(
             retries=retries, timeout=urllib3.Timeout(connect=silence_seconds, read=silence_seconds)
         )
@@ -37,7 +36,8 @@ class HttpFetcher(FetcherInterface):
     def _fetch(self, url: str) -> Iterator[bytes]:
         self._check_deadline()
         try:
-            answer = self._connections.request("GET", url, preload_content=False)
+            # a redirect could lead to a host that the box may not reach
+            answer = self._connections.request("GET", url, preload_content=False, redirect=False)
         except MaxRetryError as error:
             raise _trouble(error.reason or error) from error
         if answer.status != 200:

@@ -1,0 +1,33 @@
+"""A vendor with a channel, and a web server in front of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.settings import Settings
+from appliance.storage import open_activity, open_cellule
+from tests.updating.box import Box
+from tests.updating.serving import ChannelServer, serving
+from tests.updating.vendor import DAY, Vendor
+
+
+@pytest.fixture
+def vendor(tmp_path: Path) -> Vendor:
+    return Vendor(tmp_path / "vendor")
+
+
+@pytest.fixture
+def server(vendor: Vendor) -> Iterator[ChannelServer]:
+    vendor.channel.mkdir(exist_ok=True)
+    with serving(vendor.channel) as started:
+        yield started
+
+
+@pytest.fixture
+def box(settings: Settings, vendor: Vendor) -> Iterator[Box]:
+    """A box that trusts the vendor, a day after the keys were made."""
+    with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
+        made = Box(settings, db, activity, vendor.at + DAY)
+        made.trust(vendor)
+        yield made
