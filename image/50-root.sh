@@ -6,11 +6,13 @@ source "$(dirname "$0")/where.sh"
 
 VERSION=$1 BASE=$2 KEYS=$3
 
-# our own files as git knows them: what lies about in a working tree must not get into a release
+# our own files as git knows them: what lies about in a working tree must not get into a release, but into what is tested
+own_files() { git -C "$SOURCE" ls-files -z --cached ${WORKING_TREE:+--others --exclude-standard} -- "$@"; }
+
 copy_own_files() {
-    git -C "$SOURCE" ls-files -z -- appliance webadmin hwprofiles \
+    own_files appliance webadmin hwprofiles \
         | (cd "$SOURCE" && tar --null -T - -cf - --ignore-failed-read) | tar -xf - -C "$ROOT/usr/lib/cellule"
-    git -C "$SOURCE" ls-files -z -- rootfs | (cd "$SOURCE" && tar --null -T - -cf - --owner=0 --group=0) \
+    own_files rootfs | (cd "$SOURCE" && tar --null -T - -cf - --owner=0 --group=0) \
         | tar -xf - -C "$ROOT" --strip-components=1 --no-overwrite-dir
     rm -rf "$ROOT"/usr/lib/cellule/{webadmin/pictures,appliance/decisions,appliance/models/demo/corpus}
 }

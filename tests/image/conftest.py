@@ -43,7 +43,13 @@ class Works:
         folder.mkdir()
         if overlay:
             overlay(folder)
-        variables = {"VARIANT": "small", "OUT": str(self.out), "FOLLOW": "1", "OVERLAY": str(folder)}
+        variables = {
+            "VARIANT": "small",
+            "OUT": str(self.out),
+            "FOLLOW": "1",
+            "WORKING_TREE": "1",
+            "OVERLAY": str(folder),
+        }
         if only_bundle:
             variables["ONLY_BUNDLE"] = "1"
         made = subprocess.run(

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.core
 def test_two_builds_give_the_same_root_hash_and_kernel_image(works: Works, tmp_path: Path) -> None:
     subprocess.run(
         [str(ROOT / "image" / "make.sh"), FIRST_VERSION, str(works.keys)],
-        env=os.environ | {"VARIANT": "small", "OUT": str(tmp_path), "FOLLOW": "1", "ONLY_BUNDLE": "1"},
+        env=os.environ
+        | {"VARIANT": "small", "OUT": str(tmp_path), "FOLLOW": "1", "WORKING_TREE": "1", "ONLY_BUNDLE": "1"},
         check=True,
     )
     first = works.first_slot
