@@ -1,0 +1,103 @@
+"""The image's services, each in its sandbox: they come up, the verdict is good, what hangs comes back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.image.conftest import Works
+from tests.image.userspace import Userspace
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.core
+
+ENGINE = "cellule-engine@cellule-demo"
+SERVICES = ("cellule-broker", "cellule-core", "cellule-web", "cellule-pool", "nginx", ENGINE)
+MAY = {"nginx": 1 << 10}
+"""Capabilities that a service has in spite of its sandbox: CAP_NET_BIND_SERVICE."""
+SHOW_CERTIFICATE = "import ssl; print(ssl.get_server_certificate(('127.0.0.1', 443)))"
+
+
+@pytest.fixture(scope="module")
+def userspace(works: Works) -> Iterator[Userspace]:
+    sooner = {f"etc/systemd/system/{ENGINE}.service.d/70-sooner.conf": "[Service]\nWatchdogSec=3\n"}
+    with Userspace(works.out / "work" / "root", sooner) as userspace:
+        yield userspace
+
+
+def test_the_boot_is_good_and_no_service_had_to_start_twice(userspace: Userspace) -> None:
+    started = userspace.run("systemctl", "start", "boot-complete.target")
+    assert started.returncode == 0, started.stderr
+    for service in SERVICES:
+        assert userspace.shown(service, "ActiveState") == "active", service
+        assert userspace.shown(service, "NRestarts") == "0", service
+    failed = userspace.run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
+    assert not [line for line in failed.splitlines() if "cellule" in line or "nginx" in line], failed
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if name != "cellule-broker"])
+def test_a_service_runs_without_roots_powers(userspace: Userspace, service: str) -> None:
+    status = userspace.run("cat", f"/proc/{userspace.shown(service, 'MainPID')}/status").stdout
+    said = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert said["Uid"].split()[0] != "0"
+    assert int(said["CapBnd"], 16) == int(said["CapEff"], 16) == MAY.get(service, 0)
+    assert said["NoNewPrivs"] == "1"
+    assert said["Seccomp"] == "2", "a filter of system calls"
+
+
+def test_nginx_alone_listens_to_the_lan(userspace: Userspace) -> None:
+    listening = userspace.run("ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header").stdout
+    doors = {line.split()[3]: line for line in listening.splitlines() if "127.0.0." not in line.split()[3]}
+    assert doors.keys() == {"0.0.0.0:80", "0.0.0.0:443"}
+    assert all("nginx" in line for line in doors.values())
+
+
+def test_an_engine_that_hangs_is_started_anew(userspace: Userspace) -> None:
+    hung = userspace.shown(ENGINE, "MainPID")
+    userspace.run("kill", "-STOP", hung)
+    wait_until(
+        lambda: userspace.shown(ENGINE, "MainPID") not in (hung, "0"),
+        within_seconds=15,
+        every_seconds=0.2,
+        what="another engine runs",
+    )
+    assert userspace.shown(ENGINE, "Result") in ("success", "watchdog")
+
+
+def test_a_renewed_certificate_is_served_by_the_same_nginx(userspace: Userspace) -> None:
+    def served() -> str:
+        return userspace.run("python3", "-c", SHOW_CERTIFICATE).stdout
+
+    nginx, before = userspace.shown("nginx", "MainPID"), served()
+    userspace.run("rm", "/var/lib/cellule/secrets/tls.crt")
+    wait_until(
+        lambda: before != served() != "", within_seconds=30, every_seconds=0.5, what="another certificate"
+    )
+    assert userspace.shown("nginx", "MainPID") == nginx
+
+
+def test_one_service_cant_reach_what_is_anothers(userspace: Userspace) -> None:
+    """As the user of each service, outside of its sandbox even."""
+    reachable = "import socket,sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    for user, path, may in (
+        ("www-data", "/run/cellule/pool.sock", True),
+        ("www-data", "/run/cellule-broker/broker.sock", False),
+        ("www-data", "/run/cellule-engine/engine-cellule-demo.sock", False),
+        ("cellule-engine", "/run/cellule/pool.sock", False),
+        ("cellule-engine", "/run/cellule/web.sock", False),
+        ("cellule-engine", "/run/cellule-broker/broker.sock", False),
+        ("cellule", "/run/cellule-engine/engine-cellule-demo.sock", True),
+        ("cellule", "/run/cellule-broker/broker.sock", True),
+        ("nobody", "/run/cellule/pool.sock", False),
+    ):
+        program = (
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={user}",
+            "--init-groups",
+            "python3",
+            "-c",
+            reachable,
+        )
+        if user == "nobody":
+            program = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *program[4:])
+        assert (userspace.run(*program, path).returncode == 0) is may, (user, path)
