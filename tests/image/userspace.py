@@ -24,8 +24,11 @@ Before=local-fs.target systemd-tmpfiles-setup.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -ec 'mount -t tmpfs tmpfs /var; mount -t tmpfs tmpfs /data; mkdir -p /var/tmp /etc/cellule'
-ExecStart=/bin/sh -ec 'install -d -o cellule -g cellule -m 700 /var/lib/cellule; install -d -m 700 /var/lib/cellule-host'
+ExecStart=/usr/bin/mount -t tmpfs tmpfs /var
+ExecStart=/usr/bin/mount -t tmpfs tmpfs /data
+ExecStart=/usr/bin/mkdir -p /var/tmp /etc/cellule
+ExecStart=/usr/bin/install -d -o cellule -g cellule -m 700 /var/lib/cellule
+ExecStart=/usr/bin/install -d -m 700 /var/lib/cellule-host
 """
 _LEFT_OUT = ("efi.mount", "efi.automount", "systemd-sysctl.service", "systemd-modules-load.service")
 # 1: the image's root, 2: a folder for mounts; the new root must know nothing of the machine outside
