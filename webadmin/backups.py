@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import segno
 from flask import (
     Blueprint,
+    abort,
     flash,
     jsonify,
     make_response,
@@ -173,8 +174,9 @@ def trust() -> Response:
 @admins_only
 def wish(wish: str) -> Response:
     """Test, back up or drill now."""
-    if wish in WISHES:
-        _wish(**{f"{WISHES[wish]}_at": now()})
+    if wish not in WISHES:
+        abort(404)
+    _wish(**{f"{WISHES[wish]}_at": now()})
     return redirect(url_for("backups.show"), 303)
 
 

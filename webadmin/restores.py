@@ -7,7 +7,17 @@ import tempfile
 from collections.abc import Callable
 from typing import IO
 
-from flask import Blueprint, current_app, flash, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    abort,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.sansio.blueprints import BlueprintSetupState
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError, ValidationError, validate_csrf
@@ -80,7 +90,7 @@ def from_target(snapshot: str) -> Response:
             | {"check_at": now(), "check_snapshot": snapshot}
         )
     except ValueError:
-        return redirect(url_for("backups.show"), 303)
+        abort(404)
     write_choice(cellule(), wished, chosen_by=signed_in().id)
     return redirect(url_for("backups.show"), 303)
 

@@ -132,6 +132,7 @@ def test_what_lies_on_the_nas_tells_nothing(backing_up: Nights, key: BackupKey) 
         assert not any(secret in content for content in stored)
 
 
+@pytest.mark.slow
 def test_restic_alone_opens_it_with_what_the_sheet_says(
     backing_up: Nights, key: BackupKey, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_nothing_runs_before_somebody_has_the_key(box: Settings) -> None:
     assert not any(unready.share.iterdir())
 
 
+@pytest.mark.slow
 def test_a_box_goes_back_to_an_earlier_night(backing_up: Nights) -> None:
     box = backing_up.settings
     backing_up.settle()

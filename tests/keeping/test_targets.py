@@ -51,6 +51,11 @@ def tick(settings: Settings, at: float) -> str:
     return keep(settings, this_machine(settings), clock=lambda: at)
 
 
+def connects(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port)):
+        return True
+
+
 @pytest.fixture
 def sftp_server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """A real sshd with keys of its own: its port, and the file of those whom it admits."""
@@ -65,9 +70,7 @@ def sftp_server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     )
     Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=subprocess.DEVNULL)
-    wait_until(
-        lambda: socket.create_connection(("127.0.0.1", port)).close() is None, within_seconds=10, what="sshd"
-    )
+    wait_until(lambda: connects(port), within_seconds=10, what="sshd")
     yield port, admitted
     server.terminate()
     server.wait()

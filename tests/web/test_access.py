@@ -7,8 +7,34 @@ import pytest
 from appliance.people import Role
 from tests.web.conftest import PASSWORD, Site, Visitor
 
-ADMIN_PAGES = ("/overview", "/overview.json", "/workers", "/workers.json", "/keys", "/people", "/setup/end")
+ADMIN_PAGES = (
+    "/backups",
+    "/backups.json",
+    "/reset",
+    "/overview",
+    "/overview.json",
+    "/workers",
+    "/workers.json",
+    "/keys",
+    "/people",
+    "/setup/end",
+)
 ADMIN_FORMS = (
+    "/backups/target",
+    "/backups/target/none",
+    "/backups/server-key",
+    "/backups/now/x",
+    "/backups/key",
+    "/backups/key/new",
+    "/backups/key/sheet",
+    "/backups/key/adopt",
+    "/backups/file",
+    "/backups/restore/file",
+    "/backups/restore/snapshot/x",
+    "/backups/restore/confirm",
+    "/backups/restore/undo",
+    "/backups/restore/discard",
+    "/reset",
     "/keys",
     "/keys/x/revoke",
     "/workers/invitations",
@@ -24,9 +50,9 @@ ADMIN_FORMS = (
     "/setup/end",
 )
 # about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them as each kind of visitor
-PAGES_ABOUT_ONE = {"/starts/x", "/starts/x.txt", "/setup", "/setup/x"}
-PUBLIC = {"/", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
-PUBLIC_FORMS = {"/sign-in", "/sign-out", "/claim", "/language"}
+PAGES_ABOUT_ONE = {"/backups/restore", "/starts/x", "/starts/x.txt", "/setup", "/setup/x"}
+PUBLIC = {"/", "/restore", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
+PUBLIC_FORMS = {"/restore", "/sign-in", "/sign-out", "/claim", "/language"}
 
 
 def test_the_lists_of_this_file_name_every_page(site: Site) -> None:
