@@ -24,6 +24,7 @@ from webadmin import (
     keys,
     languages,
     layout,
+    machine,
     overview,
     people,
     reset,
@@ -85,6 +86,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         reset,
         updates,
         updates_upload,
+        machine,
     ):
         app.register_blueprint(page.blueprint)
     return app

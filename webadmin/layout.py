@@ -38,6 +38,7 @@ NAVIGATION = (
     Entry("people.show", lazy_gettext("People"), "people"),
     Entry("updates.show", lazy_gettext("Updates"), "updates"),
     Entry("backups.show", lazy_gettext("Backups"), "backups"),
+    Entry("machine.show", lazy_gettext("Machine"), "machine"),
 )
 
 
