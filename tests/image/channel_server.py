@@ -21,6 +21,7 @@ class ChannelServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, folder: Path, address: str, port: int = 8000) -> None:
         super().__init__((address, port), partial(_Handler, directory=str(folder)))
+        self.folder = folder
         self.sent_bytes = 0
         self.stalled = threading.Event()
         self.url = f"http://{address}:{port}"
