@@ -1,4 +1,4 @@
-"""The verbs that backups need, through the broker: on the simulated machine and, but for mounts, a real one."""
+"""The verbs that backups need, through the broker: on the simulated machine and, but for mounts, on Linux."""
 
 import base64
 import logging
