@@ -134,7 +134,7 @@ def keep_change() -> Response:
             activity(),
             _host(),
             request.form.get("change", ""),
-            site=request.host.rpartition(":")[0] or request.host,
+            site=_site(),
             by=signed_in().name,
             address=client_address(),
             at=now(),
@@ -244,6 +244,11 @@ def _host() -> Host:
     return brokered(box_settings())
 
 
+def _site() -> str:
+    """The name or address that this request was sent to."""
+    return request.host.rpartition(":")[0] or request.host
+
+
 def _note(subject: str, detail: str = "") -> None:
     record_audit(
         activity(),
@@ -266,7 +271,7 @@ def _words(error: Refusal) -> str:
 
 def _address_then(change: GuardedChange | None) -> str:
     """Where the box is after the change, as a link to this page there; "" when it stays or isn't known."""
-    if change is None or change.state is not ChangeState.PENDING or not change.new_site:
+    if change is None or change.state is not ChangeState.PENDING or change.new_site in ("", _site()):
         return ""
     port = request.host.rpartition(":")[2] if ":" in request.host else ""
     return f"{request.scheme}://{change.new_site}{':' + port if port else ''}{url_for('machine.change')}"

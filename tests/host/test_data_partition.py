@@ -30,7 +30,7 @@ def volume(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.truncate(48 * 1024**2)
     key.write_text("the first key")
     key.chmod(0o600)
-    format_it = ["cryptsetup", "luksFormat", "-q", "--type", "luks2", *FAST.split(), volume, key]
+    format_it = ["cryptsetup", "luksFormat", "-q", "--type", "luks2", *FAST.split(), str(volume), str(key)]
     subprocess.run(format_it, check=True)
     return volume
 
