@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlite_utils import Database
 
+from appliance.clock import now
 from appliance.enrolment.announcing import Announcer
 from appliance.enrolment.reconcile import reconcile_network
 from appliance.errors import Refusal
 from appliance.host import Host
+from appliance.jobs.state import JobState, write_job_states
 from appliance.jobs.table import JOBS, Job
 from appliance.settings import NOTICE_SECONDS, Settings
 from appliance.storage import data_version, open_cellule
@@ -32,6 +34,9 @@ class Daemon:
         self._settings = settings
         self._host = host
         self._last_said: dict[str, str] = {}
+        self._states: dict[str, JobState] = {}
+        self._telling = threading.Lock()
+        self._told_at = 0.0
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -63,15 +68,28 @@ class Daemon:
         return scheduler
 
     def _run_job(self, job: Job) -> None:
+        began = now()
         try:
             said = job.run(self._settings)
-        except Exception:
+        except Exception as error:
             log.exception("job %s failed; it is tried again in %g s", job.name, job.period_seconds)
+            self._tell(job, began, type(error).__name__, failed=True)
             return
+        self._tell(job, began, said)
         # told when it changes, not at every turn
         if said and said != self._last_said.get(job.name):
             log.info("job %s: %s", job.name, said)
         self._last_said[job.name] = said
+
+    def _tell(self, job: Job, began: float, said: str, *, failed: bool = False) -> None:
+        """Keeps how the job ended; written when it differs, not at every turn."""
+        state = JobState(began_at=began, seconds=round(now() - began, 3), failed=failed, said=said)
+        with self._telling:
+            former = self._states.get(job.name)
+            self._states[job.name] = state
+            if former is None or (former.failed, former.said) != (failed, said) or began - self._told_at > 60:
+                self._told_at = began
+                write_job_states(self._settings, self._states)
 
     def _follow_decisions(self, announcer: Announcer | None) -> None:
         with open_cellule(self._settings.state_dir) as database:

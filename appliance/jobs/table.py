@@ -19,6 +19,7 @@ from appliance.keeping import follow_change, keep
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+from appliance.support.following import follow_audit, follow_bundle, follow_session
 from appliance.updating.following import hurry, watch
 from appliance.updating.looking import follow_channel
 from appliance.updating.offline import follow_offline
@@ -111,4 +112,7 @@ JOBS = (
     Job("moving_install", 2, _moving_install),
     Job("releases", 30, _releases),
     Job("offline_release", 2, _offline_release),
+    Job("support_session", 2, follow_session),
+    Job("support_bundle", 2, follow_bundle),
+    Job("audit_trail", 600, follow_audit),
 )

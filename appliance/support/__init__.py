@@ -5,7 +5,18 @@ Bundle: `request_bundle` → a job collects (`sources`) and redacts (`redaction`
 Session: `sessions` (consent, end, record), `service` (named commands), `vendor` (the other side).
 """
 
-from appliance.support.request import RequestOutOfTime
+from appliance.support.bundle import (
+    Bundle,
+    BundleFile,
+    BundleState,
+    collect_requested_bundle,
+    discard_bundle,
+    read_bundle_file,
+    read_bundle_state,
+    request_bundle,
+    seal_bundle,
+)
+from appliance.support.request import LONGEST_REQUEST_CHARACTERS, RequestOutOfTime
 from appliance.support.sessions import (
     HOURS_OFFERED,
     Ending,
@@ -21,15 +32,25 @@ from appliance.support.trust import NoVendor, load_vendor
 
 __all__ = [
     "HOURS_OFFERED",
+    "LONGEST_REQUEST_CHARACTERS",
+    "Bundle",
+    "BundleFile",
+    "BundleState",
     "Ending",
     "NoVendor",
     "RequestOutOfTime",
     "Session",
     "SessionRefused",
+    "collect_requested_bundle",
     "cut_session",
+    "discard_bundle",
     "load_vendor",
     "open_now",
     "open_session",
     "past_sessions",
+    "read_bundle_file",
+    "read_bundle_state",
+    "request_bundle",
+    "seal_bundle",
     "settle_session",
 ]

@@ -315,19 +315,19 @@ def test_the_box_ends_it_in_time_by_itself(support: Support) -> None:
 
 def test_the_kernel_ends_it_even_when_the_broker_hangs(support: Support) -> None:
     session_id, _ = support.request()
-    key = support.host.open_support(plan_of(support, seconds=4.0, session_id=session_id))
+    key = support.host.open_support(plan_of(support, seconds=9.0, session_id=session_id))
     support.connect(session_id, key)
     with support.town.lab.inside("box"):
         listener = socket.create_server((BOX_ADDRESS, SUPPORT_PORT))
     with listener:
-        wait_until(support.town.is_served, within_seconds=3, what="open")
+        wait_until(support.town.is_served, within_seconds=8, what="open")
         pids = [pid for pid in support.town.lab.pids("box") if "appliance.host" in command_line(pid)]
         for pid in pids:
             subprocess.run(["kill", "-STOP", str(pid)], check=True)
         try:
             wait_until(
                 lambda: not support.town.is_served(),
-                within_seconds=6,
+                within_seconds=9,
                 what="the kernel forgets the vendor",
             )
             assert support.has_interface(), "the broker has done nothing"

@@ -184,12 +184,12 @@ def _hex(text: str) -> Iterator[Stretch]:
 
 def _if_text(raw: bytes, start: int, end: int) -> Iterator[Stretch]:
     """What came out, when people or programs could have written it."""
-    text = raw.decode("latin-1")
-    if sum(character.isprintable() or character in "\r\n\t" for character in text) >= 0.85 * len(text):
-        yield text, start, end
+    if len(raw.translate(None, _WRITTEN)) <= 0.15 * len(raw):
+        yield raw.decode("latin-1"), start, end
         yield "\n", end, end
 
 
+_WRITTEN = bytes((*range(32, 127), *b"\r\n\t"))
 _URL_SAFE = str.maketrans("-_", "+/")
 
 DISGUISES = (

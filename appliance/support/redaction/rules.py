@@ -33,6 +33,8 @@ class Rule:
 
 _CROCKFORD = "[0-9A-HJKMNP-TV-Z]"
 _VALUE = r"(?P<secret>\"(?:[^\"\\]|\\.){1,300}\"|'[^']{1,300}'|[^\s,;&\"'}{\[\]]+)"
+_WORD_START = r"(?:(?<![A-Za-z])|(?-i:(?<=[a-z])(?=[A-Z])))"
+_MAIL = "[A-Za-z0-9._%+-]"
 _SENSITIVE_WORDS = (
     r"pass(?:word|wd|phrase|code)?|pwd|secret|credentials?|authorization|cookie|bearer|private[_-]?key"
     r"|api[_-]?key|access[_-]?key|(?:recovery|backup|claim|restore)[_-]?(?:key|code)|token|otp"
@@ -50,7 +52,7 @@ RULES = (
     Rule("recovery-key", r"[cbdefghijklnrtuv]{8}(?:-[cbdefghijklnrtuv]{8}){7}", bounded=True),
     # a backup key is eight groups, a claim code four; people also type them in small letters and with spaces
     Rule("code", rf"{_CROCKFORD}{{4}}(?:[ -]{_CROCKFORD}{{4}}){{3,7}}", bounded=True),
-    Rule("code", r"(?=\S*\d)[0-9a-hjkmnp-tv-z]{4}(?:-[0-9a-hjkmnp-tv-z]{4}){3,7}", bounded=True),
+    Rule("code", r"(?=[0-9a-z-]{0,38}\d)[0-9a-hjkmnp-tv-z]{4}(?:-[0-9a-hjkmnp-tv-z]{4}){3,7}", bounded=True),
     Rule("initial-password", r"[a-hjkmnp-z2-9]{5}(?:-[a-hjkmnp-z2-9]{5}){3}", bounded=True),
     Rule(
         "wireguard-key", r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", stands_for="wireguard-key"
@@ -65,16 +67,20 @@ RULES = (
     # a session's token as it is made: 32 random bytes
     Rule(
         "token",
-        r"(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[a-z])(?=[A-Za-z0-9_-]*\d)[A-Za-z0-9_-]{43}(?!=)",
+        r"(?=[\w-]{0,42}[A-Z])(?=[\w-]{0,42}[a-z])(?=[\w-]{0,42}\d)[A-Za-z0-9_-]{43}(?!=)",
         bounded=True,
     ),
     Rule("password", r"://[^\s/:@\"']*:(?P<secret>[^\s/@\"']+)@"),
     Rule(
         "password",
-        rf"(?<![A-Za-z])(?:[a-z0-9]+[_.-])*(?:{_SENSITIVE_WORDS})[\"']? *[=:] *{_VALUE}",
+        rf"{_WORD_START}(?:{_SENSITIVE_WORDS})[\"']? *[=:] *{_VALUE}",
         ignores_case=True,
     ),
-    Rule("e-mail", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}", stands_for="e-mail"),
+    Rule(
+        "e-mail",
+        rf"(?<!{_MAIL})(?:{_MAIL}){{1,64}}@[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}}",
+        stands_for="e-mail",
+    ),
     Rule(
         "address",
         r"(?<![\d.])(?:192\.168|172\.(?:1[6-9]|2\d|3[01])|169\.254|10\.(?!7[78]\.)\d{1,3})(?:\.\d{1,3}){2}(?![\d.]*\d)",
