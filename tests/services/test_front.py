@@ -152,8 +152,9 @@ def test_every_answer_is_guarded_and_says_little_of_the_server(front: Front) -> 
     [
         ("/claim", 9_000_000, True),
         ("/v1/chat/completions", 9_000_000, True),
-        ("/updates/upload", 9_000_000, False),
-        ("/backup/restore", 9_000_000, False),
+        ("/updates/file", 9_000_000, False),
+        ("/backups/restore/file", 9_000_000, False),
+        ("/restore", 9_000_000, False),
     ],
 )
 def test_only_uploads_may_be_large(front: Front, path: str, size: int, refused: bool) -> None:
