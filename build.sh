@@ -58,6 +58,8 @@ declare -A NEEDED_FOR_TUNNELS=(
 declare -A NEEDED_TO_TEST=(
     [iputils-ping]="tunnel checks"
     [chromium]="the browser of the web tests"
+    [restic]="backups"
+    [openssh-server]="a NAS by SFTP"
     [nginx-light]="the box's front, and the gateway's peer in benchmarks"
 )
 declare -A NEEDED_FOR_THE_IMAGE=(
