@@ -55,7 +55,7 @@ def claim() -> Response:
     record_audit(
         activity(), AuditEvent.ADMIN_BOX_CLAIMED, actor=account.name, address=client_address(), subject="box"
     )
-    next_page = "wizard.start" if box_settings().appliance else "overview.show"
+    next_page = "wizard.show" if box_settings().appliance else "overview.show"
     return open_session(redirect(url_for(next_page), 303), account)
 
 

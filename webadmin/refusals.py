@@ -58,11 +58,6 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
     "not_the_recovery_key": lambda _: gettext(
         "This is not the recovery key that was shown. Make a new one if it is lost."
     ),
-    "machine_name_refused": lambda error: (
-        gettext("There is no such time zone.")
-        if error.param == "timezone"
-        else gettext("A name has small letters, digits and dashes, a letter or digit first and last.")
-    ),
     "update_window_refused": lambda _: gettext("Choose at least one day, and two times."),
     "backup_key_mistyped": lambda _: gettext(
         "A character is wrong or missing: the key has eight groups of four."

@@ -46,18 +46,14 @@ def hint() -> Hint | None:
 
 
 @blueprint.get("/setup")
-@admins_only
-def start() -> Response:
-    """Where it was left off."""
-    left = open_steps(read_choice(cellule(), SetupChoice), _ids())
-    return redirect(url_for("wizard.show", step_id=left[0]) if left else url_for("wizard.end"), 303)
-
-
 @blueprint.get("/setup/<step_id>")
 @admins_only
-def show(step_id: str) -> Response:
-    """One step."""
-    return _page(_find(step_id), 200, {})
+def show(step_id: str | None = None) -> Response:
+    """One step; without one, where it was left off."""
+    if step_id is not None:
+        return _page(_find(step_id), 200, {})
+    left = open_steps(read_choice(cellule(), SetupChoice), _ids())
+    return redirect(url_for("wizard.show", step_id=left[0]) if left else url_for("wizard.end"), 303)
 
 
 @blueprint.post("/setup/<step_id>")
@@ -69,6 +65,8 @@ def take(step_id: str) -> Response:
         stay = step.take()
     except Refusal as error:
         return _page(step, error.http_status, {"error": explain(error)})
+    if isinstance(stay, Response):
+        return stay
     if stay is not None:
         return _page(step, 200, stay)
     choice = read_choice(cellule(), SetupChoice).with_done(step_id)

@@ -7,20 +7,28 @@ from datetime import time
 from typing import Any
 from zoneinfo import available_timezones
 
-from flask import request, session, url_for
-from flask.globals import current_app
+from flask import redirect, request, session, url_for
 from flask_babel import gettext, lazy_gettext
 from flask_babel.speaklater import LazyString
-from pydantic import ValidationError
+from werkzeug.wrappers import Response
 
 from appliance.claim import authority_fingerprint, box_names
+from appliance.clock import now
 from appliance.errors import NotTrusted, Refused
-from appliance.host import Host, MachinePlan, brokered
-from appliance.keeping import backup_key, confirm_backup_key, is_backup_key_confirmed
+from appliance.host import Host, brokered
+from appliance.keeping import (
+    ChangeKind,
+    backup_key,
+    begin_change,
+    confirm_backup_key,
+    is_backup_key_confirmed,
+    pending_change,
+)
 from appliance.people import AuditEvent, record_audit
 from appliance.storage import read_choice, write_choice
 from appliance.updating import UpdateChoice, Weekday, Window
 from webadmin.database import activity, box_settings, cellule
+from webadmin.machine_forms import name_and_time_of
 from webadmin.signin import client_address
 from webadmin.visitor import signed_in
 
@@ -35,12 +43,6 @@ class NotTheRecoveryKey(NotTrusted):
     http_status = 403
 
 
-class NameRefused(Refused):
-    """No host name, or no time zone."""
-
-    code = "machine_name_refused"
-
-
 class WindowRefused(Refused):
     """Not a window of hours and days."""
 
@@ -49,12 +51,12 @@ class WindowRefused(Refused):
 
 @dataclass(frozen=True)
 class Step:
-    """`facts` is what its page shows; `take` performs its form: None when done, else what to show."""
+    """`facts` is what its page shows; `take` performs its form: None when done, else what to show instead."""
 
     id: str
     title: LazyString
     facts: Callable[[], dict[str, Any]]
-    take: Callable[[], dict[str, Any] | None]
+    take: Callable[[], dict[str, Any] | Response | None]
     needs_machine: bool = True
 
 
@@ -111,43 +113,38 @@ def _name_facts() -> dict[str, Any]:
     return {"plan": plan, "zones": sorted(available_timezones())}
 
 
-def _take_name() -> None:
+def _take_name() -> Response | None:
     host = _host()
     before = host.machine_plan()
-    name = request.form.get("hostname", "").strip().lower().removesuffix(".local")
-    zone = request.form.get("timezone", "")
-    try:
-        plan = MachinePlan.model_validate({**before.model_dump(), "hostname": name, "timezone": zone})
-    except ValidationError as error:
-        field = str(error.errors()[0]["loc"][0])
-        raise NameRefused("This name or time zone can't be used.", param=field) from error
-    if zone not in available_timezones():
-        raise NameRefused("There is no such time zone.", param="timezone")
-    if plan != before:
-        host.apply_machine(plan)
-        _note(AuditEvent.ADMIN_MACHINE_CHANGED, "name", f"{plan.hostname}, {plan.timezone}")
+    plan = name_and_time_of(request.form, before)
+    if plan == before:
+        return None
+    if pending_change(cellule()) is not None:
+        return redirect(url_for("machine.change"), 303)
+    _note(AuditEvent.ADMIN_MACHINE_CHANGED, "name", f"{plan.hostname}, {plan.timezone}")
+    if plan.hostname != before.hostname and request.host.startswith(f"{before.hostname}.local"):
+        # the page's own address goes
+        begin_change(cellule(), host, plan, ChangeKind.HOSTNAME, by=signed_in().name, at=now())
+        return redirect(url_for("machine.change"), 303)
+    # nobody is cut off: the box keeps its address, and answers to cellule.local as before
+    host.apply_machine(plan)
+    return None
 
 
 def _network_facts() -> dict[str, Any]:
     host = _host()
     status = host.machine_status()
-    return {"plan": host.machine_plan().network, "status": status, "machine_page": _machine_page("network")}
+    addresses = [address for card in status.interfaces for address in card.addresses]
+    return {
+        "plan": host.machine_plan().network,
+        "status": status,
+        "address": addresses[0] if addresses else "",
+    }
 
 
 def _certificate_facts() -> dict[str, Any]:
     settings = box_settings()
-    return {
-        "fingerprint": authority_fingerprint(settings),
-        "names": box_names(settings),
-        "machine_page": _machine_page("certificate"),
-    }
-
-
-def _machine_page(part: str) -> str | None:
-    """Where the guarded forms are."""
-    if "machine.show" not in current_app.view_functions:
-        return None
-    return url_for("machine.show", _anchor=part)
+    return {"fingerprint": authority_fingerprint(settings), "names": box_names(settings)}
 
 
 def _updates_facts() -> dict[str, Any]:

@@ -9,14 +9,13 @@ from contextlib import closing
 
 from appliance.console.choice import ConsoleChoice
 from appliance.console.menu import Deed, Effect
+from appliance.console.trial import CONSOLE, Trial, try_network
 from appliance.errors import Refusal
 from appliance.host import Host
-from appliance.host.machine import NetworkPlan
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, write_choice
 
-ACTOR = "console"
 _EVENTS = {
     Deed.KEEP_NETWORK: AuditEvent.CONSOLE_NETWORK_CHANGED,
     Deed.RESTART: AuditEvent.CONSOLE_BOX_RESTARTED,
@@ -33,7 +32,7 @@ class Deeds:
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings = settings
         self._host = host
-        self._tried = ""
+        self._trial: Trial | None = None
 
     def perform(self, effect: Effect) -> str | None:
         """None when it is done; else the refusal as a sentence."""
@@ -50,13 +49,13 @@ class Deeds:
         match effect.deed:
             case Deed.TRY_NETWORK:
                 assert effect.network is not None
-                self._tried = _in_words(effect.network)
-                plan = self._host.machine_plan().model_copy(update={"network": effect.network})
-                self._host.apply_machine(plan, trial=True)
+                self._trial = try_network(self._settings, self._host, effect.network)
             case Deed.KEEP_NETWORK:
-                self._host.keep_trial()
+                assert self._trial is not None
+                self._trial.keep()
             case Deed.UNDO_NETWORK:
-                self._host.undo_trial()
+                assert self._trial is not None
+                self._trial.undo()
             case Deed.RESTART:
                 self._host.reboot()
             case Deed.TURN_OFF:
@@ -73,16 +72,10 @@ class Deeds:
         event = _EVENTS.get(effect.deed)
         if event is None:
             return
-        detail = self._tried if effect.deed is Deed.KEEP_NETWORK else effect.language
+        tried = self._trial.in_words if self._trial and effect.deed is Deed.KEEP_NETWORK else ""
+        detail = tried or effect.language
         try:
             with closing(open_activity(self._settings.state_dir)) as activity:
-                record_audit(activity, event, actor=ACTOR, subject=effect.disk, detail=detail)
+                record_audit(activity, event, actor=CONSOLE, subject=effect.disk, detail=detail)
         except (Refusal, sqlite3.Error, OSError) as error:
             print(f"audit: {event}: could not be written: {error}", file=sys.stderr)  # noqa: T201 the journal
-
-
-def _in_words(plan: NetworkPlan) -> str:
-    if plan.address is None:
-        return "DHCP"
-    card, gateway = plan.interface or "every card", plan.gateway or "none"
-    return f"{plan.address} on {card}, gateway {gateway}, DNS {' '.join(map(str, plan.dns)) or 'none'}"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -11,6 +12,7 @@ from appliance.boot.places import places, running_now
 from appliance.claim import read_claim_code
 from appliance.host.machine import Disk, DiskInstallState, MachineStatus
 from appliance.host.simulated import SimulatedHost
+from appliance.keeping import ChangeKind, begin_change
 from appliance.people import Role, audit_lines, create_account
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -79,9 +81,10 @@ def test_an_address_is_typed_tried_and_kept(box: Settings, machine: SimulatedHos
         glass.wait_for("The network setting is kept")
         assert str(machine.box.plan.network.address) == "192.0.2.77/24"
         assert machine.box.plan.network.interface == "eth0"
-    [(event, actor, detail)] = events(box)
+    [(event, actor, detail), confirmed] = events(box)
     assert (event, actor) == ("console:network:changed", "console")
     assert detail.startswith("192.0.2.77/24 on eth0")
+    assert confirmed[:2] == ("admin:change:confirmed", "console")
 
 
 def test_an_address_that_does_not_work_is_taken_back(box: Settings, machine: SimulatedHost) -> None:
@@ -95,6 +98,36 @@ def test_an_address_that_does_not_work_is_taken_back(box: Settings, machine: Sim
         glass.wait_for("The former network setting is back")
         assert machine.box.plan_on_trial is None
         assert machine.box.plan.network.address is None
+    assert [event for event, _, _ in events(box)] == ["box:change:undone"]
+
+
+def test_a_change_that_an_admin_tries_just_now_is_not_overridden(
+    box: Settings, machine: SimulatedHost
+) -> None:
+    with closing(open_cellule(box.state_dir)) as db:
+        plan = machine.machine_plan().model_copy(update={"hostname": "accueil"})
+        begin_change(db, machine, plan, ChangeKind.HOSTNAME, by="ana", at=time.time())
+    with brokering(box, machine), console(box.environment()) as glass:
+        glass.wait_for("TPM")
+        glass.type("1")
+        glass.wait_for("> Address from")
+        glass.type(" \r\r\r\r\r")
+        glass.wait_for("Another change waits to be confirmed")
+        assert machine.box.plan_on_trial is None
+
+
+def test_the_network_can_be_mended_although_storage_is_damaged(box: Settings, machine: SimulatedHost) -> None:
+    (box.state_dir / "cellule.db").write_bytes(b"\xff" * 8192)
+    with brokering(box, machine), console(box.environment()) as glass:
+        glass.wait_for("TPM")
+        glass.type("1")
+        glass.wait_for("> Address from")
+        glass.type(" \r\r\r\r\r")
+        glass.wait_for("Does the network work?")
+        assert machine.box.plan_on_trial
+        glass.type("\r")
+        glass.wait_for("The network setting is kept")
+        assert str(machine.box.plan.network.address) == "192.0.2.10/24"
 
 
 def test_a_reset_wants_the_name_of_the_box(box: Settings, machine: SimulatedHost) -> None:

@@ -18,8 +18,19 @@ ADMIN_PAGES = (
     "/keys",
     "/people",
     "/setup/end",
+    "/machine",
+    "/machine/change",
+    "/machine/change.json",
+    "/machine/software",
 )
 ADMIN_FORMS = (
+    "/machine/network",
+    "/machine/name",
+    "/machine/outbound/close",
+    "/machine/certificate",
+    "/machine/change/keep",
+    "/machine/change/undo",
+    "/machine/power",
     "/backups/target",
     "/backups/target/none",
     "/backups/server-key",
@@ -50,7 +61,7 @@ ADMIN_FORMS = (
     "/setup/end",
 )
 # about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them as each kind of visitor
-PAGES_ABOUT_ONE = {"/backups/restore", "/starts/x", "/starts/x.txt", "/setup", "/setup/x"}
+PAGES_ABOUT_ONE = {"/machine/software.cdx.json", "/backups/restore", "/starts/x", "/starts/x.txt", "/setup", "/setup/x"}
 PUBLIC = {"/", "/restore", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
 PUBLIC_FORMS = {"/restore", "/sign-in", "/sign-out", "/claim", "/language"}
 
