@@ -18,17 +18,19 @@ from appliance.host import brokered
 from appliance.people import AuditEvent, record_audit
 from appliance.storage import read_choice, write_choice
 from appliance.updating import (
+    Box,
     ChannelState,
     Check,
+    Facts,
     Install,
     Origin,
     Progress,
-    ReleaseStates,
     UpdateChoice,
     ask_check,
     channel_state,
     found_releases,
     gather_facts,
+    judge,
     list_installs,
     look_soon,
     newest_check,
@@ -97,6 +99,8 @@ def install() -> Response:
 def restart() -> Response:
     """Restarts into the installed release."""
     try:
+        if read_choice(cellule(), UpdateChoice).hold:
+            raise updates_in_words.NotInstallable(gettext("All releases are on hold."))
         installed = restart_soon(cellule())
     except Refusal as error:
         return _page(error.http_status, error=explain(error))
@@ -173,24 +177,25 @@ def chosen_in(form: MultiDict[str, str], former: UpdateChoice) -> UpdateChoice:
 def _order() -> str:
     """The version that is ordered. Raises Refusal."""
     version, origin = request.form.get("version", ""), request.form.get("origin", "")
-    states = _states(_recorded())
-    candidate = next(
+    found = next(
         (
             each
-            for each in (states.found if states else ())
-            if (each.found.release.version, each.found.origin.value) == (version, origin)
+            for each in found_releases(activity())
+            if (each.release.version, each.origin.value) == (version, origin)
         ),
         None,
     )
-    if candidate is None or not candidate.judgement.may_be_installed:
-        reasons = map(updates_in_words.reason, candidate.judgement.blocking if candidate else ())
+    known = _box_and_facts()
+    blocking = judge(found, known[1]).blocking if found and known else ()
+    if found is None or known is None or blocking:
+        reasons = map(updates_in_words.reason, blocking)
         raise updates_in_words.NotInstallable(
             " ".join([gettext("This release can't be installed now."), *reasons])
         )
-    if candidate.found.expired_at is not None and request.form.get("confirmed") != "yes":
+    if found.expired_at is not None and request.form.get("confirmed") != "yes":
         raise updates_in_words.NotConfirmed(gettext("Confirm that you trust where this copy comes from."))
     at_once = request.form.get("restart") == "now"
-    order_install(cellule(), candidate.found, by=signed_in().name, restart_now=at_once, at=now())
+    order_install(cellule(), found, by=signed_in().name, restart_now=at_once, at=now())
     detail = f"{origin}, restart {'at once' if at_once else 'in the window'}"
     _audit(AuditEvent.ADMIN_RELEASE_INSTALL, version, detail)
     return version
@@ -220,14 +225,13 @@ def _recorded() -> Recorded:
     )
 
 
-def _states(recorded: Recorded) -> ReleaseStates | None:
+def _box_and_facts() -> tuple[Box, Facts] | None:
     """None where the machine is no appliance. Raises HostUnavailable."""
     host = brokered(box_settings())
     box = read_box(host)
     if box is None:
         return None
-    facts = gather_facts(box_settings(), cellule(), box, host.machine_plan().timezone, at=now())
-    return release_states(found_releases(activity()), recorded.installs, box, facts)
+    return box, gather_facts(box_settings(), cellule(), box, host.machine_plan().timezone, at=now())
 
 
 def _live_state(recorded: Recorded) -> LiveState:
@@ -267,7 +271,8 @@ def _page(
     recorded = _recorded()
     trouble, states = "", None
     try:
-        states = _states(recorded)
+        if known := _box_and_facts():
+            states = release_states(found_releases(activity()), recorded.installs, *known)
     except Refusal as refusal:
         trouble = explain(refusal)
     return make_response(

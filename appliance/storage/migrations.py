@@ -149,7 +149,8 @@ CELLULE = (
                 error TEXT NOT NULL DEFAULT ''
             )""",
             # there is one place for an install that is under way
-            "CREATE UNIQUE INDEX installs_under_way ON installs ((1)) WHERE stage IN ('ordered', 'installing')",
+            """CREATE UNIQUE INDEX installs_under_way ON installs ((1))
+                WHERE stage IN ('ordered', 'installing')""",
         ),
     ),
     Migration(

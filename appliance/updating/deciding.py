@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from appliance.updating.choice import UpdateChoice
 from appliance.updating.found import Found
+from appliance.updating.installs import Install
 from appliance.updating.version_order import is_newer, place_of
 from appliance.updating.wave import turn_comes_at
 from appliance.updating.window import is_open, opens_at
@@ -100,10 +101,16 @@ def choose(founds: list[Found], facts: Facts) -> Found | None:
     return max(ready, key=lambda found: place_of(found.release.version), default=None)
 
 
-def may_restart(facts: Facts) -> bool:
-    """Whether the box may restart by itself into what is installed."""
+def may_restart(install: Install, facts: Facts) -> bool:
+    """Whether the box restarts now into what is installed: not on hold, and asked for or in the window.
+
+    What an admin ordered starts in the window also where nothing is installed automatically.
+    """
     choice = facts.choice
-    return choice.automatic and not choice.hold and is_open(choice.window, facts.at, facts.zone)
+    if choice.hold:
+        return False
+    is_wanted = choice.automatic or install.ordered_by is not None
+    return install.restart_now or (is_wanted and is_open(choice.window, facts.at, facts.zone))
 
 
 def _blocking(found: Found, facts: Facts) -> list[Reason]:

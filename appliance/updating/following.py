@@ -68,7 +68,7 @@ def _turn(settings: Settings, db: Database, host: Host, install: Install, at: fl
             status,
             box,
             is_refused=is_refused(db, install.version),
-            may_restart=may_restart(facts),
+            may_restart=may_restart(install, facts),
             at=at,
         )
         if move.to is None or not move_install(db, install, move.to, at=at, code=move.code, error=move.error):

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from appliance.clock import Clock, now
 from appliance.errors import NotTrusted, Refusal
-from appliance.host import Host, Unsupported
+from appliance.host import Host, HostUnavailable, Unsupported
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, read_choice
@@ -38,7 +38,10 @@ def follow_channel(settings: Settings, host: Host, *, clock: Clock = now) -> str
     """One turn; what it did as a sentence, "" for nothing."""
     with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
         choice = read_choice(db, UpdateChoice)
-        open_outbound(host, choice)
+        try:
+            open_outbound(host, choice)
+        except HostUnavailable as away:
+            return away.sentence
         if choice.channel_url is None:
             forget_found(activity, Origin.CHANNEL)
             return ""

@@ -54,7 +54,7 @@ _STAY = Move()
 def next_move(
     install: Install, status: InstallStatus, box: Box, *, is_refused: bool, may_restart: bool, at: float
 ) -> Move:
-    """`is_refused`: the box has tried this version and gone back. `may_restart`: by itself, now."""
+    """`is_refused`: the box has tried this version and gone back. `may_restart`: now."""
     if install.stage is Stage.ORDERED:
         busy = status.state is InstallState.INSTALLING
         return _STAY if busy else Move(Stage.INSTALLING, Act.INSTALL)
@@ -96,7 +96,6 @@ def _after_install(install: Install, box: Box, *, is_refused: bool, may_restart:
     if install.stage is Stage.INSTALLED:
         if install.restarts >= MOST_RESTARTS:
             return Move(Stage.FAILED, code="did_not_start")
-        restart = may_restart or install.restart_now
-        return Move(Stage.RESTARTING, Act.RESTART) if restart else _STAY
+        return Move(Stage.RESTARTING, Act.RESTART) if may_restart else _STAY
     has_restarted = box.booted_at > install.stage_at or at - install.stage_at > _RESTART_SECONDS
     return Move(Stage.INSTALLED) if has_restarted else _STAY

@@ -40,17 +40,21 @@ class ReleaseStates:
 
 
 def release_states(founds: list[Found], installs: list[Install], box: Box, facts: Facts) -> ReleaseStates:
-    """`installs` newest first. Of several ways to the same release, one that needs no network counts."""
+    """`installs` newest first. Of several ways to the same release, one that needs no network counts.
+
+    What is being installed, or is installed and waits, is not among the found.
+    """
     newest = installs[0] if installs else None
     waiting = newest if newest and newest.stage in {Stage.INSTALLED, Stage.RESTARTING} else None
     slot = box.slot_of(box.running)
     others = [each.version for each in box.slots if not each.booted and each.state is SlotState.GOOD]
+    moving = newest.version if newest and not newest.stage.is_over else ""
     return ReleaseStates(
         Running(
             box.running, slot is not None and slot.state is SlotState.TRYING, _since(installs, box.running)
         ),
         waiting,
-        tuple(_candidates(founds, facts)),
+        tuple(each for each in _candidates(founds, facts) if each.found.release.version != moving),
         next(iter(others), ""),
     )
 

@@ -108,14 +108,19 @@ def test_after_failures_the_box_waits_longer_each_time_a_day_at_most() -> None:
     assert waits == [1, 2, 4, 8, 16, 24, 24]
 
 
-def test_the_box_restarts_itself_only_in_the_window_unheld_and_when_automatic() -> None:
-    assert may_restart(FACTS)
-    for choice in (
-        UpdateChoice(window=ALWAYS, hold=True),
-        UpdateChoice(window=ALWAYS, automatic=False),
-        UpdateChoice(window=CLOSED),
-    ):
-        assert not may_restart(replace(FACTS, choice=choice))
+def test_a_restart_needs_the_window_or_a_word_and_no_hold() -> None:
+    by_admin = an_install(Stage.INSTALLED)
+    by_itself = replace(by_admin, ordered_by=None)
+    at_once = replace(by_admin, restart_now=True)
+    expected = {
+        UpdateChoice(window=ALWAYS): (True, True, True),
+        UpdateChoice(window=ALWAYS, automatic=False): (False, True, True),
+        UpdateChoice(window=CLOSED): (False, False, True),
+        UpdateChoice(window=ALWAYS, hold=True): (False, False, False),
+    }
+    for choice, restarts in expected.items():
+        facts = replace(FACTS, choice=choice)
+        assert tuple(may_restart(each, facts) for each in (by_itself, by_admin, at_once)) == restarts
 
 
 # --- what comes next ---------------------------------------------------------------------------------
@@ -181,13 +186,9 @@ def test_an_install_that_a_power_cut_ended_has_failed_or_is_seen_in_its_slot() -
     assert move(installing, IDLE, BEFORE) == (None, Act.NOTHING, ""), "the installer has only just been asked"
 
 
-def test_it_restarts_in_the_window_or_when_somebody_says_so() -> None:
+def test_it_restarts_when_it_may() -> None:
     assert move(an_install(Stage.INSTALLED), IDLE, WRITTEN) == (None, Act.NOTHING, "")
     assert move(an_install(Stage.INSTALLED), IDLE, WRITTEN, restart=True)[:2] == (
-        Stage.RESTARTING,
-        Act.RESTART,
-    )
-    assert move(an_install(Stage.INSTALLED, restart_now=True), IDLE, WRITTEN)[:2] == (
         Stage.RESTARTING,
         Act.RESTART,
     )
@@ -210,7 +211,7 @@ def test_after_the_restart_the_verdict_decides() -> None:
 def test_a_restart_that_ends_in_the_old_release_is_repeated_once() -> None:
     again = replace(WRITTEN, booted_at=AT - 1)
     assert move(an_install(Stage.RESTARTING, restarts=1), IDLE, again)[0] is Stage.INSTALLED
-    worn = an_install(Stage.INSTALLED, restart_now=True, restarts=MOST_RESTARTS)
+    worn = an_install(Stage.INSTALLED, restarts=MOST_RESTARTS)
     assert move(worn, IDLE, again) == (Stage.FAILED, Act.NOTHING, "did_not_start")
 
 
@@ -240,8 +241,7 @@ def test_the_three_states_side_by_side() -> None:
     assert states.running.version == "1.0.0" and not states.running.is_tried
     assert states.installed and states.installed.version == "1.1.0"
     assert [(each.found.release.version, each.found.origin) for each in states.found] == [
-        ("1.2.0", Origin.STICK),
-        ("1.1.0", Origin.CHANNEL),
-    ]
+        ("1.2.0", Origin.STICK)
+    ], "1.1.0 is installed"
     assert states.fallback == ""
     assert release_states([], [], BEFORE, FACTS).fallback == "0.9.0"

@@ -11,7 +11,7 @@ from appliance.host import Busy, HostFailed, InstallPlan, MachinePlan, Outbound,
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from appliance.updating.choice import UpdateChoice
-from appliance.updating.found import channel_state, found_releases, look_soon
+from appliance.updating.found import Found, channel_state, found_releases, look_soon
 from appliance.updating.installs import (
     InstallUnderWay,
     NothingToRestartInto,
@@ -136,7 +136,7 @@ def test_two_admins_at_once(connected: Box, vendor: Vendor) -> None:
     assert len(list_installs(connected.db)) == 1
 
 
-def _find(box: Box, vendor: Vendor) -> object:
+def _find(box: Box, vendor: Vendor) -> Found:
     box.stick.symlink_to(vendor.channel)
     box.look_at_stick()
     return box.the("1.1.0")

@@ -6,13 +6,15 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from appliance.updating import archive
+from appliance.updating import archive, trust
 from appliance.updating.archive import NotAnUpdateFile, UpdateFileCutOff, unpack
 from appliance.updating.choice import UpdateChoice
 from appliance.updating.installs import Stage, order_install
+from appliance.updating.offline import follow_offline
 from appliance.updating.offline_checks import (
     CheckState,
     CheckUnderWay,
@@ -81,8 +83,6 @@ def test_a_stick_that_is_pulled_while_its_bundle_is_read(
 ) -> None:
     vendor.publish("1.1.0")
     shutil.copytree(vendor.channel, box.stick)
-    (box.stick / "targets" / "cellule-1.1.0.raucb").unlink()
-    os.mkfifo(box.stick / "targets" / "cellule-1.1.0.raucb")
     real = Path.open
 
     def pulled(path: Path, *arguments: object, **options: object) -> object:
@@ -90,7 +90,6 @@ def test_a_stick_that_is_pulled_while_its_bundle_is_read(
             raise OSError(5, "Input/output error")
         return real(path, *arguments, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(Path, "is_file", lambda path: path.exists())
     monkeypatch.setattr(Path, "open", pulled)
     check = box.look_at_stick()
     assert (check.state, check.code) == (CheckState.REFUSED, "medium_gone")
@@ -102,21 +101,12 @@ def test_a_stick_that_is_pulled_while_its_metadata_is_read(
 ) -> None:
     vendor.publish("1.1.0")
     shutil.copytree(vendor.channel, box.stick)
-    real = shutil.rmtree
-
-    def mount_and_pull() -> str:
-        return str(box.stick)
-
-    monkeypatch.setattr(box.host, "mount_stick", mount_and_pull)
-    from appliance.updating import offline
-
-    look = offline.look
 
     def pulled(*arguments: object, **options: object) -> object:
-        real(box.stick)
-        return look(*arguments, **options)  # type: ignore[arg-type]
+        shutil.rmtree(box.stick)
+        return trust.look(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(offline, "look", pulled)
+    monkeypatch.setattr("appliance.updating.offline.look", pulled)
     check = box.look_at_stick()
     assert (check.state, check.code) == (CheckState.REFUSED, "channel_silent")
     assert box.found() == []
@@ -277,12 +267,12 @@ def test_a_file_without_its_last_member_is_cut_off(update_file: Path, tmp_path: 
 def test_room_is_checked_before_anything_is_taken(
     box: Box, update_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = type("Usage", (), {"free": 300 * 1024**2})
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    usage = SimpleNamespace(free=300 * 1024**2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     check_room(box.settings, 20 * 1024**2)
     with pytest.raises(NoRoom):
         check_room(box.settings, 30 * 1024**2)
-    free.free = 1024
+    usage.free = 1024
     assert box.upload(update_file).code == "no_room"
     assert leftovers(box) == set()
 
@@ -321,8 +311,6 @@ def test_what_a_browser_never_finished_is_cleared_away(box: Box) -> None:
     half.parent.mkdir(parents=True)
     half.write_bytes(b"half")
     os.utime(half, (box.at - 2 * DAY, box.at - 2 * DAY))
-    from appliance.updating.offline import follow_offline
-
     follow_offline(box.settings, box.host, clock=lambda: box.at)
     assert not half.exists()
     assert newest_check(box.activity) is None

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,19 +246,25 @@ def test_a_channel_that_does_not_answer_is_told_with_the_time(
     look_soon(broker.activity)
 
 
+def live(visitor: Visitor) -> dict[str, Any]:
+    document = visitor.get("/updates.json").json
+    assert isinstance(document, dict)
+    return document
+
+
 def test_the_live_part_follows_without_asking_the_machine(offered: Box, admin: Visitor) -> None:
     offered.host.install_seconds = 20
-    before = admin.get("/updates.json").json
+    before = live(admin)
     admin.post("/updates/install", INSTALL)
     offered.quick_turn()
     offered.quick_turn(8)
-    state = admin.get("/updates.json").json
+    state = live(admin)
     assert state["version"] != before["version"]
     assert state["cells"]["percent"].startswith("40")
     assert state["shares"] == {"install": 0.4}
     assert state["cells"]["left"] == "less than a minute left"
     offered.quick_turn(4)
-    later = admin.get("/updates.json").json
+    later = live(admin)
     assert later["version"] == state["version"] and later["shares"] == {"install": 0.6}
 
 
@@ -278,8 +285,9 @@ def test_it_is_for_admins_alone(offered: Box, site: Site, employee: Visitor) -> 
 
 def test_the_page_is_french_for_a_french_admin(offered: Box, site: Site, admin: Visitor) -> None:
     visitor = site.signed_in(site.account("zoe", Role.ADMIN, language="fr"))
-    visitor.post("/updates/install", INSTALL)
     page = visitor.get("/updates").text
+    assert visitor.post("/updates/install", INSTALL).status_code == 303
+    page += visitor.get("/updates").text
     for part in (
         "Mises à jour",
         "Répond plus vite.",

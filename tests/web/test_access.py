@@ -17,6 +17,8 @@ ADMIN_PAGES = (
     "/workers.json",
     "/keys",
     "/people",
+    "/updates",
+    "/updates.json",
     "/setup/end",
     "/machine",
     "/machine/change",
@@ -24,6 +26,13 @@ ADMIN_PAGES = (
     "/machine/software",
 )
 ADMIN_FORMS = (
+    "/updates/install",
+    "/updates/restart",
+    "/updates/look",
+    "/updates/stick",
+    "/updates/hold",
+    "/updates/choices",
+    "/updates/file",
     "/machine/network",
     "/machine/name",
     "/machine/outbound/close",
