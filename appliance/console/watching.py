@@ -45,7 +45,8 @@ from appliance.host.machine import (
 from appliance.settings import BOX_NODE, Settings
 
 log = logging.getLogger("cellule.console")
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+LOOK_WHILE_BOOTING_SECONDS = 0.5
 ASK_SECONDS = 10.0
 ASK_WHILE_BUSY_SECONDS = 1.0
 FULL_BELOW_BYTES = 256 * 2**20
@@ -113,7 +114,7 @@ class Watch:
             if seen != self.facts:
                 self.facts = seen
                 self._changed()
-            self._hurry["look"].wait(LOOK_SECONDS)
+            self._hurry["look"].wait(LOOK_WHILE_BOOTING_SECONDS if seen.is_booting else LOOK_SECONDS)
 
     def _keep_asking(self) -> None:
         while True:
@@ -168,7 +169,7 @@ def with_said(facts: Facts, said: Said) -> Facts:
 
 
 def look(settings: Settings, at: float, trouble_file: Path) -> Facts:
-    """Everything that needs no broker. Raises nothing."""
+    """Everything that needs no broker. What can't be read is None or empty."""
     where, running = places(settings), running_now(settings)
     facts = Facts(
         name=socket.gethostname() if settings.appliance else "cellule",
