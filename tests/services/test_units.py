@@ -1,5 +1,6 @@
 """The units as they ship: each service in its sandbox, each link in its place, nobody who signs in."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -81,3 +82,18 @@ def test_nobody_can_sign_in_and_no_name_is_asked_of_the_internet() -> None:
     configuration = ROOTFS / "usr" / "lib" / "systemd"
     assert "\nFallbackNTP=\n" in (configuration / "timesyncd.conf.d" / "cellule.conf").read_text()
     assert "\nFallbackDNS=\n" in (configuration / "resolved.conf.d" / "cellule.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("upstream", "configuration"),
+    [("pool", "appliance/pool/gunicorn_conf.py"), ("pages", "webadmin/gunicorn_conf.py")],
+)
+def test_nginx_lets_go_of_a_kept_connection_before_the_other_side_does(
+    upstream: str, configuration: str
+) -> None:
+    """Else a request now and then goes out over a connection that is being closed."""
+    nginx = (ROOTFS / "etc" / "nginx" / "nginx.conf").read_text().split(f"upstream {upstream} {{")[1]
+    kept_by_nginx = re.search(r"keepalive_timeout (\d+)s;", nginx)
+    kept_by_gunicorn = re.search(r"^keepalive = (\d+)$", (ROOT / configuration).read_text(), re.MULTILINE)
+    assert kept_by_nginx and kept_by_gunicorn
+    assert int(kept_by_nginx[1]) < int(kept_by_gunicorn[1])
