@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from appliance.settings import Settings, load_settings
 from webadmin import (
     account,
+    audit,
     backups,
     boot,
     chat,
@@ -31,6 +32,7 @@ from webadmin import (
     restores,
     secret,
     signin,
+    support,
     updates,
     updates_upload,
     visitor,
@@ -69,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.install(app)
     layout.install(app)
     boot.install(app)
+    support.install(app)
     for page in (
         claim,
         wizard,
@@ -87,6 +90,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         updates,
         updates_upload,
         machine,
+        support,
+        audit,
     ):
         app.register_blueprint(page.blueprint)
     return app

@@ -5,6 +5,7 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response
 
 from appliance.people import (
+    AuditEvent,
     PasswordRefused,
     PasswordUnchanged,
     TooManyAttempts,
@@ -13,6 +14,7 @@ from appliance.people import (
     forget_attempts,
     record_attempt,
 )
+from webadmin.audit_noting import noted
 from webadmin.database import activity, cellule
 from webadmin.refusals import explain
 from webadmin.signin import client_address, open_session
@@ -44,6 +46,7 @@ def replace_password() -> Response:
     except TooManyAttempts as error:
         return _form(error.http_status, page=explain(error))
     forget_attempts(activity(), attempt, account.name)
+    noted(AuditEvent.USER_PASSWORD_CHANGED)
     response = open_session(redirect(home(), 303), account)
     flash(gettext("Your password is changed. Other browsers were signed out."))
     return response

@@ -22,8 +22,17 @@ from appliance.accounting import key_last_uses
 from appliance.claim import authority_fingerprint, authority_path
 from appliance.clock import now
 from appliance.errors import Refusal
-from appliance.people import ApiKey, NewApiKey, create_api_key, list_accounts, list_api_keys, revoke_api_key
+from appliance.people import (
+    ApiKey,
+    AuditEvent,
+    NewApiKey,
+    create_api_key,
+    list_accounts,
+    list_api_keys,
+    revoke_api_key,
+)
 from webadmin import nodes_in_words
+from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
 from webadmin.refusals import explain
 from webadmin.visitor import admins_only, public, signed_in
@@ -71,6 +80,7 @@ def create() -> Response:
         made = create_api_key(cellule(), name, account_id=signed_in().id, expires_at=expires_at)
     except Refusal as error:
         return _page(error.http_status, error=explain(error), name=name)
+    noted(AuditEvent.ADMIN_KEY_MADE, subject=made.record.name, detail=made.record.prefix)
     return _page(200, made=made)
 
 
@@ -79,6 +89,8 @@ def create() -> Response:
 def revoke(key_id: str) -> Response:
     """The pool refuses the key within two seconds."""
     revoke_api_key(cellule(), key_id)
+    [key] = [key for key in list_api_keys(cellule()) if key.id == key_id]
+    noted(AuditEvent.ADMIN_KEY_REVOKED, subject=key.name, detail=key.prefix)
     flash(gettext("The key is revoked."))
     return redirect(url_for("keys.show"), 303)
 

@@ -39,6 +39,8 @@ NAVIGATION = (
     Entry("updates.show", lazy_gettext("Updates"), "updates"),
     Entry("backups.show", lazy_gettext("Backups"), "backups"),
     Entry("machine.show", lazy_gettext("Machine"), "machine"),
+    Entry("audit.show", lazy_gettext("Audit trail"), "audit"),
+    Entry("support.show", lazy_gettext("Support"), "support"),
 )
 
 

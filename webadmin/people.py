@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from appliance.errors import Refusal
 from appliance.people import (
     Account,
+    AuditEvent,
     Role,
     create_account,
     disable_account,
@@ -18,6 +19,7 @@ from appliance.people import (
     make_initial_password,
     reset_password,
 )
+from webadmin.audit_noting import noted
 from webadmin.database import cellule
 from webadmin.languages import language
 from webadmin.refusals import explain
@@ -58,6 +60,7 @@ def add() -> Response:
         )
     except Refusal as error:
         return _page(error.http_status, error=explain(error), name=name)
+    noted(AuditEvent.ADMIN_PERSON_ADDED, subject=account.name, detail=account.role.value)
     return _page(200, handover=Handover(account.name, password))
 
 
@@ -68,7 +71,9 @@ def reset(account_id: str) -> Response:
     account = _other(account_id)
     if account is None:
         return redirect(url_for("account.show"), 303)
-    return _page(200, handover=Handover(account.name, reset_password(cellule(), account_id)))
+    password = reset_password(cellule(), account_id)
+    noted(AuditEvent.ADMIN_PASSWORD_RESET, subject=account.name)
+    return _page(200, handover=Handover(account.name, password))
 
 
 @blueprint.post("/people/<account_id>/disable")
@@ -80,6 +85,7 @@ def disable(account_id: str) -> Response:
         flash(gettext("You can't disable your own account."))
     else:
         disable_account(cellule(), account_id)
+        noted(AuditEvent.ADMIN_PERSON_DISABLED, subject=account.name)
         flash(gettext("%(name)s can't sign in any more.", name=account.name))
     return redirect(url_for("people.show"), 303)
 
@@ -89,7 +95,9 @@ def disable(account_id: str) -> Response:
 def enable(account_id: str) -> Response:
     """Lets a disabled account in again."""
     enable_account(cellule(), account_id)
-    flash(gettext("%(name)s can sign in again.", name=get_account(cellule(), account_id).name))
+    name = get_account(cellule(), account_id).name
+    noted(AuditEvent.ADMIN_PERSON_ENABLED, subject=name)
+    flash(gettext("%(name)s can sign in again.", name=name))
     return redirect(url_for("people.show"), 303)
 
 

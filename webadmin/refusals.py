@@ -70,6 +70,22 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
     "check_under_way": lambda _: gettext("A stick or file is being checked. Wait until that has ended."),
     "no_room": lambda _: gettext("There is not enough room: the box needs twice the size of the file."),
     "nothing_to_restart_into": lambda _: gettext("No installed release waits for a restart."),
+    "support_no_vendor": lambda _: gettext(
+        "This version of the box was built without a support key of its vendor."
+    ),
+    "support_request_unreadable": lambda _: gettext(
+        "This is not a whole request of the vendor. Paste all of it, with its first and last line."
+    ),
+    "support_request_not_trusted": lambda _: gettext(
+        "This request was not made by the vendor, or it was changed on its way. Do not trust it."
+    ),
+    "support_request_used": lambda _: gettext(
+        "There was a session with this request already. Ask the vendor for a new one."
+    ),
+    "support_session_refused": lambda _: gettext("Say why, in 5 to 300 characters, and choose for how long."),
+    "support_session_open": lambda _: gettext("A support session is open. End it first."),
+    "support_bundle_busy": lambda _: gettext("A bundle is being collected. Wait until it is ready."),
+    "support_bundle_missing": lambda _: gettext("There is no such bundle. Make one first."),
     "wrong_claim_code": lambda _: gettext("This is not the claim code of this box."),
 }
 

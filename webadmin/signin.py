@@ -14,26 +14,25 @@ from appliance.claim import is_claimed
 from appliance.people import (
     SESSION_COOKIE,
     Account,
+    AuditEvent,
     NewSession,
     TooManyAttempts,
     authenticate,
     end_session,
+    find_account,
     folded_name,
     forget_attempts,
     record_attempt,
     start_session,
 )
+from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
 from webadmin.languages import local_path
 from webadmin.refusals import explain
+from webadmin.visitor import client_address as client_address  # noqa: PLC0414 others ask here
 from webadmin.visitor import current_account, home, public
 
 blueprint = Blueprint("signin", __name__)
-
-
-def client_address() -> str:
-    """The address that the pool saw; over the unix socket without the pool there is none."""
-    return request.remote_addr or "local"
 
 
 def open_session(response: Response, account: Account) -> Response:
@@ -86,8 +85,12 @@ def sign_in() -> Response:
         return response
     account = authenticate(cellule(), name, password)
     if account is None:
+        # a name that nobody has may be a password that slipped into the wrong field
+        known = find_account(cellule(), folded)
+        noted(AuditEvent.VISITOR_SESSION_REFUSED, subject=known.name if known else "")
         return _form(401, gettext("Name or password is wrong."), name)
     forget_attempts(activity(), attempt, folded)
+    noted(AuditEvent.USER_SESSION_OPENED, actor=account.name)
     target = local_path(request.form.get("next")) or url_for("signin.start")
     return open_session(redirect(target, 303), account)
 
@@ -104,6 +107,8 @@ def answer_stale_form() -> Response:
 def sign_out() -> Response:
     """Ends the session in storage and in the browser."""
     if token := request.cookies.get(SESSION_COOKIE):
+        if current_account():
+            noted(AuditEvent.USER_SESSION_CLOSED)
         end_session(cellule(), token)
     session.clear()
     response = redirect(url_for("signin.show"), 303)

@@ -43,6 +43,11 @@ def signed_in() -> Account:
     return account
 
 
+def client_address() -> str:
+    """The address that the pool saw; over the unix socket without the pool there is none."""
+    return request.remote_addr or "local"
+
+
 def home() -> str:
     """Where this visitor's work is: the overview for admins, the chat for everybody else."""
     account = current_account()

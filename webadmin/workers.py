@@ -22,7 +22,9 @@ from appliance.enrolment import (
     revoke_worker,
 )
 from appliance.errors import Refusal
+from appliance.people import AuditEvent
 from webadmin import nodes_in_words
+from webadmin.audit_noting import noted
 from webadmin.database import box_settings, cellule
 from webadmin.layout import iso
 from webadmin.live import LiveState
@@ -78,6 +80,7 @@ def invite() -> Response:
         )
     except Refusal as error:
         return _page(error.http_status, error=explain(error), label=label)
+    noted(AuditEvent.ADMIN_WORKER_INVITED, subject=label)
     return _page(200, made=made, label=label)
 
 
@@ -86,6 +89,8 @@ def invite() -> Response:
 def withdraw(invitation_id: str) -> Response:
     """The code opens nothing any more."""
     revoke_invitation(cellule(), invitation_id)
+    [label] = [each.label for each in list_invitations(cellule()) if each.id == invitation_id]
+    noted(AuditEvent.ADMIN_INVITATION_WITHDRAWN, subject=label)
     flash(gettext("The invitation is withdrawn."))
     return redirect(url_for("workers.show"), 303)
 
@@ -97,6 +102,7 @@ def approve(worker_id: str) -> Response:
     worker = approve_worker(
         cellule(), worker_id, approved_by=signed_in().id, short_code=request.form.get("short_code", "")
     )
+    noted(AuditEvent.ADMIN_WORKER_APPROVED, subject=worker.name, detail=worker.short_code)
     flash(gettext("%(name)s belongs to the fleet now.", name=worker.name))
     return redirect(url_for("workers.show"), 303)
 
@@ -106,6 +112,8 @@ def approve(worker_id: str) -> Response:
 def revoke(worker_id: str) -> Response:
     """Refuses a pending worker, or takes an approved one out."""
     revoke_worker(cellule(), worker_id)
+    [name] = [worker.name for worker in list_workers(cellule()) if worker.id == worker_id]
+    noted(AuditEvent.ADMIN_WORKER_REVOKED, subject=name)
     flash(gettext("The worker is out. It is cut off within two seconds."))
     return redirect(url_for("workers.show"), 303)
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from appliance.host import brokered
+from appliance.host import HostUnavailable, brokered
 from appliance.people import (
     AuditChoice,
     AuditEvent,
@@ -22,7 +22,11 @@ log = logging.getLogger("cellule.audit")
 def follow_session(settings: Settings) -> str:
     """Closes what is over; see settle_session."""
     with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
-        return settle_session(db, activity, brokered(settings))
+        try:
+            return settle_session(db, activity, brokered(settings))
+        except HostUnavailable:
+            # the broker closes whatever is open before it answers again
+            return "the host broker does not answer"
 
 
 def follow_bundle(settings: Settings) -> str:

@@ -24,6 +24,10 @@ ADMIN_PAGES = (
     "/machine/change",
     "/machine/change.json",
     "/machine/software",
+    "/support",
+    "/support.json",
+    "/audit",
+    "/audit.csv",
 )
 ADMIN_FORMS = (
     "/updates/install",
@@ -68,9 +72,23 @@ ADMIN_FORMS = (
     "/starts/x/seen",
     "/setup/x",
     "/setup/end",
+    "/support/bundle",
+    "/support/bundle/download",
+    "/support/bundle/discard",
+    "/support/session",
+    "/support/session/cut",
+    "/audit/kept",
 )
 # about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them as each kind of visitor
-PAGES_ABOUT_ONE = {"/machine/software.cdx.json", "/backups/restore", "/starts/x", "/starts/x.txt", "/setup", "/setup/x"}
+PAGES_ABOUT_ONE = {
+    "/support/bundle/x",
+    "/machine/software.cdx.json",
+    "/backups/restore",
+    "/starts/x",
+    "/starts/x.txt",
+    "/setup",
+    "/setup/x",
+}
 PUBLIC = {"/", "/restore", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
 PUBLIC_FORMS = {"/restore", "/sign-in", "/sign-out", "/claim", "/language"}
 
