@@ -27,6 +27,8 @@ LLMNR=no
 MulticastDNS=no
 
 [DHCPv4]
+ClientIdentifier=mac
+UseDomains=no
 UseDNS={_yes(not network.dns)}
 UseNTP={_yes(not own_time)}
 UseHostname=no
