@@ -74,7 +74,7 @@ def settings(box: Settings) -> Settings:
     return box
 
 
-def signed_in(
+def signed_in(  # noqa: PLR0917 a whole visit
     browser: Browser, settings: Settings, folder: Path, options: Mapping[str, Any], name: str, role: Role
 ) -> Visit:
     visit = Visit(browser, settings.base_url, folder, options)

@@ -105,6 +105,7 @@ def test_what_is_named_as_a_secret_is_one(text: str, gone: str) -> None:
         "roothash=4f2d1c0b9a8e7d6c5b4a39281706f5e4d3c2b1a0998877665544332211ffeedd\n",
         "WARNING the network could not be reconciled: No such device\n",
         '{"must_change_password": [0], "migrations": ["0001_day_one", "0002_choices"]}'.replace("[0]", "{}"),
+        '{"recovery_key": true, "password": null}',
         "secrets_dir: /var/lib/cellule/secrets\n",
         "10.77.0.3:8000: connected in 2.1 ms\n",
         "Linux cellule 6.12.9-amd64 #1 SMP PREEMPT_DYNAMIC x86_64\n",

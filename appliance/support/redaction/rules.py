@@ -32,7 +32,10 @@ class Rule:
 
 
 _CROCKFORD = "[0-9A-HJKMNP-TV-Z]"
-_VALUE = r"(?P<secret>\"(?:[^\"\\]|\\.){1,300}\"|'[^']{1,300}'|[^\s,;&\"'}{\[\]]+)"
+# whether there is one is no secret
+_VALUE = (
+    r"(?!(?:true|false|null|none)\b)(?P<secret>\"(?:[^\"\\]|\\.){1,300}\"|'[^']{1,300}'|[^\s,;&\"'}{\[\]]+)"
+)
 _WORD_START = r"(?:(?<![A-Za-z])|(?-i:(?<=[a-z])(?=[A-Z])))"
 _MAIL = "[A-Za-z0-9._%+-]"
 _SENSITIVE_WORDS = (
