@@ -53,6 +53,9 @@ _WHY: dict[Why, Callable[[Reason], str]] = {
     Why.INSTALLED: lambda r: gettext("Release %(version)s is installed already.", version=r.version),
     Why.HELD: lambda _: gettext("All releases are on hold."),
     Why.UNDER_WAY: lambda _: gettext("Another install is under way."),
+    Why.ON_TRIAL: lambda r: gettext(
+        "Release %(version)s is still on trial: the other slot is the way back.", version=r.version
+    ),
     Why.SOMEBODY_MUST_ASK: lambda _: gettext("What was brought by hand is installed when an admin says so."),
     Why.NOT_AUTOMATIC: lambda _: gettext("The box does not install by itself: that is switched off."),
     Why.FAILED_BEFORE: lambda _: gettext("The last attempt failed. The next one begins:"),

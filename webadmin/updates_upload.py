@@ -3,12 +3,15 @@
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError, validate_csrf
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Response
@@ -48,28 +51,35 @@ def upload() -> Response:
 def _receive() -> None:
     """Raises NoRoom, NothingChosen, CheckUnderWay; CSRFError."""
     check_room(box_settings(), request.content_length or 0)
+    with ExitStack() as drafts:
 
-    def place(*_: object, **__: object) -> IO[bytes]:
-        return tempfile.NamedTemporaryFile(dir=incoming_dir(box_settings()))
+        def place(*_: object, **__: object) -> IO[bytes]:
+            return drafts.enter_context(tempfile.NamedTemporaryFile(dir=incoming_dir(box_settings())))
 
+        form, files = _parse(place)
+        try:
+            validate_csrf(form.get("csrf_token"))
+        except ValidationError as error:
+            raise CSRFError(str(error)) from error
+        file = files.get("file")
+        if file is None or not file.filename:
+            raise updates_in_words.NothingChosen(gettext("Choose the update file first."))
+        file.stream.flush()
+        kept = incoming_dir(box_settings()) / f"{secrets.token_hex(8)}.tar"
+        # the draft's name goes with the request, this one stays until the core has checked it
+        os.link(file.stream.name, kept)
+    _ask(kept, Path(file.filename).name)
+
+
+def _parse(place: Callable[..., IO[bytes]]) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+    """The fields and the file of the form, the file where `place` puts it. Raises NoRoom."""
     parser = FormDataParser(stream_factory=place, max_content_length=LARGEST_ARCHIVE_BYTES, silent=True)
     request.max_content_length = LARGEST_ARCHIVE_BYTES
     try:
         _, form, files = parser.parse_from_environ(request.environ)
     except (RequestEntityTooLarge, OSError) as error:
         raise NoRoom("The file is larger than there is room for.") from error
-    try:
-        validate_csrf(form.get("csrf_token"))
-    except ValidationError as error:
-        raise CSRFError(str(error)) from error
-    file = files.get("file")
-    if file is None or not file.filename:
-        raise updates_in_words.NothingChosen(gettext("Choose the update file first."))
-    file.stream.flush()
-    kept = incoming_dir(box_settings()) / f"{secrets.token_hex(8)}.tar"
-    # the temporary name goes with the request, this one stays until the core has checked it
-    os.link(file.stream.name, kept)
-    _ask(kept, Path(file.filename).name)
+    return form, files
 
 
 def _ask(kept: Path, name: str) -> None:

@@ -30,6 +30,7 @@ class Why(StrEnum):
     INSTALLED = "installed"
     HELD = "held"
     UNDER_WAY = "under-way"
+    ON_TRIAL = "on-trial"
     SOMEBODY_MUST_ASK = "somebody-must-ask"
     NOT_AUTOMATIC = "not-automatic"
     FAILED_BEFORE = "failed-before"
@@ -58,7 +59,8 @@ class Failures:
 class Facts:
     """The box at the moment `at`. `compatible` is what its slots take, None when that isn't known here.
 
-    `waiting` is the version that is installed and not started yet; "" for none.
+    `waiting` is the version that is installed and not started yet; "" for none. `is_on_trial`: the
+    boot of the running one is not judged yet, so the other slot must stay as it is: it is the way back.
     """
 
     at: float
@@ -66,6 +68,7 @@ class Facts:
     compatible: str | None
     waiting: str
     is_under_way: bool
+    is_on_trial: bool
     refused: frozenset[str]
     failures: Mapping[str, Failures]
     choice: UpdateChoice
@@ -129,6 +132,8 @@ def _blocking(found: Found, facts: Facts) -> list[Reason]:
         reasons.append(Reason(Why.HELD))
     if facts.is_under_way:
         reasons.append(Reason(Why.UNDER_WAY))
+    if facts.is_on_trial:
+        reasons.append(Reason(Why.ON_TRIAL, version=facts.running))
     return reasons
 
 

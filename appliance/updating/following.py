@@ -6,6 +6,7 @@ minute, for what comes by itself: the window, the verdict after a restart.
 """
 
 import logging
+import shutil
 from dataclasses import replace
 
 from sqlite_utils import Database
@@ -17,6 +18,7 @@ from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from appliance.updating.deciding import may_restart
+from appliance.updating.found import forget_found
 from appliance.updating.installs import (
     Install,
     Progress,
@@ -27,7 +29,7 @@ from appliance.updating.installs import (
 )
 from appliance.updating.moving import Act, Move, next_move
 from appliance.updating.release import Origin
-from appliance.updating.this_box import gather_facts, read_box
+from appliance.updating.this_box import gather_facts, read_box, updates_dir
 
 log = logging.getLogger("cellule.updating")
 _TOLD = {
@@ -74,8 +76,7 @@ def _turn(settings: Settings, db: Database, host: Host, install: Install, at: fl
         if move.to is None or not move_install(db, install, move.to, at=at, code=move.code, error=move.error):
             return ""
         _tell(activity, install, move.to, move.error or move.code)
-        if install.origin is Origin.STICK and move.to in {Stage.INSTALLED, Stage.FAILED}:
-            host.release_stick()
+        _clear_up(settings, activity, host, install, move.to)
         if refusal := _act(host, install, move):
             _take_back(db, activity, install, move, refusal=refusal, at=at)
             return f"{install.version}: {refusal}"
@@ -119,6 +120,15 @@ def _take_back(
     else:
         move_install(db, now, Stage.FAILED, at=at, code=refusal.code, error=refusal.sentence)
         _tell(activity, install, Stage.FAILED, refusal.sentence)
+
+
+def _clear_up(settings: Settings, activity: Database, host: Host, install: Install, to: Stage) -> None:
+    """The stick may be unplugged once it was read; what was unpacked goes when the release holds."""
+    if install.origin is Origin.STICK and to in {Stage.INSTALLED, Stage.FAILED}:
+        host.release_stick()
+    if install.origin.is_offline and to is Stage.HELD:
+        shutil.rmtree(updates_dir(settings) / install.origin.value, ignore_errors=True)
+        forget_found(activity, install.origin)
 
 
 def _tell(activity: Database, install: Install, stage: Stage, detail: str) -> None:

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 from appliance.clock import Clock, now
 from appliance.errors import NotTrusted, Refusal
 from appliance.host import Host, HostUnavailable, Unsupported
+from appliance.keeping import pending_change
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, read_choice
@@ -39,7 +40,9 @@ def follow_channel(settings: Settings, host: Host, *, clock: Clock = now) -> str
     with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
         choice = read_choice(db, UpdateChoice)
         try:
-            open_outbound(host, choice)
+            # a plan that is kept would end the one on trial: that one comes first
+            if pending_change(db) is None:
+                open_outbound(host, choice)
         except HostUnavailable as away:
             return away.sentence
         if choice.channel_url is None:

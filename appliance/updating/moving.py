@@ -33,6 +33,12 @@ class Box:
     slots: tuple[Slot, ...]
     booted_at: float
 
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the boot of the running release is not judged yet."""
+        slot = self.slot_of(self.running)
+        return slot is not None and slot.state is SlotState.TRYING
+
     def slot_of(self, version: str) -> Slot | None:
         """The slot that holds that version."""
         return next((slot for slot in self.slots if slot.version == version), None)

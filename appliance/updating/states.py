@@ -46,13 +46,10 @@ def release_states(founds: list[Found], installs: list[Install], box: Box, facts
     """
     newest = installs[0] if installs else None
     waiting = newest if newest and newest.stage in {Stage.INSTALLED, Stage.RESTARTING} else None
-    slot = box.slot_of(box.running)
     others = [each.version for each in box.slots if not each.booted and each.state is SlotState.GOOD]
     moving = newest.version if newest and not newest.stage.is_over else ""
     return ReleaseStates(
-        Running(
-            box.running, slot is not None and slot.state is SlotState.TRYING, _since(installs, box.running)
-        ),
+        Running(box.running, box.is_on_trial, _since(installs, box.running)),
         waiting,
         tuple(each for each in _candidates(founds, facts) if each.found.release.version != moving),
         next(iter(others), ""),

@@ -72,6 +72,7 @@ def gather_facts(settings: Settings, db: Database, box: Box, timezone: str, *, a
         compatible=_compatible(settings),
         waiting=newest.version if newest and newest.stage in {Stage.INSTALLED, Stage.RESTARTING} else "",
         is_under_way=bool(newest and newest.stage.is_under_way),
+        is_on_trial=box.is_on_trial,
         refused=refused_versions(db, installs),
         failures=_failures(installs),
         choice=read_choice(db, UpdateChoice),

@@ -25,6 +25,7 @@ FACTS = Facts(
     compatible="test",
     waiting="",
     is_under_way=False,
+    is_on_trial=False,
     refused=frozenset(),
     failures={},
     choice=UpdateChoice(channel_url="https://x/", window=ALWAYS),
@@ -60,6 +61,7 @@ BLOCKED = [
     (found(), replace(FACTS, waiting="1.2.0"), Why.INSTALLED),
     (found(), replace(FACTS, choice=UpdateChoice(hold=True, window=ALWAYS)), Why.HELD),
     (found(), replace(FACTS, is_under_way=True), Why.UNDER_WAY),
+    (found(), replace(FACTS, is_on_trial=True), Why.ON_TRIAL),
 ]
 WAITING = [
     (found(origin=Origin.STICK), FACTS, Why.SOMEBODY_MUST_ASK),

@@ -8,6 +8,7 @@ import pytest
 
 from appliance.boot import Attempt, Ending, RollbackStory, refuse_release
 from appliance.host import Busy, HostFailed, InstallPlan, MachinePlan, Outbound, SlotState
+from appliance.keeping import ChangeKind, begin_change
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from appliance.updating.choice import UpdateChoice
@@ -241,6 +242,31 @@ def test_a_release_that_did_not_hold_is_not_tried_again(connected: Box, vendor: 
     assert connected.host.machine_status().version == "1.2.0"
 
 
+def test_the_way_back_is_not_written_over_while_a_release_is_on_trial(connected: Box, vendor: Vendor) -> None:
+    vendor.publish("1.1.0")
+    connected.turn()
+    connected.until(Stage.INSTALLED)
+    trying = tuple(
+        slot.model_copy(update={"booted": slot.version == "1.1.0"}) for slot in connected.host.slots()
+    )
+    connected.host.box = connected.host.box.model_copy(update={"slots": trying, "install": None})
+    vendor.publish("1.2.0")
+    look_soon(connected.activity)
+    for _ in range(4):
+        connected.turn()
+    assert connected.install().stage is Stage.TRYING
+    assert len(list_installs(connected.db)) == 1
+    good = tuple(
+        slot.model_copy(update={"state": SlotState.GOOD, "tries_left": None})
+        for slot in connected.host.slots()
+    )
+    connected.host.box = connected.host.box.model_copy(update={"slots": good})
+    for _ in range(3):
+        connected.turn()
+    assert [(each.version, each.stage) for each in list_installs(connected.db)][1] == ("1.1.0", Stage.HELD)
+    assert connected.install().version == "1.2.0"
+
+
 def test_a_newer_release_replaces_one_that_waits(
     connected: Box, vendor: Vendor, server: ChannelServer
 ) -> None:
@@ -327,6 +353,15 @@ def test_the_channel_is_the_only_way_outward_that_is_opened(connected: Box, serv
     connected.turn()
     assert connected.host.machine_plan().outbound == (other,)
     assert found_releases(connected.activity) == [], "what a channel offered goes with it"
+
+
+def test_a_network_change_on_trial_is_not_disturbed(connected: Box) -> None:
+    plan = MachinePlan(hostname="elsewhere")
+    begin_change(connected.db, connected.host, plan, ChangeKind.HOSTNAME, by="ana", at=connected.at)
+    connected.host.apply_machine(plan, trial=True)
+    connected.turn(5)
+    assert connected.host.machine_status().hostname == "elsewhere"
+    assert connected.host.machine_plan().outbound == ()
 
 
 def test_a_box_without_a_key_says_so(settings: Settings, connected: Box, vendor: Vendor) -> None:

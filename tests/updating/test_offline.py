@@ -51,7 +51,8 @@ def test_an_uploaded_file_is_found_installed_and_runs(box: Box, update_file: Pat
     order_install(box.db, box.the("1.1.0"), by="ana", restart_now=True, at=box.at)
     box.until(Stage.HELD)
     assert box.host.machine_status().version == "1.1.0"
-    assert "x.tar" not in leftovers(box), "the upload itself is gone"
+    assert not {"x.tar", "upload"} & leftovers(box), "neither the upload nor what was in it is kept"
+    assert box.found() == []
 
 
 @pytest.mark.parametrize("place", ["", "updates 2026"])

@@ -1,6 +1,8 @@
 """The vendor's tool as a vendor calls it."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from appliance.updating.bundle import NotABundle, read_bundle
 from appliance.updating.fetching import FolderFetcher
 from appliance.updating.publish import main
 from appliance.updating.trust import Patience, look
+from tests.host.image_root import put_on_path, tools_root
 from tests.updating.vendor import COMPATIBLE, a_bundle
 
 
@@ -167,3 +170,24 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(NotABundle):
         read_bundle(file)
+
+
+@pytest.mark.root
+def test_a_real_bundle_is_read_as_rauc_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_path(monkeypatch, tmp_path, tools_root(), "rauc")
+    a_bundle(tmp_path, "0.0.0")  # makes the signer
+    content, file = tmp_path / "content", tmp_path / "cellule-1.4.2.raucb"
+    content.mkdir()
+    (content / "root.img").write_bytes(os.urandom(200_000))
+    manifest = "[update]\ncompatible=cellule-test\nversion=1.4.2\n[bundle]\nformat=verity\n"
+    (content / "manifest.raucm").write_text(f"{manifest}[image.rootfs]\nfilename=root.img\n")
+    signer = [f"--cert={tmp_path / 'signer.pem'}", f"--key={tmp_path / 'signer.key'}"]
+    subprocess.run(["rauc", "bundle", *signer, str(content), str(file)], check=True, capture_output=True)
+    info = ["rauc", "info", "--no-verify", "--output-format=json", str(file)]
+    said = json.loads(subprocess.run(info, check=True, capture_output=True).stdout)
+    facts = read_bundle(file)
+    assert (facts.version, facts.compatible, facts.manifest_hash) == (
+        said["version"],
+        said["compatible"],
+        said["hash"],
+    )
