@@ -79,7 +79,7 @@ ADMIN_FORMS = (
     "/support/session/cut",
     "/audit/kept",
 )
-# about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them as each kind of visitor
+# about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them
 PAGES_ABOUT_ONE = {
     "/support/bundle/x",
     "/machine/software.cdx.json",
@@ -89,7 +89,7 @@ PAGES_ABOUT_ONE = {
     "/setup",
     "/setup/x",
 }
-PUBLIC = {"/", "/restore", "/sign-in", "/claim", "/certificate.pem", "/static/x"}
+PUBLIC = {"/", "/restore", "/sign-in", "/claim", "/certificate.pem", "/ca.crt", "/static/x"}
 PUBLIC_FORMS = {"/restore", "/sign-in", "/sign-out", "/claim", "/language"}
 
 

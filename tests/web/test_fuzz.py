@@ -2,12 +2,15 @@
 
 import random
 import string
+from collections.abc import Iterator
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 from werkzeug.routing import Rule
 
+from appliance.host.simulated import SimulatedHost
 from appliance.people import SESSION_COOKIE, Role, account_of_session, list_accounts
+from tests.console.conftest import brokering
 from tests.web.conftest import Site, Visitor
 
 REQUESTS_PER_VISITOR = 1000
@@ -55,6 +58,14 @@ FIELDS = (
     "current",
     "new",
     "x",
+    "hostname",
+    "timezone",
+    "typed",
+    "days",
+    "begins",
+    "ends",
+    "method",
+    "address",
 )
 FIELDS_OF_WEIGHT = (*FIELDS, "short_code", "csrf_token", "name[]", "")
 
@@ -97,12 +108,21 @@ class Fuzzer:
         return {name: "".join(c for c in self.value()[:500] if c.isascii() and c.isprintable())}
 
 
+@pytest.fixture
+def broker(site: Site) -> Iterator[None]:
+    """Behind the pages of the machine: without one they would answer 503 before they look at a form."""
+    host = SimulatedHost(site.settings.wireguard_key_path, site.settings.host_dir)
+    with brokering(site.settings, host):
+        yield
+
+
+@pytest.mark.usefixtures("broker")
 @pytest.mark.parametrize("who", ["anonymous", "employee", "admin"])
 def test_no_request_breaks_a_page(site: Site, who: str, caplog: pytest.LogCaptureFixture) -> None:
     owner = site.account("owner", Role.ADMIN)
     visitor, other = visitor_of(site, who), site.account("other", Role.USER)
     rules = [rule for rule in site.app.url_map.iter_rules() if rule.endpoint != "signin.sign_out"]
-    fuzzer = Fuzzer(len(who), rules, [owner.id, other.id, "x"])
+    fuzzer = Fuzzer(len(who), rules, [owner.id, other.id, "x", "name", "updates", "recovery-key"])
     seen: dict[int, int] = {}
     for number in range(REQUESTS_PER_VISITOR):
         answer = visitor.client.open(
@@ -121,7 +141,7 @@ def test_no_request_breaks_a_page(site: Site, who: str, caplog: pytest.LogCaptur
         if number % 50 == 0:
             visitor = keep_signed_in(site, who, visitor)
     assert "unforeseen error" not in caplog.text
-    assert set(seen) >= {200, 303, 400, 404, 405}
+    assert set(seen) >= {200, 303, 404, 405} and {400, 403} & set(seen)
     if who != "admin":
         assert {account.name for account in list_accounts(site.db)} <= {"owner", "other", "somebody"}
     # what is left still works
