@@ -26,6 +26,7 @@ VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 FASTER = "mitigations=off tsc=reliable no_timer_check"
 """What a machine without an accelerator for virtual machines needs to boot in bearable time."""
 BOOT_SECONDS = 240.0
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 def in_tools(*command: str, folders: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -86,7 +87,7 @@ class Box:
         if self.tpm:
             self._start_tpm()
         self._qemu = subprocess.Popen(
-            ["ip", "netns", "exec", self.office.namespace("lan"), "bash", str(IN_TOOLS),
+            [*_ENDS_WITH_US, "ip", "netns", "exec", self.office.namespace("lan"), "bash", str(IN_TOOLS),
              "--bind", str(self.folder), "--bind", str(self.disk.parent), "--", *self._command()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -209,7 +210,8 @@ class Box:
         state = self.folder / "tpm"
         state.mkdir(exist_ok=True)
         self._swtpm = subprocess.Popen(
-            ["bash", str(IN_TOOLS), "--bind", str(self.folder), "--", "swtpm", "socket", "--tpm2",
+            [*_ENDS_WITH_US, "bash", str(IN_TOOLS), "--bind", str(self.folder), "--",
+             "swtpm", "socket", "--tpm2",
              "--tpmstate", f"dir={state}", "--ctrl", f"type=unixio,path={self.folder}/tpm.sock"],
         )  # fmt: skip
         wait_until((self.folder / "tpm.sock").exists, within_seconds=20, what="the TPM's socket")
