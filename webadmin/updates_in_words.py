@@ -82,7 +82,9 @@ _TROUBLES: dict[str, LazyString] = {
     "medium_gone": lazy_gettext(
         "It could not be read to its end. Was the stick pulled? Nothing has changed."
     ),
-    "nothing_on_stick": lazy_gettext("There is no channel and no update file on the stick."),
+    "nothing_on_stick": lazy_gettext(
+        "There is no channel and no update file on the stick, or its folder has a space in its name."
+    ),
     "host_not_found": lazy_gettext("No USB stick was found. Plug it in and try again."),
     "no_room": lazy_gettext("There is not enough room: the box needs twice the size of the file."),
     "install_under_way": lazy_gettext("An install is under way already. Wait until it has ended."),

@@ -48,7 +48,8 @@ def unpack(archive: Path, folder: Path) -> None:
     except tarfile.ReadError as error:
         kind = UpdateFileCutOff if "unexpected end" in str(error) else NotAnUpdateFile
         raise kind("The file is not a complete update file.", next_step=_AGAIN) from error
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+        # the last three: fields of a header that hold no number, or an absurd one
         raise NotAnUpdateFile("The file is not an update file.") from error
     if not (folder / METADATA_FOLDER / "timestamp.json").exists():
         raise UpdateFileCutOff("The file is not a complete update file.", next_step=_AGAIN)

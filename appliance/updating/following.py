@@ -43,9 +43,11 @@ def hurry(settings: Settings, host: Host, *, at: float) -> str:
     """One turn while an install moves; the new stage as a sentence, "" for none."""
     with open_cellule(settings.state_dir) as db:
         install = unfinished_install(db)
-        if install is None or (install.stage in {Stage.INSTALLED, Stage.TRYING} and not install.restart_now):
+        if install is None:
             return ""
-        return _turn(settings, db, host, install, at)
+        is_asked = install.stage is Stage.INSTALLED and install.restart_now
+        is_moving = install.stage in {Stage.ORDERED, Stage.INSTALLING, Stage.RESTARTING}
+        return _turn(settings, db, host, install, at) if is_asked or is_moving else ""
 
 
 def watch(settings: Settings, host: Host, *, at: float) -> str:

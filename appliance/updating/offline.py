@@ -104,7 +104,12 @@ class _Checker:
             raise InstallUnderWay("An install is under way already.", next_step="Wait until it has ended.")
 
     def _stick(self, stick: Path) -> tuple[Offer, Path]:
-        folders = [path for path in sorted(stick.iterdir()) if path.is_dir() and not path.is_symlink()]
+        # the installer takes no path with a space in it
+        folders = [
+            path
+            for path in sorted(stick.iterdir())
+            if path.is_dir() and not path.is_symlink() and len(path.name.split()) == 1
+        ]
         for folder in (stick, *folders):
             if (folder / METADATA_FOLDER / "timestamp.json").is_file():
                 return self._folder(folder), folder
@@ -113,7 +118,10 @@ class _Checker:
                 return self._file(file, Origin.STICK)
         raise NothingOnStick(
             "There is no channel and no update file on the stick.",
-            next_step="Copy the channel's folders metadata and targets to it, or an update file (.tar).",
+            next_step=(
+                "Copy the channel's folders metadata and targets to it, not into a folder with a space "
+                "in its name; or an update file (.tar)."
+            ),
         )
 
     def _file(self, file: Path, origin: Origin) -> tuple[Offer, Path]:

@@ -4,11 +4,15 @@ import io
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.updating import archive, trust
 from appliance.updating.archive import NotAnUpdateFile, UpdateFileCutOff, unpack
@@ -55,7 +59,7 @@ def test_an_uploaded_file_is_found_installed_and_runs(box: Box, update_file: Pat
     assert box.found() == []
 
 
-@pytest.mark.parametrize("place", ["", "updates 2026"])
+@pytest.mark.parametrize("place", ["", "updates-2026"])
 def test_a_stick_with_the_channels_folders(box: Box, vendor: Vendor, place: str) -> None:
     vendor.publish("1.1.0")
     shutil.copytree(vendor.channel, box.stick / place)
@@ -76,6 +80,9 @@ def test_a_stick_with_an_update_file(box: Box, update_file: Path) -> None:
 def test_no_stick_and_an_empty_stick(box: Box) -> None:
     assert box.look_at_stick().code == "host_not_found"
     box.stick.mkdir()
+    assert box.look_at_stick().code == "nothing_on_stick"
+    (box.stick / "New folder" / "metadata").mkdir(parents=True)
+    (box.stick / "New folder" / "metadata" / "timestamp.json").write_text("{}")
     assert box.look_at_stick().code == "nothing_on_stick"
 
 
@@ -242,6 +249,25 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, kind: str) -> No
     assert not list((tmp_path / "box").glob("evil*"))
     assert {path.name for path in out.iterdir()} <= {"metadata", "targets"}
     assert not any(path.is_symlink() for path in out.rglob("*"))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(st.integers(0, 1023), st.integers(0, 255)), min_size=1, max_size=6))
+def test_a_damaged_header_is_refused_or_harmless(changes: list[tuple[int, int]]) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for member, inside in (plain("metadata/1.root.json"), plain("metadata/timestamp.json")):
+            tar.addfile(member, io.BytesIO(inside))
+    damaged = bytearray(content.getvalue())
+    for place, value in changes:
+        damaged[place] = value
+    # a header is believed only with the right sum
+    damaged[148:156] = b"%06o\0 " % (sum(damaged[:148]) + 8 * 32 + sum(damaged[156:512]))
+    with tempfile.TemporaryDirectory() as folder, suppress(NotAnUpdateFile):
+        (Path(folder) / "x.tar").write_bytes(damaged)
+        out = Path(folder) / "out"
+        out.mkdir()
+        unpack(Path(folder) / "x.tar", out)
 
 
 def test_an_archive_larger_than_any_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
