@@ -26,6 +26,8 @@ from zeroconf._protocol.outgoing import DNSOutgoing
 
 from appliance.enrolment.discovery import SERVICE_TYPE
 from appliance.enrolment.lan import is_of_lan, lan_addresses
+from appliance.errors import Refusal
+from appliance.host import brokered
 from appliance.settings import Settings
 
 log = logging.getLogger("cellule.discovery")
@@ -70,7 +72,7 @@ class Announcer:
         self,
         settings: Settings,
         *,
-        given_name: Callable[[], str] | None = None,
+        given_name: Callable[[], str | None] | None = None,
         retry_seconds: tuple[float, float] = RETRY_SECONDS,
         recheck_seconds: float = RECHECK_SECONDS,
     ) -> None:
@@ -79,7 +81,8 @@ class Announcer:
         from appliance.claim.names import unique_name
 
         self._settings = settings
-        self._given_name = given_name or (lambda: host_name(settings))
+        self._ask_given_name = given_name or (lambda: host_name(settings))
+        self._given_name = ""
         self._retry_seconds, self._recheck_seconds = retry_seconds, recheck_seconds
         self._unique = unique_name(settings)
         self._label = f"cellule-{certificate_pin(settings)[:4].hex()}"
@@ -114,8 +117,10 @@ class Announcer:
         """Those that may belong to another host, best first."""
         from appliance.claim.names import SHARED_NAME
 
-        given = self._given_name()
-        return tuple(dict.fromkeys((*([given] if given else []), SHARED_NAME)))
+        given = self._ask_given_name()
+        if given is not None:
+            self._given_name = given
+        return tuple(dict.fromkeys(name for name in (self._given_name, SHARED_NAME) if name))
 
     def _announce(self, addresses: tuple[str, ...], names: tuple[str, ...]) -> None:
         self._zeroconf = Zeroconf(interfaces=list(addresses), ip_version=IPVersion.V4Only)
@@ -198,12 +203,17 @@ def _questions(names: list[str], *, unicast: bool) -> DNSOutgoing:
     return query
 
 
-def host_name(settings: Settings) -> str:
-    """The name that an admin gave the box, as mDNS tells it; "" where the machine is not the box's own."""
+def host_name(settings: Settings) -> str | None:
+    """The name that an admin gave the box, as mDNS tells it; "" where the machine is not the box's own.
+
+    None while the broker is away. The kernel isn't asked: a sandboxed service keeps the name of its start.
+    """
     if not settings.appliance:
         return ""
-    label = socket.gethostname().partition(".")[0].lower()
-    return f"{label}.local" if label not in {"", "localhost"} else ""
+    try:
+        return f"{brokered(settings).machine_plan().hostname}.local"
+    except Refusal:
+        return None
 
 
 def _announced_addresses(settings: Settings) -> tuple[str, ...]:

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from appliance.claim.names import box_names, tell_names, unique_name
+from appliance.enrolment.announcing import host_name
+from appliance.host.machine import MachinePlan
+from appliance.host.simulated import SimulatedHost
 from appliance.settings import Settings
+from tests.console.conftest import brokering
 from tests.netlab import Lab
 from tests.waiting import wait_until
 
@@ -188,3 +192,15 @@ def test_before_anything_is_announced_both_names_are_hoped_for(tmp_path: Path) -
     assert box_names(settings) == (unique_name(settings),)
     (settings.run_dir / "announced-names.json").write_text("half a fi")
     assert box_names(settings) == ("cellule.local", unique_name(settings))
+
+
+def test_the_given_name_is_the_one_that_the_broker_keeps(tmp_path: Path) -> None:
+    run_dir, host_dir = tmp_path / "run", tmp_path / "host"
+    settings = Settings(state_dir=tmp_path, run_dir=run_dir, host_dir=host_dir, appliance=True)
+    assert host_name(settings) is None
+    host = SimulatedHost(settings.wireguard_key_path, host_dir)
+    with brokering(settings, host):
+        assert host_name(settings) == "cellule.local"
+        host.apply_machine(MachinePlan(hostname="accueil"))
+        assert host_name(settings) == "accueil.local"
+    assert host_name(settings.model_copy(update={"appliance": False})) == ""
