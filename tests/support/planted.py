@@ -3,7 +3,6 @@
 import base64
 import json
 import secrets
-import textwrap
 import urllib.parse
 from collections.abc import Callable, Mapping
 
@@ -64,6 +63,9 @@ DISGUISES: Mapping[str, Callable[[str], str]] = {
     "wrapped": wrapped,
     "hex": lambda text: f"key={text}".encode().hex(),
     "journal lines": lambda text: "\n".join(
-        f"2026-11-21T04:43:05+00:00 cellule-core[12]: {line}" for line in textwrap.wrap(text, 30)
+        f"2026-11-21T04:43:05+00:00 cellule-core[12]: {line[at : at + 30]}"
+        for line in text.splitlines()
+        for at in range(0, len(line), 30)
     ),
+    "quoted-printable": lambda text: "=\n".join(text[at : at + 20] for at in range(0, len(text), 20)),
 }

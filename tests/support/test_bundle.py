@@ -14,7 +14,7 @@ from appliance.claim import ensure_claim_code
 from appliance.enrolment import create_invitation
 from appliance.host.keys import ensure_private_key, private_text
 from appliance.host.simulated import SimulatedHost
-from appliance.keeping.key import backup_key
+from appliance.keeping.key import make_backup_key
 from appliance.people import Account, audit_lines, create_api_key, start_session
 from appliance.settings import Settings
 from appliance.support import (
@@ -56,7 +56,9 @@ class Box:
         invitation = create_invitation(db, settings, "Reception desk", created_by=self.ana.id)
         tunnel = private_text(ensure_private_key(settings.wireguard_key_path))
         session = start_session(db, self.ana.id).token
-        secrets = [code, key.secret, invitation.code, tunnel, session, backup_key(settings).text]
+        backup = make_backup_key()
+        (settings.secrets_dir / "backup-key").write_text(f"{backup.text}\n")
+        secrets = [code, key.secret, invitation.code, tunnel, session, backup.text]
         for secret in secrets:
             for log in LOGS:
                 self._append(settings.state_dir / "log" / f"{log}.log", f"debug: {secret}")
@@ -71,12 +73,10 @@ class Box:
             )
         crumbs = places(self.settings).breadcrumbs / "000001-abc.jsonl"
         self._append(crumbs, json.dumps({"step": "start", "outcome": "failed", "log": f"said {secret}"}))
+        choice = {"note": hidden, "nas_password": "a-nas-password", "more": [secret]}
         self.db.execute(
             "INSERT OR REPLACE INTO choices (subject, value, chosen_at) VALUES (?, ?, 1)",
-            [
-                f"choice_{kind}",
-                json.dumps({"note": hidden, "nas_password": "a-nas-password", "more": [secret]}),
-            ],
+            [f"choice_{kind}", json.dumps(choice)],
         )
         states = self.settings.run_dir / "jobs.json"
         state = {"began_at": 1, "seconds": 1, "failed": True, "said": hidden}
@@ -132,18 +132,16 @@ def test_no_planted_secret_is_in_what_the_vendor_decrypts(box: Box, vendor: Path
     for name, text in files.items():
         seen = [re.sub(r"\s", "", view.text) for view in views(text)]
         for secret in box.planted:
-            assert not any(core_of(secret) in each for each in seen), (
-                f"{core_of(secret)} of {secret} in {name}"
-            )
+            assert not any(core_of(secret) in each for each in seen), (secret, name)
     whole = "\n".join(files.values())
-    assert "[user-" in whole or "ana" not in re.findall(r"\bana\b", whole)
     assert box.ana.name not in re.findall(r"\w+", whole)
 
 
 def test_neither_databases_nor_the_secrets_folder_are_in_it(box: Box, vendor: Path) -> None:
     box.activity.execute(
         "INSERT INTO ledger (at, request_id, endpoint, attempts, tokens_in, tokens_out, queue_seconds,"
-        " duration_seconds, outcome, status) VALUES (1, 'req-1', '/v1/chat/completions', 1, 2, 3, 0, 1, 'ok', 200)"
+        " duration_seconds, outcome, status)"
+        " VALUES (1, 'req-1', '/v1/chat/completions', 1, 2, 3, 0, 1, 'ok', 200)"
     )
     box.make()
     files = unpacked(read_bundle(vendor, seal_bundle(box.settings)))

@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 from tests.web.serving import chromium, served
 from tests.web.test_browser import DESK, PHONE, Visit
 
-WIDTHS = {"desk": DESK, "phone": PHONE}
+WIDTHS: Mapping[str, Mapping[str, Any]] = {"desk": DESK, "phone": PHONE}
 
 
 @pytest.fixture(scope="module")

@@ -105,16 +105,19 @@ def _joints(
 ) -> tuple[int, ...]:
     joints: set[int] = set(starts[1:]) if are_new else set()
     for (text, begin, end), start in zip(stretches, starts, strict=True):
-        for joint in former[bisect_left(former, begin) : bisect_left(former, end)]:
-            # one inside of what was decoded lies between its first character and the next
-            joints.add(start + joint - begin if len(text) == end - begin else start + (joint > begin))
+        inside = former[bisect_left(former, begin) : bisect_left(former, end)]
+        if len(text) == end - begin:
+            joints.update(start + joint - begin for joint in inside)
+        elif inside:
+            # where in what was decoded the lines met can't be told
+            joints.update(range(start, start + len(text)))
     return tuple(sorted(joints))
 
 
 # a line may begin as the journal, a quotation or a comment does
-_LINE_END = re.compile(
-    r"[=\\]?[ \t\"']*\r?\n[ \t>|#\"']*(?:\d{4}-\d\d-\d\dT\S+ (?:\S+ )?[^\s\[\]]+(?:\[\d+\])?: )?[ \t]*"
-)
+_LINE_START = r"[ \t>|#\"']*(?:\d{4}-\d\d-\d\dT\S+ (?:\S+ )?[^\s\[\]]+(?:\[\d+\])?: )?[ \t]*"
+_LINE_END = re.compile(r"\\?[ \t\"']*\r?\n" + _LINE_START)
+_SOFT_LINE_END = re.compile(r"=\r?\n" + _LINE_START)
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[nrt\"'/\\])")
 _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-fA-F]{1,5}|amp|lt|gt|quot|apos);")
@@ -123,13 +126,16 @@ _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[ :]?){12,}")
 _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
-def _joined(text: str) -> Iterator[Stretch]:
-    at = 0
-    for found in _LINE_END.finditer(text):
-        yield text[at : found.start()], at, found.start()
-        at = found.end()
-    if at:
-        yield text[at:], at, len(text)
+def _joined(line_end: re.Pattern[str]) -> Callable[[str], Iterator[Stretch]]:
+    def undo(text: str) -> Iterator[Stretch]:
+        at = 0
+        for found in line_end.finditer(text):
+            yield text[at : found.start()], at, found.start()
+            at = found.end()
+        if at:
+            yield text[at:], at, len(text)
+
+    return undo
 
 
 def _replaced(pattern: re.Pattern[str], decode: Callable[[str], str]) -> Callable[[str], Iterator[Stretch]]:
@@ -196,7 +202,8 @@ DISGUISES = (
     Disguise("escaped", _replaced(_ESCAPE, _escape)),
     Disguise("percent", _replaced(_PERCENT, lambda run: urllib.parse.unquote(run, errors="replace"))),
     Disguise("entities", _replaced(_ENTITY, html.unescape)),
-    Disguise("wrapped", _joined, joins_lines=True),
+    Disguise("wrapped", _joined(_LINE_END), joins_lines=True),
+    Disguise("quoted-printable", _joined(_SOFT_LINE_END), joins_lines=True),
     *(Disguise(f"base64+{offset}", _base64(offset), stands_alone=True) for offset in range(4)),
     Disguise("hex", _hex, stands_alone=True),
 )

@@ -36,7 +36,7 @@ class Redactor:
     def __init__(self, known: Known, pseudonyms: Pseudonyms, *, hide_addresses: bool) -> None:
         rules = [rule for rule in RULES if hide_addresses or not rule.optional]
         self._pseudonyms = pseudonyms
-        self._rules = [(rule, rule.compiled(joined=False)) for rule in rules]
+        self._rules = [(rule, rule.compiled(joined=False)) for rule in rules if not rule.joined_only]
         self._joined_rules = [(rule, rule.compiled(joined=True)) for rule in rules if not rule.one_line]
         self._secrets = _any_of(known.secrets)
         self._names = _any_name(known.names)

@@ -20,6 +20,8 @@ class Rule:
     bounded: bool = False
     ignores_case: bool = False
     stands_for: str = ""
+    joined_only: bool = False
+    """Too wide for a line as it stands."""
     one_line: bool = False
     """Its end is the line's, so it means nothing where lines were joined."""
     optional: bool = False
@@ -34,7 +36,8 @@ class Rule:
 _CROCKFORD = "[0-9A-HJKMNP-TV-Z]"
 # whether there is one is no secret
 _VALUE = (
-    r"(?!(?:true|false|null|none)\b)(?P<secret>\"(?:[^\"\\]|\\.){1,300}\"|'[^']{1,300}'|[^\s,;&\"'}{\[\]]+)"
+    r"(?!(?:true|false|null|none)\b)"
+    r"(?P<secret>\"(?:[^\"\\]|\\.){1,300}\"|'[^']{1,300}'|[^\s,;&\"'}{\[\]]+)"
 )
 _WORD_START = r"(?:(?<![A-Za-z])|(?-i:(?<=[a-z])(?=[A-Z])))"
 _MAIL = "[A-Za-z0-9._%+-]"
@@ -57,9 +60,9 @@ RULES = (
     Rule("code", rf"{_CROCKFORD}{{4}}(?:[ -]{_CROCKFORD}{{4}}){{3,7}}", bounded=True),
     Rule("code", r"(?=[0-9a-z-]{0,38}\d)[0-9a-hjkmnp-tv-z]{4}(?:-[0-9a-hjkmnp-tv-z]{4}){3,7}", bounded=True),
     Rule("initial-password", r"[a-hjkmnp-z2-9]{5}(?:-[a-hjkmnp-z2-9]{5}){3}", bounded=True),
-    Rule(
-        "wireguard-key", r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", stands_for="wireguard-key"
-    ),
+    Rule("wireguard-key", r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", stands_for="wireguard-key"),
+    # its last sign is taken for the mark of a soft line end (RFC 2045)
+    Rule("wireguard-key", r"[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])", joined_only=True),
     Rule("cookie", r"cellule_(?:session|form)=(?P<secret>[^\s;,\"']+)"),
     Rule("cookie", r"(?:Set-)?Cookie: *(?P<secret>[^\r\n\"]{1,4000})", ignores_case=True, one_line=True),
     Rule(
