@@ -142,9 +142,7 @@ def test_many_writers_make_one_chain(settings: Settings, activity: Database, db:
     def write(writer: int) -> None:
         with open_activity(settings.state_dir) as own:
             for number in range(20):
-                record_audit(
-                    own, AuditEvent.USER_SESSION_OPENED, actor=f"user {writer}", detail=str(number)
-                )
+                record_audit(own, AuditEvent.USER_SESSION_OPENED, actor=f"user {writer}", detail=str(number))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
