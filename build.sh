@@ -28,7 +28,8 @@ Cellule Appliance
                           start that image as a virtual machine and say where to click; Ctrl-A X ends it
   ./build.sh test image [ARGS]
                           every test of the image in virtual machines (needs root; core: -m core)
-  ./build.sh release VERSION [--variant V] --keys DIR --channel DIR
+  ./build.sh release VERSION [--variant V] --keys DIR --channel DIR [--notes-en FILE] [--notes-fr FILE]
+                          [--wave 5@0h,50@48h,100@96h] [--min-version V]
                           build, sign and put a release into a channel's folder
   ./build.sh bench [NAME] measure engine, gateway or join against their peers (all without NAME)
   ./build.sh lock [image] pin the dependencies of pyproject.toml anew, with hashes; those of the image
@@ -235,8 +236,9 @@ test_image() {
     exec python -m pytest tests/image --timeout 1800 "$@"
 }
 
-# image_options ARGS...: sets VARIANT, KEYS, CHANNEL, TPM, FRESH
+# image_options ARGS...: sets VARIANT, KEYS, CHANNEL, TPM, FRESH and what PUBLISH gets
 image_options() {
+    PUBLISH=()
     VARIANT=shipped KEYS='' CHANNEL='' TPM='' FRESH='' VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
     while [ $# -gt 0 ]; do
         case "$1" in
@@ -248,6 +250,8 @@ image_options() {
             --variant) VARIANT=$2 ;;
             --keys) KEYS=$(cd "$CALLED_FROM" && realpath -m -- "$2") ;;
             --channel) CHANNEL=$(cd "$CALLED_FROM" && realpath -m -- "$2") ;;
+            --notes-en | --notes-fr) PUBLISH+=("$1" "$(cd "$CALLED_FROM" && realpath -m -- "$2")") ;;
+            --wave | --min-version) PUBLISH+=("$1" "$2") ;;
             *) die "$1 is not known here" "./build.sh help shows the form." ;;
         esac
         shift 2
@@ -282,7 +286,7 @@ release() {
     prepare_image appliance/requirements.lock
     image/make.sh "$VERSION" "$KEYS"
     python -m appliance.updating.publish --version "$VERSION" --bundle "$OUT/cellule-$VERSION-$VARIANT.raucb" \
-        --channel "$CHANNEL" --keys "$KEYS/channel"
+        --channel "$CHANNEL" --keys "$KEYS/channel" "${PUBLISH[@]}"
 }
 
 bench() {

@@ -5,7 +5,8 @@
 source "$(dirname "$0")/where.sh"
 
 VERSION=$1 KEYS=$2
-[[ $VERSION =~ ^[0-9]+\.[0-9]+\.[0-9]+([-+.][A-Za-z0-9.]+)?$ ]] || die "'$VERSION' is not a version" "Like 1.4.2."
+# as the boxes order them: 1.4.0~rc1 comes before 1.4.0
+[[ $VERSION =~ ^[0-9]+\.[0-9]+\.[0-9]+(~[A-Za-z0-9.]+)?$ ]] || die "'$VERSION' is not a version" "Like 1.4.2, or 1.4.2~rc1 before it."
 mkdir -p "$OUT" "$WORK"
 
 step() {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the bill of materials of the root: CycloneDX 1.6 JSON of Debian packages, Python wheels and the demo model.
+"""Writes the bill of materials of the root (CycloneDX 1.6): Debian packages, Python wheels, the demo model.
 
-Every Debian package carries the hash of its package file from the lock; licences are those that the package's own
-copyright file (DEP-5) or the wheel's metadata state, and none is guessed. Nothing but the standard library is used,
-so that the tools of the build need no packages of their own. The same root gives the same bytes.
+Every Debian package carries the hash of its package file from the lock; licences are those that the
+package's own copyright file (DEP-5) or the wheel's metadata state, and none is guessed. Nothing but the
+standard library is used, so that the tools of the build need no packages of their own. The same root gives
+the same bytes.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 Component = dict[str, Any]
 
@@ -29,7 +31,7 @@ def debian_packages(lock: Path, root: Path) -> Iterator[Component]:
             continue
         package, architecture, digest = line.split()
         name, version = package.split("=", 1)
-        purl = f"pkg:deb/debian/{name}@{version.replace('+', '%2B').replace(':', '%3A')}?arch={architecture}&distro=trixie"
+        purl = f"pkg:deb/debian/{name}@{quote(version)}?arch={architecture}&distro=trixie"
         yield {
             "type": "library",
             "bom-ref": purl,
@@ -42,7 +44,7 @@ def debian_packages(lock: Path, root: Path) -> Iterator[Component]:
 
 
 def debian_licences(copyright_file: Path) -> list[str]:
-    """The short names of licences in a machine-readable copyright file, in the order of their first mention."""
+    """The short names of licences in a machine-readable copyright file, in the order of mention."""
     if not copyright_file.is_file():
         return []
     found = re.findall(r"^License:[ \t]*(\S.*)$", copyright_file.read_text(errors="replace"), re.MULTILINE)

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.claim.authority import Authority, ensure_authority, ensure_key, key_usage
+from appliance.claim.names import box_names
 from appliance.clock import Clock, now
 from appliance.enrolment.lan import lan_addresses
 from appliance.enrolment.pinned import NAME_FOR_WORKERS
@@ -87,10 +88,10 @@ def _key_path(settings: Settings) -> Path:
 
 
 def _names(settings: Settings) -> set[str]:
-    """On the image also the name that people gave the box, as mDNS tells it."""
+    """What mDNS tells of the box, and on the image also the name that people gave it."""
     own = socket.gethostname().partition(".")[0].lower()
     named = settings.appliance and re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", own)
-    return {*_NAMES, f"{own}.local"} if named else set(_NAMES)
+    return {*_NAMES, *box_names(settings), *([f"{own}.local"] if named else [])}
 
 
 def _addresses(settings: Settings) -> set[str]:
