@@ -42,7 +42,6 @@ install_trust() {
     install -m644 "$KEYS/bundle-ca.pem" "$ROOT/etc/rauc/ca.pem"
     install -D -m644 "$KEYS/channel/root.json" "$ROOT/usr/lib/cellule/channel/root.json"
     install -D -m644 "$KEYS/support.pub" "$ROOT/usr/lib/cellule/vendor/support.pub"
-    [ ! -e "$KEYS/support-requests.pub" ] || install -m644 "$KEYS/support-requests.pub" "$ROOT/usr/lib/cellule/vendor/"
 }
 
 finish_inside() {

@@ -5,7 +5,7 @@
 #
 #   bundle-ca.pem bundle.pem bundle.key     X.509, who may sign updates (RAUC); the CA's key is thrown away
 #   secureboot.pem secureboot.key           the db key of Secure Boot: signs boot loader and kernel images
-#   support.pub support.key                 age: support bundles are encrypted to it
+#   support.pub support/                    who may ask for support sessions and read support bundles
 #   channel/root.json channel/*.pem         TUF: the channel's first root, and the keys of its roles
 set -euo pipefail
 umask 077
@@ -30,17 +30,8 @@ if [ ! -e "$folder/secureboot.pem" ]; then
         -subj "/CN=Cellule boot" 2>/dev/null
 fi
 if [ ! -e "$folder/support.pub" ]; then
-    python3 - "$folder" <<'PY'
-import sys
-from pathlib import Path
-
-from pyrage import x25519
-
-identity = x25519.Identity.generate()
-folder = Path(sys.argv[1])
-(folder / "support.key").write_text(f"{identity}\n")
-(folder / "support.pub").write_text(f"{identity.to_public()}\n")
-PY
+    (cd "$here" && python3 -m appliance.support.vendor keys "$folder/support")
+    cp "$folder/support/support.pub" "$folder/support.pub"
 fi
 if [ ! -e "$folder/channel/root.json" ]; then
     (cd "$here" && python3 -m appliance.updating.publish --new-keys "$folder/channel")
