@@ -5,6 +5,8 @@ import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +21,41 @@ from webadmin.languages import LANGUAGES, language
 from webadmin.refusals import PASSWORD_RULES
 from webadmin.visitor import current_account, home
 
+ACCESS, BOX = lazy_gettext("Access"), lazy_gettext("The box")
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the navigation; `icon` names a symbol in static/icons.svg."""
+    """One line of the navigation; `icon` names one of templates/_parts.html.
+
+    Entries of one `group` follow each other under its name; those of none come first: a phone's bar
+    shows them beside "More". `also` names further blueprints whose pages belong to the entry.
+    """
 
     endpoint: str
     title: LazyString
     icon: str
+    group: LazyString | None = None
+    also: tuple[str, ...] = ()
     admins_only: bool = True
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the page of this request belongs to the entry."""
+        return request.blueprint in {self.endpoint.split(".")[0], *self.also}
 
 
 NAVIGATION = (
-    Entry("overview.show", lazy_gettext("Overview"), "overview"),
+    Entry("overview.show", lazy_gettext("Overview"), "overview", also=("wizard",)),
     Entry("chat.page", lazy_gettext("Chat"), "chat", admins_only=False),
     Entry("workers.show", lazy_gettext("Workers"), "workers"),
-    Entry("keys.show", lazy_gettext("API keys"), "keys"),
-    Entry("people.show", lazy_gettext("People"), "people"),
-    Entry("updates.show", lazy_gettext("Updates"), "updates"),
-    Entry("backups.show", lazy_gettext("Backups"), "backups"),
-    Entry("machine.show", lazy_gettext("Machine"), "machine"),
-    Entry("audit.show", lazy_gettext("Audit trail"), "audit"),
-    Entry("support.show", lazy_gettext("Support"), "support"),
+    Entry("people.show", lazy_gettext("People"), "people", ACCESS),
+    Entry("keys.show", lazy_gettext("API keys"), "keys", ACCESS),
+    Entry("audit.show", lazy_gettext("Audit trail"), "audit", ACCESS),
+    Entry("machine.show", lazy_gettext("Machine"), "machine", BOX, also=("boot", "reset")),
+    Entry("updates.show", lazy_gettext("Updates"), "updates", BOX, also=("updates_upload",)),
+    Entry("backups.show", lazy_gettext("Backups"), "backups", BOX, also=("restores",)),
+    Entry("support.show", lazy_gettext("Support"), "support", BOX),
 )
 
 
@@ -55,12 +70,13 @@ def asset(name: str) -> str:
     return url_for("static", filename=name, v=_content_hash(path, path.stat().st_mtime_ns))
 
 
-def navigation() -> list[Entry]:
-    """The pages that this visitor may open."""
+def navigation() -> list[tuple[LazyString | None, list[Entry]]]:
+    """The pages that this visitor may open, by group."""
     account = current_account()
     if account is None or account.must_change_password:
         return []
-    return [entry for entry in NAVIGATION if account.is_admin or not entry.admins_only]
+    entries = (entry for entry in NAVIGATION if account.is_admin or not entry.admins_only)
+    return [(group, list(of_group)) for group, of_group in groupby(entries, key=attrgetter("group"))]
 
 
 def script_texts() -> dict[str, str]:

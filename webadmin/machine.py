@@ -39,6 +39,8 @@ from appliance.keeping import (
     undo_change,
 )
 from appliance.people import AuditEvent, record_audit
+from appliance.storage import read_choice
+from appliance.updating import UpdateChoice, outbound_of
 from webadmin.database import activity, box_settings, cellule
 from webadmin.machine_forms import (
     FormRefused,
@@ -234,6 +236,7 @@ def _page(status: int, *, error: str = "", field: str = "") -> Response:
         zones=sorted(available_timezones()),
         fingerprint=authority_fingerprint(settings) if settings.tls else "",
         names=box_names(settings),
+        of_updates=outbound_of(read_choice(cellule(), UpdateChoice)),
         recovery_page=url_for("wizard.show", step_id="recovery-key"),
         **facts,
     )

@@ -19,6 +19,8 @@ from appliance.host.broker import Broker
 from appliance.host.simulated import SimulatedHost
 from appliance.keeping import follow_change, pending_change
 from appliance.people import SESSION_COOKIE, audit_lines, start_session
+from appliance.storage import write_choice
+from appliance.updating import UpdateChoice, outbound_of
 from tests.web.conftest import Site, Visitor
 from webadmin import machine
 
@@ -189,6 +191,19 @@ def test_a_connection_outward_says_why_and_is_closed_guarded(
     admin.post("/machine/outbound/close", {"connection": "up.example.org:443/tcp"})
     change = pending_change(site.db)
     assert change is not None and change.plan is not None and change.plan.outbound == ()
+
+
+def test_the_connection_of_updates_is_closed_where_it_was_opened(
+    site: Site, admin: Visitor, host: SimulatedHost
+) -> None:
+    choice = UpdateChoice(channel_url="https://up.example.org/stable/")
+    write_choice(site.db, choice, chosen_by=admin.account.id if admin.account else None)
+    backups = Outbound(host="nas.example.org", port=443, why="backups")
+    host.apply_machine(MachinePlan(outbound=(*outbound_of(choice), backups)))
+    page = admin.get("/machine").text
+    assert "closed on the page Updates" in page
+    assert 'value="up.example.org:443/tcp"' not in page
+    assert 'value="nas.example.org:443/tcp"' in page
 
 
 def test_the_box_restarts_and_turns_off_by_its_form_alone(

@@ -55,10 +55,16 @@ document.addEventListener("click", (event) => {
   else if (button?.matches("[data-closes]")) button.closest("dialog").close();
   // a click on the backdrop closes a dialog, a click beside a menu closes the menu
   if (event.target.matches("dialog")) event.target.close();
-  for (const menu of document.querySelectorAll("[data-menu][open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
-  }
+  closeMenusBeside(event.target);
 });
+document.addEventListener("focusin", (event) => closeMenusBeside(event.target));
+
+/** The sheet of the navigation is beside its <details>, in the same list item. */
+function closeMenusBeside(node) {
+  for (const menu of document.querySelectorAll("[data-menu][open]")) {
+    if (!(menu.closest("li") ?? menu).contains(node)) menu.open = false;
+  }
+}
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -75,6 +81,7 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
+  closeMenusBeside(null); // gone back to
 });
 
 for (const button of document.querySelectorAll("[data-reveal]")) button.hidden = false;
