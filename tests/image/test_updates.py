@@ -106,8 +106,10 @@ def test_a_release_that_cannot_answer_is_given_up_and_the_box_says_why(
     box.wait_for_console("cellule-demo answers", since=since)
     with Visitor(box) as ada:
         ada.sign_in()
+        box.wait_until(lambda: ada.http.get(f"/starts/{MUTE}").is_success, "the story is told", 120)
         story = ada.http.get(f"/starts/{MUTE}").text
         updates = ada.http.get("/updates").text
+    assert "No engine is ready" in story
     assert "no engine for a mute box" in story, story[:4000]
     assert f'value="{MUTE}"' not in updates
 
