@@ -38,11 +38,11 @@ mmdebstrap --mode=root --variant=essential --format=directory --quiet \\
     --dpkgopt='path-exclude=/usr/share/i18n/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt=force-unsafe-io \\
     --essential-hook='mkdir -p "\$1/etc/kernel"; echo layout=none >"\$1/etc/kernel/install.conf"' \\
     --customize-hook='sh $folder/write-lock "\$1"' \\
-    --include="\$(cat $folder/include)" $SUITE /tmp/work/root $folder/sources.list
-cp /tmp/work/installed /tmp/work/available $folder/
-tar --numeric-owner --xattrs --xattrs-include='*' --sort=name -C /tmp/work/root -cf $folder/base.tar .
+    --include="\$(cat $folder/include)" $SUITE /tmp/bootstrap/root $folder/sources.list
+cp /tmp/bootstrap/installed /tmp/bootstrap/available $folder/
+tar --numeric-owner --xattrs --xattrs-include='*' --sort=name -C /tmp/bootstrap/root -cf $folder/base.tar .
 RUN
-    sed -i 's|^mkdir /tmp/root$|mkdir -p /tmp/work|' "$folder/run"
+    sed -i 's|^mkdir /tmp/root$|mkdir -p /tmp/bootstrap|' "$folder/run"
     printf '%s,' "$@" | sed 's/,$//' >"$folder/include"
     in_tools --bind "$folder" -- sh "$folder/run" >&2 || return 1
     join -j1 <(sed 's/ /|/' "$folder/installed") <(sed 's/ /|/' "$folder/available" | sort) | tr '|' ' ' >"$folder/packages.lock"
