@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from appliance.claim.authority import CertificateKeyUnusable
 from appliance.claim.certificate import certificate_pin, ensure_certificate
+from appliance.claim.names import unique_name
 from appliance.clock import now
 from appliance.enrolment.keys import ensure_wireguard_key
 from appliance.settings import Settings
@@ -46,6 +47,7 @@ def test_the_certificate_says_what_browsers_want(tmp_path: Path) -> None:
         "box.cellule.internal",
         "cellule.local",
         "localhost",
+        unique_name(settings),
     }
     addresses = {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
     assert addresses == {"127.0.0.1", "10.77.0.1", "192.168.1.20"}

@@ -67,11 +67,10 @@ def test_what_is_no_key_changes_nothing(host: Host) -> None:
         host.seal_wireguard_key("age1" + "q" * 58)
 
 
+@pytest.mark.parametrize("settings", [True], indirect=True, ids=["simulated"])
 def test_a_share_is_mounted_or_refused_and_its_password_is_in_no_log(
     host: Host, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if not settings.host_simulated:
-        pytest.skip("a real mount needs the image")
     caplog.set_level(logging.DEBUG)
     plan = NasPlan(kind=NasKind.SMB, host="nas", share="backups", username="box", password="planted-secret")
     with pytest.raises(HostFailed, match="could not be mounted"):
