@@ -5,6 +5,7 @@ What the box calls its own certificate authority is taken over as IT would: down
 
 import re
 import ssl
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -21,22 +22,24 @@ class Visitor:
     """Uses `box` from the PC `name` of its office; only inside of `with`."""
 
     def __init__(self, box: Box, name: str = "pc", *, address: str | None = None) -> None:
-        self.box, self._inside = box, box.office.inside(name)
-        self._address = address
+        self.box, self._name, self._address = box, name, address
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         address = self._address or self.box.address
-        self._inside.__enter__()
         self.url = f"https://{address}"
-        self.trust = ssl.create_default_context(cadata=self._authority(address))
-        self.http = httpx.Client(base_url=self.url, verify=self.trust, follow_redirects=True, timeout=60)
+        with ExitStack() as opened:  # a PC that nobody leaves would keep its namespace
+            opened.enter_context(self.box.office.inside(self._name))
+            self.trust = ssl.create_default_context(cadata=self._authority(address))
+            client = httpx.Client(base_url=self.url, verify=self.trust, follow_redirects=True, timeout=60)
+            self.http = opened.enter_context(client)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.http.close()
-        self._inside.__exit__(kind, error, trace)
+        self._opened.close()
 
     def _authority(self, address: str) -> str:
         # the first visit can't know whom to believe; the console shows the fingerprint for those who compare
