@@ -1,6 +1,7 @@
 """Opening a database file: WAL, foreign keys, for its owner alone, with the schema of this version."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from appliance.storage.migrating import migrate, read_records, steps_down
 from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
 
 _OWNER_ONLY = 0o600
+_BUSY_SECONDS = 10
 DATABASE_FILES = {"cellule.db": CELLULE, "activity.db": ACTIVITY}
 
 
@@ -30,7 +32,8 @@ def check_schemas(state_dir: Path) -> None:
         path = (state_dir / name).absolute()
         if not path.exists():
             continue
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=10)) as connection:
+        uri = f"{path.as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
             steps_down(path, read_records(connection), migrations)
 
 
@@ -55,14 +58,15 @@ def data_version(database: Database) -> int:
 def _open(path: Path, migrations: tuple[Migration, ...]) -> Database:
     path.parent.mkdir(parents=True, exist_ok=True)
     # autocommit outside of `transaction`; each thread that writes opens its own connection
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     if path.stat().st_mode & 0o777 != _OWNER_ONLY:
         # asked first: the verdict on a boot looks as a root that may not change other users' files
         path.chmod(_OWNER_ONLY)
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
-        connection.execute(f"PRAGMA {pragma}")
     database = Database(connection)
     try:
+        _write_ahead(connection)
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
         # the lock is taken before the records are read: two processes starting together migrate once
         with transaction(database):
             migrate(connection, path, migrations)
@@ -70,3 +74,16 @@ def _open(path: Path, migrations: tuple[Migration, ...]) -> Database:
         connection.close()
         raise
     return database
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Sets WAL, asking again while another opens the same new file: for that change SQLite does not wait."""
+    give_up_at = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.01)

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,18 @@ def test_a_migration_that_fails_leaves_neither_its_tables_nor_its_record(tmp_pat
         migrate(database.conn, tmp_path / "cellule.db", (*CELLULE, broken))
     assert "half" not in database.table_names()
     assert "0002_broken" not in {row["name"] for row in database["migrations"].rows}
+
+
+def test_who_meets_another_opener_of_a_new_file_waits_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "cellule.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE unrelated (id TEXT)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO unrelated VALUES ('a')")
+        released = threading.Timer(0.3, other.rollback)
+        released.start()
+        open_cellule(tmp_path).close()
+        released.join()
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
