@@ -40,6 +40,8 @@ class Settings(BaseModel):
     """This is the image on a machine of its own, with systemd and nginx around us."""
     listen_socket: Path | None = None
     """The pool listens here, behind nginx, instead of on listen_host and port, which are then nginx's."""
+    front_socket: Path | None = None
+    """Here nginx answers the verdict on a boot, by TLS; None where the pool is its own front."""
     listen_host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=1, le=65535)

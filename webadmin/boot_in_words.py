@@ -80,6 +80,7 @@ def _titles() -> dict[str, str]:
         "broker": gettext("The machine can be configured"),
         "pool": gettext("Requests are taken"),
         "webadmin": gettext("The pages are served"),
+        "front": gettext("The box can be reached"),
         "accelerator": gettext("The engine fits this processor"),
         "answer": gettext("A question is answered"),
     }
@@ -93,6 +94,7 @@ def _failures() -> dict[str, str]:
         "broker": gettext("The service that configures the machine did not answer."),
         "pool": gettext("The service that takes requests did not answer."),
         "webadmin": gettext("The pages were not served."),
+        "front": gettext("The service that answers on the network did not answer."),
         "accelerator": gettext("The engine does not fit this processor."),
         "answer": gettext("The box did not answer a question that it must be able to answer."),
     }

@@ -79,6 +79,14 @@ def check_web(box: Box) -> str:
     return "The web admin answers."
 
 
+def check_front(box: Box) -> str:
+    socket = box.settings.front_socket
+    if socket is None:
+        return "The pool is its own front."
+    _expect("The front", socket, "/health/live", {200}, tls=True)
+    return "The front answers by TLS."
+
+
 def check_accelerator(box: Box) -> str:
     state = accelerator_as_expected(_accelerator_facts())
     if not state.as_expected:
@@ -115,6 +123,13 @@ CHECKS = (
     Check("broker", "the machine can be configured", check_broker, 30, ("cellule-broker.service",)),
     Check("pool", "requests are taken", check_pool, 60, ("cellule-pool.service",)),
     Check("webadmin", "the pages are served", check_web, 60, ("cellule-web.service", "cellule-pool.service")),
+    Check(
+        "front",
+        "people reach the box by TLS",
+        check_front,
+        60,
+        ("nginx.service", "cellule-certificates.service"),
+    ),
     Check("accelerator", "the engine can run on this processor", check_accelerator, 5, ()),
     Check(
         "answer",
@@ -128,9 +143,9 @@ MOST_SECONDS = sum(check.limit_seconds for check in CHECKS)
 """The verdict is spoken within this; cellule-verdict.service allows somewhat more."""
 
 
-def _expect(who: str, where: Path | str, path: str, statuses: set[int]) -> None:
+def _expect(who: str, where: Path | str, path: str, statuses: set[int], *, tls: bool = False) -> None:
     try:
-        status, _ = ask(where, path)
+        status, _ = ask(where, path, tls=tls)
     except _NO_ANSWER as error:
         raise CheckFailed(f"{who} does not answer: {error}.") from error
     if status not in statuses:

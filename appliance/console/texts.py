@@ -45,6 +45,7 @@ _TEXTS = {
     "step_broker": ("host broker", "courtier système"),
     "step_pool": ("pool", "pool"),
     "step_webadmin": ("web admin", "pages d'administration"),
+    "step_front": ("TLS front", "entrée TLS"),
     "step_accelerator": ("processor", "processeur"),
     "step_answer": ("answers a question", "répond à une question"),
     "state_done": ("ok", "ok"),

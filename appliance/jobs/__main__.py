@@ -11,7 +11,8 @@ from appliance.settings import load_settings
 def main() -> None:
     """Runs until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # a turn that is left out because the last one still runs is no news
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     settings = load_settings()
     daemon = Daemon(settings, brokered(settings))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -121,10 +121,10 @@ def test_it_is_for_admins_alone(refused: Site, employee: Visitor, path: str) -> 
 @pytest.mark.parametrize(
     ("attempt", "states"),
     [
-        (FAILED, ["done"] * 5 + ["failed"] + ["open"] * 3),
-        (HUNG, ["done"] * 4 + ["failed"] + ["open"] * 4),
-        (Attempt(ending=Ending.NEVER_ARRIVED), ["open"] * 9),
-        (Attempt(ending=Ending.NOT_BLESSED, last_good_step="answer"), ["done"] * 9),
+        (FAILED, ["done"] * 5 + ["failed"] + ["open"] * 4),
+        (HUNG, ["done"] * 4 + ["failed"] + ["open"] * 5),
+        (Attempt(ending=Ending.NEVER_ARRIVED), ["open"] * 10),
+        (Attempt(ending=Ending.NOT_BLESSED, last_good_step="answer"), ["done"] * 10),
     ],
 )
 def test_the_way_shows_how_far_it_went(site: Site, attempt: Attempt, states: list[str]) -> None:

@@ -136,6 +136,7 @@ def test_the_table_asks_for_all_that_makes_a_boot_good() -> None:
         "broker",
         "pool",
         "webadmin",
+        "front",
         "accelerator",
         "answer",
     ]

@@ -4,7 +4,7 @@ from appliance.boot.breadcrumbs import Boot, Breadcrumb, Outcome, Running
 
 BEGAN = 1_790_000_000.0
 """Epoch seconds of boot number 0; each following one starts 300 s later."""
-CHECKS = ("data-partition", "storage", "broker", "pool", "webadmin", "accelerator", "answer")
+CHECKS = ("data-partition", "storage", "broker", "pool", "webadmin", "front", "accelerator", "answer")
 NOW = Running("1.0", "a", "now")
 
 

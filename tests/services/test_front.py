@@ -11,6 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from openai import OpenAI
 
+from appliance.boot.checks import Box, check_front
+from appliance.boot.failure import CheckFailed
+from appliance.boot.places import places
 from appliance.claim.certificate import certificate_pin
 from appliance.enrolment import WorkerFacts, approve_worker, create_invitation
 from appliance.enrolment.contract import REPORT_PATH, SUBMIT_PATH, Submission, WorkerReport
@@ -42,6 +45,16 @@ def test_the_openai_client_needs_the_authority_and_nothing_else(front: Front) ->
         assert answer.choices[0].message.content == "one two three"
         with pytest.raises(httpx.ConnectError), httpx.Client() as stranger:
             stranger.get(f"https://{front.address}/health/live")
+
+
+def test_the_verdict_on_a_boot_hears_the_front_itself(front: Front) -> None:
+    def asked_at(name: str) -> str:
+        settings = front.settings.model_copy(update={"front_socket": front.folder / name})
+        return check_front(Box(settings, places(settings)))
+
+    assert asked_at("front.sock") == "The front answers by TLS."
+    with pytest.raises(CheckFailed, match="does not answer"):
+        asked_at("nobody.sock")
 
 
 def test_a_stream_is_not_held_back_and_ends_with_its_client(front: Front) -> None:
