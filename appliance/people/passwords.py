@@ -8,8 +8,6 @@ import re
 from enum import StrEnum
 from typing import ClassVar
 
-from werkzeug.security import check_password_hash, generate_password_hash
-
 from appliance.errors import Refused
 
 SHORTEST_PASSWORD = 12
@@ -39,6 +37,8 @@ COMMON = (
 
 _METHOD = "scrypt"
 """With Werkzeug's cost (n = 2^15, r = 8, p = 1)."""
+_HASH_OF_NOBODY = f"{_METHOD}:32768:8:1$nobody$" + "0" * 128
+"""Costs as much to compare as a real one, and no password is known to have it. Werkzeug's form."""
 
 
 class PasswordRule(StrEnum):
@@ -81,11 +81,16 @@ def hash_password(password: str, account_name: str) -> str:
     """The scrypt hash to store. Raises PasswordRefused. Takes about 0.1 s and 32 MiB, on purpose."""
     if broken := broken_rules(password, account_name):
         raise PasswordRefused(broken)
+    # where it is used: many processes of the box know accounts, and one looks at passwords
+    from werkzeug.security import generate_password_hash
+
     return generate_password_hash(password, method=_METHOD)
 
 
 def password_matches(stored_hash: str | None, password: str) -> bool:
     """Whether `password` is the one stored; takes as long when there is no account (`stored_hash` None)."""
+    from werkzeug.security import check_password_hash
+
     # the length is bounded first, for a megabyte of password would cost a megabyte of hashing
     candidate = password[: LONGEST_PASSWORD + 1]
     matches = check_password_hash(stored_hash or _HASH_OF_NOBODY, candidate)
@@ -101,6 +106,3 @@ def _is_common(password: str) -> bool:
     for word in sorted(COMMON, key=len, reverse=True):
         remainder = remainder.replace(word, "")
     return len(remainder) < len(plain) and len(re.sub(r"\d", "", remainder)) < 4
-
-
-_HASH_OF_NOBODY = generate_password_hash("the password of nobody", method=_METHOD)
