@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Step 4: the Python half of the root: third-party wheels, hash-checked, and the engine compiled in the tools root.
 #
-#   40-wheels.sh FOLDER          FOLDER gets site-packages/ as it lies in the image
+#   40-wheels.sh FOLDER          FOLDER gets site-packages/ and engine-packages/ as they lie in the image
+#
+# NumPy stands apart in engine-packages, on the path of the engine alone: sqlite-utils loads it wherever it finds it,
+# and that would be a fifth of what every other process does to start.
 #
 # The wheels come through this machine's own pip configuration; they are installed without any network.
 source "$(dirname "$0")/where.sh"
@@ -49,15 +52,17 @@ main() {
                 --target '$cached.new/site-packages' '$cached.new'/wheels/*.whl"
         # where pip found a wheel is of this machine, and its records are for removing packages again
         rm -f "$cached.new"/site-packages/*.dist-info/{direct_url.json,RECORD,INSTALLER,REQUESTED}
-        find "$cached.new/site-packages" \( -name tests -o -name test \) -type d -prune -exec rm -rf {} +
+        mkdir "$cached.new/engine-packages"
+        mv "$cached.new"/site-packages/numpy* "$cached.new/engine-packages/"
+        find "$cached.new"/*-packages \( -name tests -o -name test \) -type d -prune -exec rm -rf {} +
         tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-            -C "$cached.new" -cf "$cached.new/site-packages.tar" site-packages
-        rm -rf "$cached.new/site-packages" "$cached.new/wheels"
-        (cd "$cached.new" && sha256sum site-packages.tar >sha256)
+            -C "$cached.new" -cf "$cached.new/packages.tar" site-packages engine-packages
+        rm -rf "$cached.new"/{site-packages,engine-packages,wheels}
+        (cd "$cached.new" && sha256sum packages.tar >sha256)
         mv "$cached.new" "$cached"
     fi
     mkdir -p "$target"
-    tar -C "$target" -xf "$cached/site-packages.tar"
+    tar -C "$target" -xf "$cached/packages.tar"
 }
 
 main "$@"

@@ -120,6 +120,7 @@ def main() -> int:
     components = [
         *debian_packages(given.packages, given.root),
         *wheels(product / "site-packages"),
+        *wheels(product / "engine-packages"),
         *models(product / "appliance/models"),
     ]
     given.out.write_text(json.dumps(bill(components, given.version, given.variant), indent=1) + "\n")
