@@ -245,7 +245,8 @@ def _with_storage(facts: Facts, settings: Settings, at: float) -> Facts:
 
 def _opened(path: Path) -> Database:
     # never created: a box without its data must not look like a new one
-    return Database(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2))
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
+    return Database(connection, execute_plugins=False)
 
 
 def _damage(name: str, error: Exception) -> list[Told]:

@@ -62,7 +62,8 @@ def _open(path: Path, migrations: tuple[Migration, ...]) -> Database:
     if path.stat().st_mode & 0o777 != _OWNER_ONLY:
         # asked first: the verdict on a boot looks as a root that may not change other users' files
         path.chmod(_OWNER_ONLY)
-    database = Database(connection)
+    # looking for plugins reads the metadata of every package, and there are none
+    database = Database(connection, execute_plugins=False)
     try:
         _write_ahead(connection)
         for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
