@@ -2,14 +2,13 @@
 
 What needs root is a verb of `Host`. On the box one process has root, the broker; the others hold a
 `Host` that asks it. A worker's agent has root itself and uses the machine directly.
+
+What reads certificates is loaded when it is first asked for (PEP 562): few processes look at one.
 """
 
-from appliance.host.certificate import (
-    CertificateFacts,
-    InvalidCertificate,
-    check_certificate,
-    read_certificate,
-)
+import importlib
+from typing import TYPE_CHECKING
+
 from appliance.host.choice import brokered, own_machine, this_machine
 from appliance.host.contract import (
     Busy,
@@ -48,6 +47,14 @@ from appliance.host.machine import (
 )
 from appliance.host.nas import NasKind, NasPlan
 from appliance.host.support import SUPPORT_PORT, SupportPlan, SupportStatus
+
+if TYPE_CHECKING:
+    from appliance.host.certificate import (
+        CertificateFacts,
+        InvalidCertificate,
+        check_certificate,
+        read_certificate,
+    )
 
 __all__ = [
     "SUPPORT_PORT",
@@ -94,3 +101,11 @@ __all__ = [
     "read_certificate",
     "this_machine",
 ]
+
+_OF_CERTIFICATES = {"CertificateFacts", "InvalidCertificate", "check_certificate", "read_certificate"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_CERTIFICATES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module("appliance.host.certificate"), name)

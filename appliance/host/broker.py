@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from appliance.errors import Refusal
 from appliance.host.contract import Host, HostFailed, InvalidPlan
 from appliance.host.permitted import MEDIA_DIR, UPDATES_DIR, Limits, check_permitted
-from appliance.host.wire import LINE_LIMIT_BYTES, REQUEST, VERBS, Answer, Request, failure_of
+from appliance.host.wire import LINE_LIMIT_BYTES, Answer, Request, failure_of, read_request, verb_named
 
 ONLY_ASKING = {
     "tunnel_status",
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 def perform(host: Host, request: Request) -> Answer:
     """Calls the verb on `host`; its result as JSON."""
     result = getattr(host, request.verb)(**request.arguments)
-    return Answer(result=VERBS[request.verb].result.dump_python(result, mode="json"))
+    return Answer(result=verb_named(request.verb).result.dump_python(result, mode="json"))
 
 
 class Broker(socketserver.ThreadingUnixStreamServer):
@@ -79,7 +79,7 @@ class Broker(socketserver.ThreadingUnixStreamServer):
         started = time.monotonic()
         verb, level = "?", logging.INFO
         try:
-            request = REQUEST.validate_json(line)
+            request = read_request(line)
             verb = request.verb
             check_permitted(request, self.limits)
             with nullcontext() if verb in AT_ONCE else self.turn:

@@ -16,7 +16,7 @@ from appliance.host.machine import (
 )
 from appliance.host.nas import NasPlan
 from appliance.host.support import SupportPlan, SupportStatus
-from appliance.host.wire import VERBS, Answer, error_of
+from appliance.host.wire import Answer, error_of, verb_named
 
 TIMEOUT_SECONDS = 60
 
@@ -124,7 +124,7 @@ class BrokeredHost:
         return self._ask("support_status")  # type: ignore[no-any-return]
 
     def _ask(self, name: str, **arguments: object) -> Any:  # noqa: ANN401 # the verb's own type
-        verb = VERBS[name]
+        verb = verb_named(name)
         request = verb.request.model_validate({"verb": name, **arguments})
         try:
             with socket.socket(socket.AF_UNIX) as connection:

@@ -95,7 +95,7 @@ class MachinePlan(Plan):
     hostname: Hostname = "cellule"
     timezone: TimeZone = "Etc/UTC"
     ntp_servers: tuple[RemoteHost, ...] = Field(default=(), max_length=8)
-    network: NetworkPlan = NetworkPlan()
+    network: NetworkPlan = Field(default_factory=NetworkPlan)
     outbound: tuple[Outbound, ...] = Field(default=(), max_length=100)
 
 

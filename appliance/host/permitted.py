@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from appliance.host.certificate import check_certificate
 from appliance.host.contract import FirewallPlan, InvalidPlan, NotPermitted, TunnelPlan
 from appliance.host.machine import InstallPlan, MachinePlan
 from appliance.host.wire import Request
@@ -77,6 +76,9 @@ def _serve_certificate(limits: Limits, certificate_pem: str | None, key_pem: str
         return
     if certificate_pem is None or key_pem is None:
         raise InvalidPlan("A certificate needs its key, and a key its certificate.")
+    # rarely asked for, and much to load
+    from appliance.host.certificate import check_certificate
+
     check_certificate(certificate_pem, key_pem)
 
 

@@ -29,4 +29,5 @@ Endpoint = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}:\d{1,5}$|^\[[0-
 class Plan(BaseModel):
     """Base of all of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # what checks a plan is built when one is first made: most processes import many kinds and make few
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

@@ -6,11 +6,10 @@ A request is {"verb": name, argument: value, ...}; its shape, and that of the re
 
 import inspect
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any, Literal, get_type_hints
+from functools import cache
+from typing import Any, Literal, get_type_hints
 
-from pydantic import Field, JsonValue, TypeAdapter, create_model
+from pydantic import BaseModel, JsonValue, TypeAdapter, create_model
 
 from appliance.errors import Refusal
 from appliance.host.contract import BROKER_ERRORS, Host, HostFailed
@@ -38,7 +37,12 @@ class Verb:
     result: TypeAdapter[Any]
 
 
-def _verb(name: str) -> Verb:
+VERBS = frozenset(name for name in dir(Host) if not name.startswith("_"))
+
+
+@cache
+def verb_named(name: str) -> Verb:
+    """One of VERBS. Made when it is first asked for: most processes use a few of them."""
     method = getattr(Host, name)
     hints = get_type_hints(method, include_extras=True)
     fields: dict[str, Any] = {
@@ -53,9 +57,14 @@ def _verb(name: str) -> Verb:
     return Verb(request, TypeAdapter(hints["return"]))
 
 
-VERBS = {name: _verb(name) for name in dir(Host) if not name.startswith("_")}
-_ANY_REQUEST: Any = reduce(or_, (verb.request for verb in VERBS.values()))
-REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[_ANY_REQUEST, Field(discriminator="verb")])
+class _Named(BaseModel):
+    verb: Literal[tuple(sorted(VERBS))]  # type: ignore[valid-type]
+
+
+def read_request(line: bytes) -> Request:
+    """The request of one line. Raises pydantic's ValidationError when it is none."""
+    name = _Named.model_validate_json(line).verb
+    return verb_named(name).request.model_validate_json(line)
 
 
 class Failure(Plan):

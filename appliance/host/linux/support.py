@@ -10,12 +10,10 @@ import logging
 import threading
 import time
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from appliance.clock import now
 from appliance.errors import Refusal
 from appliance.host.contract import Busy, InvalidPlan, Peer, TunnelPlan
-from appliance.host.keys import private_text, public_text
+from appliance.host.keys import new_private_key, private_text, public_text
 from appliance.host.linux.commands import attempt, call
 from appliance.host.linux.interface import (
     address_interface,
@@ -52,7 +50,7 @@ class LinuxSupport:
             seconds = plan.seconds_left(now())
             if seconds <= 0:
                 raise InvalidPlan("The end of the session is not in the future.")
-            key = X25519PrivateKey.generate()
+            key = new_private_key()
             self._deadline = time.monotonic() + seconds
             self._session, self._key = plan, public_text(key)
             try:

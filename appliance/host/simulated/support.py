@@ -1,10 +1,8 @@
 """The twin of a support session's tunnel: open until its end or a close; nobody ever shakes hands."""
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from appliance.clock import Clock
 from appliance.host.contract import Busy, InvalidPlan
-from appliance.host.keys import public_text
+from appliance.host.keys import new_private_key, public_text
 from appliance.host.support import SupportPlan, SupportStatus
 
 
@@ -20,7 +18,7 @@ class SimulatedSupport:
             raise Busy("A support session is open.", next_step="End it first.")
         if plan.seconds_left(self._clock()) <= 0:
             raise InvalidPlan("The end of the session is not in the future.")
-        self._support_plan, self._support_key = plan, public_text(X25519PrivateKey.generate())
+        self._support_plan, self._support_key = plan, public_text(new_private_key())
         return self._support_key
 
     def close_support(self) -> None:
