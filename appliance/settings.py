@@ -66,6 +66,11 @@ class Settings(BaseModel):
         return self.state_dir / "secrets"
 
     @property
+    def restore_record(self) -> Path:
+        """How far the last restore came (appliance/keeping); not there before the first one."""
+        return self.state_dir / "keeping" / "restore.json"
+
+    @property
     def web_socket(self) -> Path:
         return self.run_dir / "web.sock"
 

@@ -5,7 +5,6 @@ Safe to repeat. What can't be done is refused before anything is changed.
 
 from appliance.claim.certificate import ensure_certificate
 from appliance.claim.claiming import ensure_claim_code
-from appliance.keeping import apply_pending_restore
 from appliance.models.demo import verify_demo_model
 from appliance.settings import Settings
 from appliance.storage import check_schemas, open_activity, open_cellule
@@ -17,7 +16,11 @@ def prepare_box(settings: Settings) -> str | None:
     Raises DemoModelDamaged, SchemaTooNew and CertificateKeyUnusable.
     """
     verify_demo_model()
-    apply_pending_restore(settings)
+    if settings.restore_record.exists():
+        # here, for all of the keeping comes with it, and most boxes were never restored
+        from appliance.keeping import apply_pending_restore
+
+        apply_pending_restore(settings)
     check_schemas(settings.state_dir)
     for opened in (open_activity, open_cellule):
         opened(settings.state_dir).close()

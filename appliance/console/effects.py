@@ -6,16 +6,21 @@ A trail that can't be written stops no deed: who must reset a box with damaged s
 import sqlite3
 import sys
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from appliance.console.choice import ConsoleChoice
 from appliance.console.menu import Deed, Effect
-from appliance.console.trial import CONSOLE, Trial, try_network
 from appliance.errors import Refusal
 from appliance.host import Host
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, write_choice
 
+if TYPE_CHECKING:
+    from appliance.console.trial import Trial
+
+CONSOLE = "console"
+"""Who did it, in the audit trail."""
 _EVENTS = {
     Deed.KEEP_NETWORK: AuditEvent.CONSOLE_NETWORK_CHANGED,
     Deed.RESTART: AuditEvent.CONSOLE_BOX_RESTARTED,
@@ -48,6 +53,9 @@ class Deeds:
     def _do(self, effect: Effect) -> None:
         match effect.deed:
             case Deed.TRY_NETWORK:
+                # here, for it loads all of the keeping, and nearly every start has no trial
+                from appliance.console.trial import try_network
+
                 assert effect.network is not None
                 self._trial = try_network(self._settings, self._host, effect.network)
             case Deed.KEEP_NETWORK:

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.console.effects import CONSOLE
 from appliance.errors import Broken
 from appliance.host import Host, MachinePlan, NetworkPlan
 from appliance.keeping import (
@@ -28,8 +29,6 @@ from appliance.keeping import (
 from appliance.settings import Settings
 from appliance.storage import SchemaTooNew, open_activity, open_cellule
 
-CONSOLE = "console"
-"""Who did it, in the audit trail."""
 _LOOPBACK = "127.0.0.1"
 """Where somebody at the box itself confirms from."""
 _APPLIED_WITHIN_SECONDS = 30.0

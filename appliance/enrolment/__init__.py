@@ -1,17 +1,17 @@
 """From an invitation to a worker of the fleet: code, redemption, approval, tunnel, revocation.
 
-Workers import modules of this package too (`redeeming`, `contract`), and have no database: what belongs to
-the box alone is loaded when it is first asked for (PEP 562).
+Workers import modules of this package too (`redeeming`, `contract`), and have no database; others on the box
+want no more than the addresses of the LAN. So each name is loaded when it is first asked for (PEP 562).
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
     from appliance.enrolment.app import EnrolmentApp
+    from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
     from appliance.enrolment.invitations import (
         create_invitation,
         expire_invitations,
@@ -40,7 +40,11 @@ __all__ = [
     "revoke_worker",
 ]
 
-_OF_THE_BOX = {
+_MODULE_OF = {
+    "DesiredState": "contract",
+    "WorkerFacts": "contract",
+    "WorkerReport": "contract",
+    "WorkerState": "contract",
     "create_invitation": "invitations",
     "expire_invitations": "invitations",
     "list_invitations": "invitations",
@@ -56,9 +60,9 @@ _OF_THE_BOX = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _OF_THE_BOX:
+    if name not in _MODULE_OF:
         raise AttributeError(name)
-    return getattr(importlib.import_module(f"{__name__}.{_OF_THE_BOX[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 
 def make_enrolment_app(settings: Settings) -> "EnrolmentApp":

@@ -31,7 +31,6 @@ from appliance.settings import Settings
 from appliance.storage import DATABASE_FILES, open_activity, open_cellule
 
 WAY_BACK_SECONDS = 7 * 24 * 3600.0
-_RECORD = "restore.json"
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +70,7 @@ class Restore(BaseModel):
 def last_restore(settings: Settings) -> Restore | None:
     """How far the last restore came; None when there was none or it was discarded."""
     try:
-        return Restore.model_validate_json((keeping_dir(settings) / _RECORD).read_bytes())
+        return Restore.model_validate_json(settings.restore_record.read_bytes())
     except FileNotFoundError:
         return None
 
@@ -117,7 +116,7 @@ def stage_folder(
 def discard_restore(settings: Settings) -> None:
     """Forgets a staged backup. Raises NothingToRestore when one is already on its way in."""
     _refuse_under_way(settings)
-    (keeping_dir(settings) / _RECORD).unlink(missing_ok=True)
+    settings.restore_record.unlink(missing_ok=True)
     for name in ("incoming", "former"):
         shutil.rmtree(keeping_dir(settings) / name, ignore_errors=True)
 
@@ -235,8 +234,9 @@ def _advance(
 
 
 def _record(settings: Settings, restore: Restore) -> Restore:
-    replace(keeping_dir(settings) / _RECORD, restore.model_dump_json().encode())
-    sync_folder(keeping_dir(settings))
+    folder = keeping_dir(settings)
+    replace(settings.restore_record, restore.model_dump_json().encode())
+    sync_folder(folder)
     return restore
 
 
