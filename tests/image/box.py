@@ -2,6 +2,13 @@
 
 It is driven as a user would: the serial console is read and typed on, the network is the office's LAN, and
 the power cord can be pulled. Everything of it lies in one folder.
+
+A running box can be frozen, disk and memory, and others can go on from there in seconds, each in an office
+of its own:
+
+    frozen = box.freeze()
+    another = Box(other_office, folder, works.disk, frozen=frozen)
+    another.start()
 """
 
 import json
@@ -26,6 +33,7 @@ VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 FASTER = "mitigations=off tsc=reliable no_timer_check"
 """What a machine without an accelerator for virtual machines needs to boot in bearable time."""
 BOOT_SECONDS = 240.0
+THAW_SECONDS = 60.0
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
@@ -48,9 +56,21 @@ def tools_root() -> Path:
     return Path(shown.stdout.strip())
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """What `folder` holds of a machine that stands still: disk.qcow2, vars.fd, memory."""
+
+    folder: Path
+    address: str
+    console: bytes
+
+
 @dataclass
 class Box:
-    """`disk` is a raw image that is never written: the box works on an overlay in `folder`."""
+    """`disk` is a raw image that is never written: the box works on an overlay in `folder`.
+
+    With `frozen` it goes on from there at its first start; its clock, too, which is late then.
+    """
 
     office: Office
     folder: Path
@@ -62,38 +82,83 @@ class Box:
     kernel_words: str = FASTER
     extra: tuple[str, ...] = ()
     mac: str = "52:54:00:ce:11:01"
+    frozen: Frozen | None = None
     console: bytearray = field(default_factory=bytearray)
     _qemu: subprocess.Popen[bytes] | None = None
     _swtpm: subprocess.Popen[bytes] | None = None
     _tap: str = ""
+    _to_thaw: Frozen | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._to_thaw = self.frozen
         self._tap = self.office.plug_in_machine()
         self.overlay = self.folder / "disk.qcow2"
+        self._variables = self.folder / "vars.fd"
+        if self.frozen is not None:
+            self._create_overlay("qcow2", self.frozen.folder / "disk.qcow2")
+            shutil.copyfile(self.frozen.folder / "vars.fd", self._variables)
+            self.console += self.frozen.console
+            return
+        self._create_overlay("raw", self.disk, f"{self.disk_gigabytes}G")
+        shutil.copyfile(self.secure_boot_variables or tools_root() / VARIABLES, self._variables)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        """What a program of the tools root must see to open the disk."""
+        return (self.folder, self.disk.parent, *((self.frozen.folder,) if self.frozen else ()))
+
+    def _create_overlay(self, kind: str, below: Path, *size: str) -> None:
         if not self.overlay.exists():
             in_tools(
-                "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self.disk),
-                str(self.overlay), f"{self.disk_gigabytes}G", folders=(self.folder, self.disk.parent),
+                "qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(below), str(self.overlay),
+                *size, folders=self._folders,
             )  # fmt: skip
-        self._variables = self.folder / "vars.fd"
-        shutil.copyfile(self.secure_boot_variables or tools_root() / VARIABLES, self._variables)
 
     # --- power ---
 
     def start(self) -> None:
-        """Presses the power button."""
+        """Presses the power button; a frozen box goes on where it stood."""
         self.started_at = time.monotonic()
         if self.tpm:
             self._start_tpm()
+        thawing, self._to_thaw = self._to_thaw, None
+        binds = [word for folder in self._folders for word in ("--bind", str(folder))]
+        incoming = ("-incoming", f"file:{thawing.folder}/memory") if thawing else ()
         self._qemu = subprocess.Popen(
             [*_ENDS_WITH_US, "ip", "netns", "exec", self.office.namespace("lan"), "bash", str(IN_TOOLS),
-             "--bind", str(self.folder), "--bind", str(self.disk.parent), "--", *self._command()],
+             *binds, "--", *self._command(), *incoming],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )  # fmt: skip
         threading.Thread(target=self._read_console, args=(self._qemu,), daemon=True).start()
+        if thawing:
+            self._wait_for_migration()
+            self.monitor("cont")
+
+    def freeze(self) -> Frozen:
+        """Stands still for good, disk and memory as they are."""
+        frozen = Frozen(self.folder, self.address, bytes(self.console))
+        self.monitor("stop")
+        self.monitor("migrate", uri=f"file:{self.folder}/memory")
+        self._wait_for_migration()
+        self.monitor("quit")
+        assert self._qemu is not None
+        self._qemu.wait(30)
+        self.pull_the_cord()
+        return frozen
+
+    def _wait_for_migration(self) -> None:
+        def done() -> bool:
+            answer = self.monitor("query-migrate")
+            assert isinstance(answer, dict)
+            status = answer.get("status", "active")
+            if status in ("failed", "cancelled"):
+                raise RuntimeError(answer)
+            return bool(status == "completed")
+
+        self._wait(done, "disk and memory moved", THAW_SECONDS)
 
     def pull_the_cord(self) -> None:
         """Off at once; what the disk had acknowledged is on it."""
@@ -162,7 +227,9 @@ class Box:
 
     @property
     def address(self) -> str:
-        """The address that DHCP gave it; waits for one."""
+        """The address that DHCP gave it; waits for one. A thawed box keeps that of its first office."""
+        if self.frozen and self.office.lease_of(self.mac) is None:
+            return self.frozen.address
         self._wait(lambda: self.office.lease_of(self.mac) is not None, "an address by DHCP", BOOT_SECONDS)
         return str(self.office.lease_of(self.mac))
 

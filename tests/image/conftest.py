@@ -1,6 +1,7 @@
 """What the tests of the image share: keys of their own, the small image, and releases made from it on demand.
 
-An image costs a minute and a boot costs another, so each file tells one story of one box, from top to bottom.
+An image costs a minute and a boot costs another, so each file tells one story of one box, from top to
+bottom; most begin with `claimed`, a box that was started and claimed once and has stood still since.
 """
 
 import os
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.box import Box, Frozen
 from tests.image.office import Office
+from tests.image.visitor import Visitor
 
 ROOT = Path(__file__).parents[2]
 FIRST_VERSION = "1.0.0"
+CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
 Overlay = Callable[[Path], None]
 """Lays files into a folder that stands for the root of the new release."""
 
@@ -91,3 +95,31 @@ def office() -> Iterator[Office]:
     with Office("pc", "server") as office:
         office.open_for_business()
         yield office
+
+
+@pytest.fixture(scope="session")
+def frozen(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+    """A box that was claimed by Ada and whose first boot was good, standing still."""
+    with Office("pc") as office:
+        office.open_for_business()
+        box = Box(office, tmp_path_factory.mktemp("frozen"), works.disk)
+        box.start()
+        try:
+            code = box.wait_for_console(CLAIM_CODE)[0]
+            with Visitor(box) as ada:
+                ada.claim(code)
+            box.wait_for_console("cellule-demo answers")
+            return box.freeze()
+        finally:
+            box.pull_the_cord()
+
+
+@pytest.fixture(scope="module")
+def claimed(
+    office: Office, works: Works, frozen: Frozen, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
+    """A running box that Ada has claimed, at the release FIRST_VERSION in slot a."""
+    box = Box(office, tmp_path_factory.mktemp("box"), works.disk, frozen=frozen)
+    box.start()
+    yield box
+    box.pull_the_cord()

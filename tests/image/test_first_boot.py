@@ -11,14 +11,13 @@ from itertools import islice
 import pytest
 
 from tests.image.box import Box
-from tests.image.conftest import FIRST_VERSION, Works
+from tests.image.conftest import CLAIM_CODE, FIRST_VERSION, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 
 pytestmark = pytest.mark.core
 
 OPEN_TCP = {80, 443}
-CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.conftest import FIRST_VERSION, Works
+from tests.image.conftest import CLAIM_CODE, FIRST_VERSION, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 
-CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
 RECOVERY_KEY = r"[a-z]{8}(?:-[a-z]{8}){7}"
 ESP_OFFSET_BYTES = 1024 * 1024
 REFUSED_SECONDS = 60.0

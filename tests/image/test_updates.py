@@ -17,22 +17,9 @@ from tests.image.visitor import Visitor
 pytestmark = pytest.mark.timeout(1700)
 
 GOOD, MUTE = "1.1.0", "1.2.0"
-CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
 LARGEST_SHARE_FETCHED = 0.15
 INSTALL_SECONDS = 300.0
 GIVEN_UP_SECONDS = 900.0
-
-
-@pytest.fixture(scope="module")
-def box(office: Office, works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A claimed box, switched on."""
-    box = Box(office, tmp_path_factory.mktemp("box"), works.disk)
-    box.start()
-    code = box.wait_for_console(CLAIM_CODE)[0]
-    with Visitor(box) as ada:
-        ada.claim(code)
-    yield box
-    box.pull_the_cord()
 
 
 @pytest.fixture(scope="module")
@@ -68,49 +55,49 @@ def install(box: Box, ada: Visitor, version: str) -> None:
 
 
 def test_only_what_changed_is_fetched_and_the_new_release_answers(
-    box: Box, works: Works, channel: ChannelServer
+    claimed: Box, works: Works, channel: ChannelServer
 ) -> None:
     works.make(GOOD, change_a_line)
     publish(works, channel, GOOD)
-    with Visitor(box) as ada:
+    with Visitor(claimed) as ada:
         ada.sign_in()
         key = ada.make_key("Before")
         ada.submit(
             "/updates", "/updates/choices",
             channel_url=channel.url, days="0", begins="02:00", ends="02:01",
         )  # fmt: skip
-        install(box, ada, GOOD)
-    since = len(box.screen)
-    box.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
-    box.wait_for_console("cellule-demo answers", since=since)
+        install(claimed, ada, GOOD)
+    since = len(claimed.screen)
+    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
+    claimed.wait_for_console("cellule-demo answers", since=since)
     bundle_bytes = works.bundle(GOOD).stat().st_size
     print(f"fetched {channel.sent_bytes / 1e6:.1f} of {bundle_bytes / 1e6:.1f} MB")
     assert channel.sent_bytes < LARGEST_SHARE_FETCHED * bundle_bytes
-    with Visitor(box) as ada:
+    with Visitor(claimed) as ada:
         answer, chunks = ada.ask(key, "What is Cellule?")
         assert answer
         assert chunks > 1
 
 
 def test_a_release_that_cannot_answer_is_given_up_and_the_box_says_why(
-    box: Box, works: Works, channel: ChannelServer
+    claimed: Box, works: Works, channel: ChannelServer
 ) -> None:
     works.make(MUTE, take_its_voice)
     publish(works, channel, MUTE)
-    with Visitor(box) as ada:
+    with Visitor(claimed) as ada:
         ada.sign_in()
-        install(box, ada, MUTE)
-    since = len(box.screen)
-    box.wait_for_console(rf"{re.escape(MUTE)}, slot a", INSTALL_SECONDS, since)
-    box.wait_for_console(rf"{re.escape(GOOD)}, slot b", GIVEN_UP_SECONDS, since)
-    box.wait_for_console("cellule-demo answers", since=since)
-    with Visitor(box) as ada:
+        install(claimed, ada, MUTE)
+    since = len(claimed.screen)
+    claimed.wait_for_console(rf"{re.escape(MUTE)}, slot a", INSTALL_SECONDS, since)
+    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", GIVEN_UP_SECONDS, since)
+    claimed.wait_for_console("cellule-demo answers", since=since)
+    with Visitor(claimed) as ada:
         ada.sign_in()
-        box.wait_until(lambda: ada.http.get(f"/starts/{MUTE}").is_success, "the story is told", 120)
+        claimed.wait_until(lambda: ada.http.get(f"/starts/{MUTE}").is_success, "the story is told", 120)
         story = ada.http.get(f"/starts/{MUTE}").text
         updates = ada.http.get("/updates").text
     assert "No engine is ready" in story
-    assert "no engine for a mute box" in story, story[:4000]
+    assert "no engine for a mute claimed" in story, story[:4000]
     assert f'value="{MUTE}"' not in updates
 
 
