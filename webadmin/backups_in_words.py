@@ -1,8 +1,9 @@
-"""Backups as people read them, in the visitor's language: works, steps, kinds of target, troubles, sizes."""
+"""Backups as people read them, in the visitor's language: works, steps, kinds of target, troubles."""
 
-from flask_babel import format_decimal, gettext, lazy_gettext
+from flask_babel import lazy_gettext
 
 from appliance.keeping import RestoreStep, Run, Step, TargetKind, Work
+from webadmin.box_in_words import in_words
 
 KINDS = {
     TargetKind.SMB: lazy_gettext("Windows or NAS share (SMB)"),
@@ -78,28 +79,14 @@ TROUBLES = {
     "no_backup_program": lazy_gettext("The backup program restic is not installed on this machine."),
     "host_unavailable": lazy_gettext("A part of the box does not answer. It is tried again."),
 }
-"""By the refusal's code; what is not here is shown in English."""
+"""By the refusal's code."""
 
 
 def trouble(run: Run) -> str:
     """Why a run failed."""
-    return str(TROUBLES.get(run.code, run.trouble))
+    return str(TROUBLES.get(run.code) or in_words(run.trouble))
 
 
 def progress(run: Run) -> str:
     """What a run does now."""
     return f"{WORKS[run.work]}: {STEPS[run.step]}"
-
-
-def size(size_bytes: int) -> str:
-    """12 kB, 3.4 MB, 1.2 GB, of 1000 as disks are sold."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor or unit == "kB":
-            number = format_decimal(size_bytes / factor, format="#,##0" if unit == "kB" else "#,##0.0")
-            text = {
-                "GB": gettext("%(number)s GB"),
-                "MB": gettext("%(number)s MB"),
-                "kB": gettext("%(number)s kB"),
-            }
-            return str(text[unit] % {"number": number}).replace(" ", "\N{NO-BREAK SPACE}")
-    raise AssertionError("the last unit fits everything")

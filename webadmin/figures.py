@@ -44,6 +44,17 @@ def gigabytes(size_bytes: int) -> str:
     return _unbroken(gettext("%(number)s GB", number=format_decimal(round(size_bytes / 2**30))))
 
 
+def size(size_bytes: int) -> str:
+    """12 kB, 3.4 MB, 1.2 GB: of 1000, as disks are sold."""
+    if size_bytes >= 10**9:
+        text = gettext("%(number)s GB", number=format_decimal(size_bytes / 10**9, format="#,##0.0"))
+    elif size_bytes >= 10**6:
+        text = gettext("%(number)s MB", number=format_decimal(size_bytes / 10**6, format="#,##0.0"))
+    else:
+        text = gettext("%(number)s kB", number=format_decimal(size_bytes / 10**3, format="#,##0"))
+    return _unbroken(text)
+
+
 def _unbroken(number_and_unit: str) -> str:
     """No line break parts a number from its unit."""
     return number_and_unit.replace(" ", "\N{NO-BREAK SPACE}")

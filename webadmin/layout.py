@@ -16,6 +16,7 @@ from flask_babel.speaklater import LazyString
 
 from appliance.people import COMMON, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from webadmin import figures
+from webadmin.box_in_words import in_words
 from webadmin.database import box_settings
 from webadmin.languages import LANGUAGES, language
 from webadmin.refusals import PASSWORD_RULES
@@ -128,6 +129,7 @@ def install(app: Flask) -> None:
             "endpoints": current_app.view_functions,
             "figures": figures,
             "home": home,
+            "in_words": in_words,
             "iso": iso,
             "language": language(),
             "languages": LANGUAGES,

@@ -43,7 +43,6 @@ from appliance.storage import read_choice
 from appliance.updating import UpdateChoice, outbound_of
 from webadmin.database import activity, box_settings, cellule
 from webadmin.machine_forms import (
-    FormRefused,
     certificate_problem,
     check_validity,
     name_and_time_of,
@@ -105,7 +104,7 @@ def change_certificate() -> Response:
         field = "key" if error.problem.startswith("key") else "certificate"
         return _page(400, error=certificate_problem(error), field=field)
     except Refusal as error:
-        return _page(error.http_status, error=_words(error), field=error.param or "")
+        return _page(error.http_status, error=explain(error), field=error.param or "")
     _note("certificate")
     return redirect(url_for("machine.change"), 303)
 
@@ -144,7 +143,7 @@ def keep_change() -> Response:
     except Refusal as error:
         found = last_change(cellule())
         page = render_template(
-            "machine_change.html", change=found, new_address=_address_then(found), error=_words(error)
+            "machine_change.html", change=found, new_address=_address_then(found), error=explain(error)
         )
         return make_response(page, error.http_status)
     flash(gettext("The change is kept."))
@@ -158,7 +157,7 @@ def take_back() -> Response:
     try:
         undo_change(cellule(), activity(), _host(), at=now())
     except Refusal as error:
-        return _page(error.http_status, error=_words(error))
+        return _page(error.http_status, error=explain(error))
     return redirect(url_for("machine.change"), 303)
 
 
@@ -171,7 +170,7 @@ def power() -> Response:
     try:
         _host().power_off() if off else _host().reboot()
     except Refusal as error:
-        return _page(error.http_status, error=_words(error))
+        return _page(error.http_status, error=explain(error))
     return make_response(render_template("machine_power.html", off=off))
 
 
@@ -214,7 +213,7 @@ def _guarded(change_of: Callable[[MachinePlan], MachinePlan]) -> Response:
             return redirect(url_for("machine.change"), 303)
         host.apply_machine(plan)
     except Refusal as error:
-        return _page(error.http_status, error=_words(error), field=error.param or "")
+        return _page(error.http_status, error=explain(error), field=error.param or "")
     _note("time", f"{plan.timezone} {' '.join(plan.ntp_servers)}")
     flash(gettext("Saved."))
     return redirect(url_for("machine.show"), 303)
@@ -261,15 +260,6 @@ def _note(subject: str, detail: str = "") -> None:
         subject=subject,
         detail=detail,
     )
-
-
-def _words(error: Refusal) -> str:
-    sentences = {
-        "change_pending": gettext("Another change waits to be confirmed. Keep it or undo it first."),
-        "no_change_pending": gettext("There is no such change any more: it was undone. Make it again."),
-        "confirmed_from_elsewhere": gettext("The change can be kept only from the new address."),
-    }
-    return error.sentence if isinstance(error, FormRefused) else sentences.get(error.code) or explain(error)
 
 
 def _address_then(change: GuardedChange | None) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from zoneinfo import available_timezones
 
-from flask_babel import gettext
+from flask_babel import format_date, gettext
 from pydantic import ValidationError
 
 from appliance.errors import Refused
@@ -81,11 +81,12 @@ def check_validity(facts: CertificateFacts, at: float) -> None:
     moment = datetime.fromtimestamp(at, UTC)
     if facts.not_after <= moment:
         raise FormRefused(
-            gettext("The certificate expired on %(day)s.", day=facts.not_after.date()), param="certificate"
+            gettext("The certificate expired on %(day)s.", day=format_date(facts.not_after)),
+            param="certificate",
         )
     if facts.not_before > moment:
         raise FormRefused(
-            gettext("The certificate is valid only from %(day)s on.", day=facts.not_before.date()),
+            gettext("The certificate is valid only from %(day)s on.", day=format_date(facts.not_before)),
             param="certificate",
         )
     if not facts.names:

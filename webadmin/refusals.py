@@ -8,6 +8,7 @@ from flask_babel import gettext, lazy_gettext, ngettext
 from appliance.errors import Refusal, TryAgain
 from appliance.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, PasswordRefused, PasswordRule
 from webadmin import backups_in_words
+from webadmin.box_in_words import in_words
 
 PASSWORD_RULES = {
     PasswordRule.TOO_SHORT: lazy_gettext("At least %(count)s characters", count=SHORTEST_PASSWORD),
@@ -66,6 +67,9 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
     "host_unavailable": lambda _: gettext(
         "The part of the box that controls the machine does not answer. Try again in a moment."
     ),
+    "change_pending": lambda _: gettext("Another change waits to be confirmed. Keep it or undo it first."),
+    "no_change_pending": lambda _: gettext("There is no such change any more: it was undone. Make it again."),
+    "confirmed_from_elsewhere": lambda _: gettext("The change can be kept only from the new address."),
     "install_under_way": lambda _: gettext("An install is under way already. Wait until it has ended."),
     "check_under_way": lambda _: gettext("A stick or file is being checked. Wait until that has ended."),
     "no_room": lambda _: gettext("There is not enough room: the box needs twice the size of the file."),
@@ -91,8 +95,8 @@ _SENTENCES: dict[str, Callable[[Refusal], str]] = {
 
 
 def explain(error: Refusal) -> str:
-    """The refusal as a sentence for the visitor; in English when its code has no translation yet."""
+    """The refusal as a sentence for the visitor: the words of its code, else its own in their language."""
     if error.code in backups_in_words.TROUBLES:
         return str(backups_in_words.TROUBLES[error.code])
     sentence = _SENTENCES.get(error.code)
-    return sentence(error) if sentence else str(error)
+    return sentence(error) if sentence else in_words(str(error))

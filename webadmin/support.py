@@ -42,6 +42,7 @@ from appliance.support import (
     request_bundle,
     seal_bundle,
 )
+from webadmin import figures
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
 from webadmin.layout import datetime_text
@@ -56,6 +57,16 @@ ENDINGS = {
     Ending.CUT: lazy_gettext("cut by an admin"),
     Ending.TIME: lazy_gettext("its time was over"),
     Ending.RESTART: lazy_gettext("the box restarted"),
+}
+SOURCES = {
+    "machine": lazy_gettext("the machine"),
+    "settings": lazy_gettext("settings"),
+    "jobs": lazy_gettext("jobs"),
+    "boots": lazy_gettext("starts"),
+    "storage": lazy_gettext("storage"),
+    "hardware": lazy_gettext("hardware"),
+    "packages": lazy_gettext("software"),
+    "logs": lazy_gettext("logs"),
 }
 REMOVALS = {
     "user": lazy_gettext("account names"),
@@ -201,6 +212,11 @@ def removal(name: str) -> str:
     return str(REMOVALS.get(name, name))
 
 
+def source_text(name: str) -> str:
+    """What a part of the bundle is about."""
+    return str(SOURCES.get(name, name))
+
+
 def hours_text(hours: int) -> str:
     return ngettext("%(num)s hour", "%(num)s hours", hours)
 
@@ -218,7 +234,10 @@ def _session_error(error: Refusal) -> str:
 def _live_state(bundle: Bundle, session: Session | None) -> LiveState:
     return LiveState(
         shape=[bundle.state, session.id if session else "", [line.id for line in _commands(session)]],
-        cells={"bundle.percent": f"{bundle.percent} %", "bundle.step": bundle.step},
+        cells={
+            "bundle.percent": figures.percent(bundle.percent / 100),
+            "bundle.step": source_text(bundle.step),
+        },
         shares={"bundle.share": bundle.percent / 100},
     )
 
@@ -257,6 +276,7 @@ def _page(status: int, *, bundle_error: str = "", session_error: str = "", field
             longest_request=LONGEST_REQUEST_CHARACTERS,
             endings=ENDINGS,
             removal=removal,
+            source_text=source_text,
         ),
         status,
     )

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from babel.dates import get_day_names
-from flask_babel import format_decimal, get_locale, gettext, lazy_gettext, ngettext
+from flask_babel import get_locale, gettext, lazy_gettext, ngettext
 from flask_babel.speaklater import LazyString
 
 from appliance.errors import Refused
 from appliance.updating import Check, Install, Origin, Progress, Reason, Stage, UpdateChoice, Weekday, Why
+from webadmin import figures
+from webadmin.box_in_words import in_words
 
 
 class NotInstallable(Refused):
@@ -100,30 +102,20 @@ def reason(why: Reason) -> str:
 
 
 def trouble(code: str, sentence: str) -> str:
-    """A recorded refusal; in the words that were recorded when its code has none here."""
-    return str(_TROUBLES.get(code, sentence))
-
-
-def size(size_bytes: int) -> str:
-    """In MB of 10^6 bytes, or GB."""
-    if size_bytes >= 10**9:
-        text = gettext("%(number)s GB", number=format_decimal(size_bytes / 10**9, format="0.0"))
-    else:
-        text = gettext("%(number)s MB", number=format_decimal(size_bytes / 10**6, format="0.0"))
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
+    """A recorded refusal, by its code, else by the sentence that was recorded."""
+    return str(_TROUBLES.get(code) or in_words(sentence))
 
 
 def percent(progress: Progress | None) -> str:
     """As the installer counts."""
-    number = progress.percent if progress else 0
-    return gettext("%(number)s %%", number=number).replace(" ", "\N{NO-BREAK SPACE}")
+    return figures.percent((progress.percent if progress else 0) / 100)
 
 
 def step(install: Install, progress: Progress | None) -> str:
-    """The installer's own words, which are English."""
-    if install.stage is Stage.ORDERED:
-        return gettext("Beginning…")
-    return progress.step if progress and progress.step else gettext("Beginning…")
+    """What the installer does now."""
+    if install.stage is not Stage.ORDERED and progress and progress.step:
+        return in_words(progress.step)
+    return gettext("Beginning…")
 
 
 def time_left(seconds: float | None) -> str:
@@ -139,7 +131,9 @@ def checked(check: Check) -> str:
     """How far the check of a file is."""
     if not check.size_bytes:
         return gettext("Reading signatures…")
-    return gettext("%(done)s of %(all)s read", done=size(check.done_bytes), all=size(check.size_bytes))
+    return gettext(
+        "%(done)s of %(all)s read", done=figures.size(check.done_bytes), all=figures.size(check.size_bytes)
+    )
 
 
 def days() -> dict[Weekday, str]:

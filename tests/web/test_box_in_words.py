@@ -1,0 +1,140 @@
+"""What the box says in English is French on French pages: every sentence that its code can say."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask_babel import force_locale
+
+import appliance
+from appliance import boot, claim, host, keeping, storage, support, updating
+from appliance.boot.failure import CheckFailed
+from appliance.errors import Refusal
+from tests.web.conftest import Site
+from webadmin import backups_in_words, refusals, updates_in_words
+from webadmin.box_in_words import in_words
+
+SPEAKING = (boot, claim, host, keeping, storage, support, updating)
+"""The packages whose refusals reach pages, at once or by what they recorded."""
+NOT_IN_PAGES = {
+    # the vendor's own machine, where releases and requests are made
+    "updating/channel_folder.py",
+    "updating/packing.py",
+    "updating/publish.py",
+    "updating/vendor_keys.py",
+    "updating/bundle.py",
+    "support/vendor.py",
+    "support/exchange.py",
+    # answers to the vendor's questions
+    "support/commands.py",
+    # each has its own sentence by `problem`, in webadmin.machine_forms
+    "host/certificate.py",
+}
+RESULTS = {"AcceleratorState", "Judgement"}
+"""Pure rules that give their sentence back as `sentence`; the first argument says whether it is a failure."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One sentence of the code; its facts are `§`."""
+
+    where: str
+    code: str
+    sentence: str
+
+
+def every_kind(kind: type[Exception]) -> Iterator[type[Exception]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from every_kind(each)
+
+
+def text_of(node: ast.expr) -> str | None:
+    """A literal text; None for one that is made elsewhere."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "§" for part in parts)
+    return None
+
+
+def said_in(path: Path, codes: dict[str, str]) -> Iterator[Said]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            continue
+        name, texts = node.func.id, [*node.args[:2]]
+        if name in RESULTS:
+            texts = texts[1:] if text_of(texts[1]) and ast.unparse(texts[0]) == "False" else []
+        elif name not in codes:
+            continue
+        else:
+            texts = texts[:1] + [keyword.value for keyword in node.keywords if keyword.arg == "next_step"]
+        for text in filter(None, map(text_of, texts)):
+            # a command to type is the same in every language
+            if not text.startswith("apt-get "):
+                yield Said(f"{path}:{node.lineno}", codes.get(name, ""), text)
+
+
+@pytest.fixture(scope="module")
+def said() -> list[Said]:
+    kinds = [*every_kind(Refusal), CheckFailed]
+    codes = {kind.__name__: str(getattr(kind, "code", "")) for kind in kinds}
+    root = Path(next(iter(appliance.__path__)))
+    paths = [
+        path
+        for package in SPEAKING
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py"))
+        if str(path.relative_to(root)) not in NOT_IN_PAGES
+    ]
+    return [each for path in paths for each in said_in(path, codes)]
+
+
+def has_words(code: str) -> bool:
+    """Whether the pages know what to say from the code alone."""
+    return (
+        code in refusals._SENTENCES
+        or code in backups_in_words.TROUBLES
+        or code in updates_in_words._TROUBLES
+        or code == "support_request_out_of_time"  # told with both clocks, in webadmin.support
+    )
+
+
+def test_every_sentence_of_the_code_has_its_french(site: Site, said: list[Said]) -> None:
+    assert len(said) > 120
+    with site.app.test_request_context(), force_locale("fr"):
+        missing = [
+            each for each in said if not has_words(each.code) and in_words(each.sentence) == each.sentence
+        ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("told", "french"),
+    [
+        (
+            "The pool does not answer: [Errno 2] No such file or directory. (waited 60 s)",
+            "Le service qui prend les requêtes ne répond pas\N{NO-BREAK SPACE}:"
+            " fichier ou dossier introuvable (erreur 2). (attente\N{NO-BREAK SPACE}: 60 s)",
+        ),
+        (
+            "The host broker does not answer: The host broker does not answer on /run/x: timed out.",
+            "Le service qui règle la machine ne répond pas\N{NO-BREAK SPACE}: Le service qui règle la machine"
+            " ne répond pas sur /run/x\N{NO-BREAK SPACE}: délai dépassé.",
+        ),
+        (
+            "There is no disk sdb. Choose another disk.",
+            "Il n’y a pas de disque sdb. Choisissez un autre disque.",
+        ),
+        ("Copying image to rootfs.1 done.", "Copie vers rootfs.1\N{NO-BREAK SPACE}: fait."),
+        ("A word of a later release.", "A word of a later release."),
+    ],
+)
+def test_facts_and_several_sentences(site: Site, told: str, french: str) -> None:
+    with site.app.test_request_context():
+        with force_locale("fr"):
+            assert in_words(told) == french
+        with force_locale("en"):
+            assert in_words(told) == told
