@@ -174,6 +174,7 @@ _SUPPORT = (
     N_("%(file)s is no RAUC bundle."),
 )
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+_NEW_SENTENCE = re.compile(r" (?=[A-Z])")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?!\()")
 
 
@@ -184,7 +185,15 @@ def in_words(told: str) -> str:
         if first is not None:
             return f"{first} {in_words(told[end.end() :])}"
     whole = _known(told)
-    return told if whole is None else whole
+    return _with_known_end(told) if whole is None else whole
+
+
+def _with_known_end(told: str) -> str:
+    """A program's own words may end without a full stop before the box says what to do."""
+    for start in _NEW_SENTENCE.finditer(told):
+        if (last := _known(told[start.end() :])) is not None:
+            return f"{told[: start.start()]} {last}"
+    return told
 
 
 def _known(sentence: str) -> str | None:

@@ -129,6 +129,11 @@ def test_every_sentence_of_the_code_has_its_french(site: Site, said: list[Said])
             "Il n’y a pas de disque sdb. Choisissez un autre disque.",
         ),
         ("Copying image to rootfs.1 done.", "Copie vers rootfs.1\N{NO-BREAK SPACE}: fait."),
+        (
+            "The USB stick can't be read: mount: wrong fs type Use one formatted with FAT or exFAT.",
+            "La clé USB est illisible\N{NO-BREAK SPACE}: mount: wrong fs type"
+            " Utilisez-en une formatée en FAT ou exFAT.",
+        ),
         ("A word of a later release.", "A word of a later release."),
     ],
 )
