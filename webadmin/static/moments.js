@@ -13,7 +13,7 @@ function age(date) {
   const seconds = (date - Date.now()) / 1000;
   if (Math.abs(seconds) < 10) return ages.format(0, "second");
   if (Math.abs(seconds) < 90) return ages.format(Math.round(seconds), "second");
-  if (Math.abs(seconds) < 5400) return ages.format(Math.round(seconds / 60), "minute");
+  if (Math.abs(seconds) < 3570) return ages.format(Math.round(seconds / 60), "minute");
   if (Math.abs(seconds) < 86400) return ages.format(Math.round(seconds / 3600), "hour");
   return dates.format(date);
 }
