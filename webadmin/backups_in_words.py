@@ -1,6 +1,6 @@
 """Backups as people read them, in the visitor's language: works, steps, kinds of target, troubles."""
 
-from flask_babel import lazy_gettext
+from flask_babel import gettext, lazy_gettext
 
 from appliance.keeping import RestoreStep, Run, Step, TargetKind, Work
 from webadmin.box_in_words import in_words
@@ -57,7 +57,7 @@ TROUBLES = {
     "interrupted": lazy_gettext("It was cut off: the box was stopped meanwhile."),
     "broken": lazy_gettext("It failed in a way that nobody foresaw. A support bundle says more."),
     "backup_target_unreachable": lazy_gettext(
-        "The server does not answer. Check its name and that it is on, and that the box may call it."
+        "The server does not answer. Check its name and that it is on."
     ),
     "backup_target_stalled": lazy_gettext(
         "The server stopped moving data. It is tried again in an hour; earlier backups are as they were."
@@ -89,4 +89,4 @@ def trouble(run: Run) -> str:
 
 def progress(run: Run) -> str:
     """What a run does now."""
-    return f"{WORKS[run.work]}: {STEPS[run.step]}"
+    return gettext("%(work)s: %(step)s", work=WORKS[run.work], step=STEPS[run.step])

@@ -26,10 +26,12 @@ from werkzeug.wrappers import Response
 from appliance.claim import authority_fingerprint, box_names
 from appliance.clock import now
 from appliance.errors import Refusal
-from appliance.host import Host, InvalidCertificate, MachinePlan, brokered, check_certificate
+from appliance.host import Host, InvalidCertificate, MachinePlan, Outbound, brokered, check_certificate
 from appliance.keeping import (
+    BackupChoice,
     ChangeState,
     GuardedChange,
+    backup_outbound,
     begin_certificate,
     begin_change,
     confirm_change,
@@ -235,11 +237,20 @@ def _page(status: int, *, error: str = "", field: str = "") -> Response:
         zones=sorted(available_timezones()),
         fingerprint=authority_fingerprint(settings) if settings.tls else "",
         names=box_names(settings),
-        of_updates=outbound_of(read_choice(cellule(), UpdateChoice)),
+        kept_open=_kept_open(),
         recovery_page=url_for("wizard.show", step_id="recovery-key"),
         **facts,
     )
     return make_response(page, status)
+
+
+def _kept_open() -> dict[Outbound, tuple[str, str]]:
+    """Connections that the box opens for a choice: where that is made, and in which words."""
+    updates = (url_for("updates.show"), gettext("closed on the page Updates"))
+    backups = (url_for("backups.show"), gettext("closed on the page Backups"))
+    return dict.fromkeys(outbound_of(read_choice(cellule(), UpdateChoice)), updates) | dict.fromkeys(
+        backup_outbound(read_choice(cellule(), BackupChoice)), backups
+    )
 
 
 def _host() -> Host:

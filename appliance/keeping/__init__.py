@@ -67,6 +67,7 @@ from appliance.keeping.targets import (
     SmbTarget,
     Target,
     TargetKind,
+    backup_outbound,
     keep_target_secret,
     sftp_public_key,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "apply_pending_restore",
     "backup_is_old",
     "backup_key",
+    "backup_outbound",
     "backup_recipient",
     "begin_certificate",
     "begin_change",

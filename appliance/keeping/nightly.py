@@ -16,7 +16,9 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from appliance.clock import Clock, now
-from appliance.host import Host, NotFound
+from appliance.host import Host, HostUnavailable, NotFound
+from appliance.host.outbound import keep_open
+from appliance.keeping.guarded import pending_change
 from appliance.keeping.history import (
     Recorder,
     Step,
@@ -34,7 +36,14 @@ from appliance.keeping.restic import BackupSnapshot, Restic
 from appliance.keeping.restoring import RestoreStep, forget_former, last_restore, stage_folder
 from appliance.keeping.schedule import Done, next_work
 from appliance.keeping.snapshot import check_snapshot, prove, take_snapshot
-from appliance.keeping.targets import BackupChoice, KeepingRequests, SftpTarget, Target
+from appliance.keeping.targets import (
+    REASON_OUTBOUND,
+    BackupChoice,
+    KeepingRequests,
+    SftpTarget,
+    Target,
+    backup_outbound,
+)
 from appliance.keeping.troubles import NoRepository
 from appliance.private_file import replace
 from appliance.settings import Settings
@@ -47,6 +56,9 @@ log = logging.getLogger(__name__)
 def keep(settings: Settings, host: Host, *, clock: Clock = now) -> str:
     """Does what is due; a sentence about it, "" for nothing."""
     finish_restore(settings, host)
+    # a work that needs the host says itself that it is away
+    with suppress(HostUnavailable):
+        _open_way(settings, host)
     with open_activity(settings.state_dir) as activity:
         choice, requests, work = _due(settings, activity, clock)
         if work is None or choice.target is None:
@@ -58,6 +70,13 @@ def keep(settings: Settings, host: Host, *, clock: Clock = now) -> str:
         except KeepingBusy:
             return ""
         return f"{work}: {recorder.refusal or 'done'}"
+
+
+def _open_way(settings: Settings, host: Host) -> None:
+    """The firewall lets the box call the target that an admin chose, and no former one."""
+    with open_cellule(settings.state_dir) as database:
+        if pending_change(database) is None:
+            keep_open(host, REASON_OUTBOUND, backup_outbound(read_choice(database, BackupChoice)))
 
 
 def read_done(activity: Database) -> dict[Work, Done]:

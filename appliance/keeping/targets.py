@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from appliance.host import Outbound
 from appliance.private_file import replace, write_once
 from appliance.settings import Settings
 from appliance.storage import Choice
@@ -25,6 +26,7 @@ from appliance.storage import Choice
 TARGET_SECRET_FILE = "backup-target-secret"  # noqa: S105  (its name)
 SFTP_KEY_FILE = "backup-sftp-key"
 KEPT_DAYS = 30
+REASON_OUTBOUND = "backups"
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HostName = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
@@ -125,6 +127,12 @@ class KeepingRequests(Choice):
         if self.check_at and not self.check_snapshot:
             raise ValueError("which snapshot is to be restored?")
         return self
+
+
+def backup_outbound(choice: BackupChoice) -> tuple[Outbound, ...]:
+    """The connections outward that the choice needs."""
+    target = choice.target
+    return () if target is None else (Outbound(host=target.host, port=target.port, why=REASON_OUTBOUND),)
 
 
 def keep_target_secret(settings: Settings, secret: str) -> None:

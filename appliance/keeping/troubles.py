@@ -107,7 +107,7 @@ _TROUBLES: tuple[tuple[str, type[Refusal], str, str], ...] = (
         r"|connect: |mount error\((111|112|113|115)\)|did not end within",
         TargetUnreachable,
         "The server does not answer.",
-        "Check that it is on, and that the box may call it: Machine, connections outward.",
+        "Check that it is on, and can be reached from the network of the box.",
     ),
     (
         r"no space left|disk quota exceeded|quota|entity too large|storage full",

@@ -10,7 +10,8 @@ from sqlite_utils import Database
 
 from appliance.clock import Clock, now
 from appliance.errors import NotTrusted, Refusal
-from appliance.host import Host, HostUnavailable, Unsupported
+from appliance.host import Host, HostUnavailable
+from appliance.host.outbound import keep_open
 from appliance.keeping import pending_change
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
@@ -42,7 +43,7 @@ def follow_channel(settings: Settings, host: Host, *, clock: Clock = now) -> str
         try:
             # a plan that is kept would end the one on trial: that one comes first
             if pending_change(db) is None:
-                open_outbound(host, choice)
+                keep_open(host, REASON_OUTBOUND, outbound_of(choice))
         except HostUnavailable as away:
             return away.sentence
         if choice.channel_url is None:
@@ -52,18 +53,6 @@ def follow_channel(settings: Settings, host: Host, *, clock: Clock = now) -> str
         if is_due(channel_state(activity), choice.channel_url, clock()):
             said = _look(settings, activity, choice.channel_url, clock)
         return _decide(settings, db, activity, host, clock()) or said
-
-
-def open_outbound(host: Host, choice: UpdateChoice) -> None:
-    """Lets the box reach the channel, and nothing else that this package once opened."""
-    try:
-        plan = host.machine_plan()
-    except Unsupported:
-        return  # a development machine, whose connections are its own
-    others = tuple(each for each in plan.outbound if each.why != REASON_OUTBOUND)
-    wanted = (*others, *outbound_of(choice))
-    if wanted != plan.outbound:
-        host.apply_machine(plan.model_copy(update={"outbound": wanted}))
 
 
 def _look(settings: Settings, activity: Database, url: str, clock: Clock) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host import Host, HostUnavailable, this_machine
+from appliance.host import Host, HostUnavailable, MachinePlan, Outbound, this_machine
+from appliance.host.simulated import SimulatedHost
 from appliance.keeping.history import Run, Work, last_run
 from appliance.keeping.key import (
     BackupKey,
@@ -25,7 +26,14 @@ from appliance.keeping.nightly import finish_restore, keep, known_snapshots
 from appliance.keeping.places import keeping_dir
 from appliance.keeping.restic import Repository, Restic
 from appliance.keeping.restoring import RestoreStep, apply_pending_restore, confirm_restore, last_restore
-from appliance.keeping.targets import BackupChoice, KeepingRequests, SmbTarget, Target, keep_target_secret
+from appliance.keeping.targets import (
+    BackupChoice,
+    KeepingRequests,
+    SftpTarget,
+    SmbTarget,
+    Target,
+    keep_target_secret,
+)
 from appliance.keeping.troubles import TargetStalled
 from appliance.people import Role, create_account
 from appliance.settings import Settings
@@ -322,3 +330,20 @@ def test_thirty_days_are_kept(backing_up: Nights) -> None:
     assert len(kept) == 30
     assert kept[0].at == START + 32 * DAY + 3600
     assert kept[-1].at == START + 3 * DAY
+
+
+def test_the_firewall_lets_the_box_call_the_target_and_nothing_else(box: Settings) -> None:
+    host = SimulatedHost(box.wireguard_key_path, box.host_dir)
+    others = Outbound(host="up.example.org", port=443, why="updates")
+    host.apply_machine(MachinePlan(outbound=(others,)))
+    for target, wanted in (
+        (SftpTarget(host="nas.example", port=2222, username="box"), [("nas.example", 2222)]),
+        (SmbTarget(host="other.example", share="backups", username="box"), [("other.example", 445)]),
+        (None, []),
+    ):
+        with open_cellule(box.state_dir) as db:
+            write_choice(db, BackupChoice(target=target), chosen_by=None)
+        keep(box, host)
+        _, *found = host.machine_plan().outbound
+        assert [(each.host, each.port) for each in found] == wanted
+        assert host.machine_plan().outbound[0] == others

@@ -70,7 +70,7 @@ def test_a_target_is_kept_with_its_password_apart(site: Site, admin: Visitor) ->
     assert SMB["secret"].encode() not in stored
     page = admin.get("/backups").text
     assert SMB["secret"] not in page and "nas.example" in page
-    assert "Allow nas.example, TCP port 445" in page
+    assert "opened for nas.example, port 445, before the box connects" in page
     admin.post("/backups/target", SMB | {"secret": "", "share": "other"})
     assert target_secret(site.settings) == SMB["secret"], "left empty, it stays"
     assert audit_lines(site.activity)[0].event == "admin:backup:changed"
