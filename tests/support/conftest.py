@@ -10,6 +10,9 @@ from appliance.people import Account, Role, create_account
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from appliance.support.vendor import make_vendor_keys
+from tests.web.conftest import browser
+
+__all__ = ["browser"]
 
 ENDPOINT = "10.99.0.2:51999"
 REASON = "Chat answers slowly since Monday"

@@ -18,16 +18,10 @@ from appliance.support.vendor import make_request, make_vendor_keys, read_bundle
 from tests.conftest import free_port
 from tests.support.conftest import ENDPOINT, REASON
 from tests.waiting import wait_until
-from tests.web.serving import chromium, served
+from tests.web.serving import served
 from tests.web.test_browser import DESK, PHONE, Visit
 
 WIDTHS: Mapping[str, Mapping[str, Any]] = {"desk": DESK, "phone": PHONE}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,9 @@ from appliance.storage import open_activity, open_cellule
 from tests.updating.box import Box
 from tests.updating.serving import ChannelServer, serving
 from tests.updating.vendor import DAY, Vendor
+from tests.web.conftest import browser
+
+__all__ = ["browser"]
 
 
 @pytest.fixture

@@ -19,16 +19,10 @@ from appliance.updating.release import WaveStep
 from tests.updating.box import Box
 from tests.updating.serving import ChannelServer, Fault
 from tests.updating.vendor import DAY, Vendor
-from tests.web.serving import Watch, chromium, overflow_pixels, served
+from tests.web.serving import Watch, overflow_pixels, served
 from tests.web.test_browser import DESK, PASSWORD, PHONE
 
 NOTES = "Answers begin 30 % sooner on the NPU.\nBackups to S3 folders.\nThe console shows the fingerprint."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

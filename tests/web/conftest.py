@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser
 from sqlite_utils import Database
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
@@ -19,6 +20,7 @@ from appliance.claim import ensure_claim_code
 from appliance.people import SESSION_COOKIE, Account, Role, create_account, passwords, start_session
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+from tests.web.serving import chromium
 
 PASSWORD = "correct horse battery"
 TRANSLATIONS = Path(webadmin.__file__).parent / "translations"
@@ -37,6 +39,13 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_METHOD", "scrypt:1024:1:1")
     nobody = generate_password_hash("the password of nobody", method="scrypt:1024:1:1")
     monkeypatch.setattr(passwords, "_HASH_OF_NOBODY", nobody)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Real Chromium, one for all tests of a file."""
+    with chromium() as started:
+        yield started
 
 
 class Visitor:

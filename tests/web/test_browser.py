@@ -17,7 +17,7 @@ from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, transaction
 from tests.accounting.ledger import add_line
 from tests.conftest import free_port
-from tests.web.serving import Watch, chromium, overflow_pixels, served
+from tests.web.serving import Watch, overflow_pixels, served
 
 PASSWORD = "correct horse battery"
 AUDIT = Path(__file__).with_name("audit.js").read_text()
@@ -29,12 +29,6 @@ PHONE = {
     "has_touch": True,
 }
 NARROW = {"viewport": {"width": 360, "height": 740}, "locale": "fr-FR", "color_scheme": "light"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

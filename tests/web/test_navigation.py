@@ -13,7 +13,7 @@ from appliance.settings import Settings
 from appliance.storage import open_cellule
 from tests.conftest import free_port
 from tests.web.conftest import Site, Visitor
-from tests.web.serving import chromium, overflow_pixels, served
+from tests.web.serving import overflow_pixels, served
 from webadmin.layout import NAVIGATION
 
 PASSWORD = "correct horse battery"
@@ -24,12 +24,6 @@ PHONES = [{"viewport": {"width": width, "height": 740}, "has_touch": True} for w
 SHEET = ".nav-groups"
 CUT = """nodes => nodes.filter((node) => node.checkVisibility() && node.scrollWidth > node.clientWidth)
     .map((node) => node.textContent)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
