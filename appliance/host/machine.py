@@ -186,13 +186,18 @@ class InstallState(StrEnum):
     FAILED = "failed"
 
 
-class InstallStatus(Plan):
-    """`step` and `error` are the installer's own words; `version` is that of the last plan."""
+class _Installing(Plan):
+    """`step` and `error` are the installer's own words."""
 
-    state: InstallState = InstallState.IDLE
     percent: Percent = 0
     step: str = ""
     error: str = ""
+
+
+class InstallStatus(_Installing):
+    """`version` is that of the last plan."""
+
+    state: InstallState = InstallState.IDLE
     version: str = ""
 
 
@@ -206,11 +211,8 @@ class DiskInstallState(StrEnum):
     FAILED = "failed"
 
 
-class DiskInstallStatus(Plan):
+class DiskInstallStatus(_Installing):
     """INSTALLED means: remove the stick and restart."""
 
     state: DiskInstallState = DiskInstallState.IDLE
-    percent: Percent = 0
-    step: str = ""
-    error: str = ""
     disk: str = ""

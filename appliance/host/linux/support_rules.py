@@ -10,6 +10,7 @@ import math
 from ipaddress import IPv4Address
 
 from appliance.host.linux.commands import attempt, call
+from appliance.host.linux.firewall import remove_rules, table_name
 from appliance.host.support import FIREWALL_MARK, SUPPORT_NETWORK, SUPPORT_PORT, SupportPlan
 
 _OUTER = "inet cellule"
@@ -22,19 +23,19 @@ def open_rules(interface: str, plan: SupportPlan, seconds: float) -> None:
 
 def cut_off(interface: str, vendor: IPv4Address) -> None:
     """From the next packet on nothing passes; no table is fine."""
-    attempt("nft", "delete", "element", "inet", _table(interface), "vendor", f"{{ {vendor} }}")
+    attempt("nft", "delete", "element", "inet", table_name(interface), "vendor", f"{{ {vendor} }}")
 
 
 def close_rules(interface: str) -> None:
     """Takes the table away and shuts the box's own chains; none is fine."""
-    attempt("nft", "delete", "table", "inet", _table(interface))
+    remove_rules(interface)
     for chain in ("support_in", "support_out"):
         attempt("nft", "flush", "chain", *_OUTER.split(), chain)
 
 
 def support_ruleset(interface: str, plan: SupportPlan, seconds: float) -> str:
     """Text for `nft -f`: all of it or nothing."""
-    name, table = interface, _table(interface)
+    name, table = interface, table_name(interface)
     address, _, port = plan.endpoint.rpartition(":")
     towards = f"{'ip6' if address.startswith('[') else 'ip'} daddr {address.strip('[]')} udp dport {port}"
     return f"""\
@@ -80,7 +81,3 @@ add rule {_OUTER} support_in iifname "{name}" accept
 add rule {_OUTER} support_out oifname "{name}" accept
 add rule {_OUTER} support_out meta mark {FIREWALL_MARK:#x} {towards} accept
 """
-
-
-def _table(interface: str) -> str:
-    return f"cellule_{interface}"
