@@ -7,6 +7,7 @@ closing the tab changes nothing, and every tab shows the same.
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import segno
@@ -184,13 +185,8 @@ def wish(wish: str) -> Response:
 @admins_only
 def confirm_key() -> Response:
     """The admin types back the key that is shown."""
-    try:
-        confirm_backup_key(box_settings(), request.form.get("backup_key", ""))
-    except Refusal as error:
-        return _page(error.http_status, key_error=explain(error))
-    _audit(AuditEvent.ADMIN_BACKUP_CHANGED, f"key {fingerprint_of(backup_recipient(box_settings()))}")
-    flash(gettext("The backup key counts from now on. The box doesn't keep it: you have the only copy."))
-    return redirect(url_for("backups.show"), 303)
+    said = gettext("The backup key counts from now on. The box doesn't keep it: you have the only copy.")
+    return _take_key(lambda typed: confirm_backup_key(box_settings(), typed), said, beside_it=True)
 
 
 @blueprint.post("/backups/key/new")
@@ -205,13 +201,10 @@ def new_key() -> Response:
 @admins_only
 def adopt_key() -> Response:
     """The key of another box becomes this one's, so that its backups can be restored here."""
-    try:
-        give_backup_key(box_settings(), parse_backup_key(request.form.get("backup_key", "")))
-    except Refusal as error:
-        return _page(error.http_status, error=explain(error))
-    _audit(AuditEvent.ADMIN_BACKUP_CHANGED, f"key {fingerprint_of(backup_recipient(box_settings()))}")
-    flash(gettext("The box uses this key from now on."))
-    return redirect(url_for("backups.show"), 303)
+    said = gettext("The box uses this key from now on.")
+    return _take_key(
+        lambda typed: give_backup_key(box_settings(), parse_backup_key(typed)), said, beside_it=False
+    )
 
 
 @blueprint.post("/backups/key/sheet")
@@ -244,6 +237,20 @@ def qr_code(key: BackupKey) -> Markup:
     """The key as a QR code, drawn with the page's own colours."""
     code = segno.make(key.text, error="m")
     return Markup(code.svg_inline(scale=4, border=2, dark="#000", light="#fff", omitsize=True))  # noqa: S704  (our own drawing)
+
+
+def _take_key(take: Callable[[str], object], said: str, *, beside_it: bool) -> Response:
+    """What was typed as a key; a refusal stands beside the field, or on top of the page."""
+    try:
+        take(request.form.get("backup_key", ""))
+    except Refusal as error:
+        words = explain(error)
+        if beside_it:
+            return _page(error.http_status, key_error=words)
+        return _page(error.http_status, error=words)
+    _audit(AuditEvent.ADMIN_BACKUP_CHANGED, f"key {fingerprint_of(backup_recipient(box_settings()))}")
+    flash(said)
+    return redirect(url_for("backups.show"), 303)
 
 
 def _read() -> Keeping:
