@@ -32,7 +32,7 @@ FIRMWARE_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 FASTER = "mitigations=off tsc=reliable no_timer_check"
 """What a machine without an accelerator for virtual machines needs to boot in bearable time."""
-BOOT_SECONDS = 240.0
+BOOT_SECONDS = 480.0
 THAW_SECONDS = 60.0
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 

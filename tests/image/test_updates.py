@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(1700)
 
 GOOD, MUTE = "1.1.0", "1.2.0"
 LARGEST_SHARE_FETCHED = 0.15
-INSTALL_SECONDS = 300.0
+INSTALL_SECONDS = 600.0
 GIVEN_UP_SECONDS = 900.0
 
 
