@@ -29,6 +29,7 @@ _TEXTS: dict[str, LazyString] = {
     AuditEvent.BOX_RELEASE_INSTALLED: lazy_gettext("Installed a release"),
     AuditEvent.BOX_RELEASE_REFUSED: lazy_gettext("Refused a release"),
     AuditEvent.BOX_BOOT_ROLLED_BACK: lazy_gettext("Went back to the release before"),
+    AuditEvent.BOX_RELEASE_DAMAGED: lazy_gettext("No longer starts; the other slot runs"),
     AuditEvent.ADMIN_BACKUP_CHANGED: lazy_gettext("Changed the backups"),
     AuditEvent.ADMIN_BACKUP_RESTORED: lazy_gettext("Restored a backup"),
     AuditEvent.ADMIN_BOX_RESET: lazy_gettext("Reset the box"),

@@ -11,14 +11,15 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response
 
 from appliance.boot import (
-    RefusedRelease,
+    DamagedRelease,
+    GivenUp,
     Word,
-    find_refused,
+    find_given_up,
     full_text,
-    mark_seen,
+    given_up_releases,
     places,
+    put_away,
     read_word,
-    refused_releases,
 )
 from webadmin import boot_in_words
 from webadmin.database import box_settings, cellule
@@ -33,7 +34,9 @@ blueprint = Blueprint("boot", __name__)
 @admins_only
 def story(version: str) -> str:
     """The page "What happened to release X"."""
-    return render_template("boot.html", release=_release(version), words=boot_in_words)
+    release = _release(version)
+    over_at = release.over_at if isinstance(release, DamagedRelease) else None
+    return render_template("boot.html", release=release, over_at=over_at, words=boot_in_words)
 
 
 @blueprint.get("/starts/<version>.txt")
@@ -50,7 +53,7 @@ def download(version: str) -> Response:
 @admins_only
 def seen(version: str) -> Response:
     """Puts the banner away for all admins; the page stays."""
-    mark_seen(cellule(), _release(version).version, signed_in().id)
+    put_away(cellule(), _release(version).version, signed_in().id)
     return redirect(url_for("overview.show"), 303)
 
 
@@ -61,15 +64,15 @@ def install(app: Flask) -> None:
     app.register_error_handler(sqlite3.DatabaseError, _storage_damaged)
 
 
-def banner() -> tuple[Word | None, tuple[RefusedRelease, ...]]:
-    """For admins: this start's verdict unless all is well, and the refusals that nobody put away."""
+def banner() -> tuple[Word | None, tuple[GivenUp, ...]]:
+    """For admins: this start's verdict unless all is well, and what was given up and nobody put away."""
     word = read_word(places(box_settings()).verdict)
-    unseen = tuple(release for release in refused_releases(cellule()) if release.seen_at is None)
+    unseen = tuple(release for release in given_up_releases(cellule()) if release.seen_at is None)
     return (word if word and (word.unwritten or not word.is_good) else None), unseen
 
 
-def _release(version: str) -> RefusedRelease:
-    return find_refused(cellule(), version) or abort(404)
+def _release(version: str) -> GivenUp:
+    return find_given_up(cellule(), version) or abort(404)
 
 
 def _storage_damaged(error: sqlite3.DatabaseError) -> Response:

@@ -36,7 +36,28 @@ def step_title(step: str) -> str:
 
 
 def summary(story: RollbackStory) -> str:
-    """The whole story in three sentences."""
+    """The whole story in a few sentences."""
+    return _no_longer_starts(story) if story.was_good else _did_not_become_good(story)
+
+
+def _no_longer_starts(story: RollbackStory) -> str:
+    if story.never_arrived:
+        starts = gettext(
+            "It had run well here; then %(number)s starts in a row ended before the data was mounted.",
+            number=story.tries,
+        )
+    else:
+        starts = gettext(
+            "It had run well here; then %(number)s starts in a row ended before their verdict.",
+            number=story.tries,
+        )
+    damaged = gettext("Probably its copy on the disk is damaged.") if story.looks_damaged else ""
+    other = gettext("The box runs release %(version)s from the other slot.", version=story.running_version)
+    again = gettext("Install release %(version)s again to write it anew.", version=story.version)
+    return " ".join(filter(None, (starts, damaged, other, again)))
+
+
+def _did_not_become_good(story: RollbackStory) -> str:
     tried = ngettext(
         "It was started once and did not become good.",
         "It was started %(num)s times and did not become good.",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from appliance.boot import refused_releases
+from appliance.boot import given_up_releases
 from appliance.clock import now
 from appliance.errors import Refusal
 from appliance.host import brokered
@@ -286,7 +286,7 @@ def _page(
             wrong=wrong or set(),
             form=form,
             words=updates_in_words,
-            told={refused.version for refused in refused_releases(cellule())},
+            told={release.version: release.story for release in given_up_releases(cellule())},
         ),
         status,
     )

@@ -12,8 +12,8 @@ import sys
 from contextlib import closing, suppress
 from typing import NoReturn
 
+from appliance.boot.given_up import given_up_releases
 from appliance.boot.places import places, running_now
-from appliance.boot.refused import refused_releases
 from appliance.boot.speaking import EXIT_GOOD, StoppedEarly, speak_verdict
 from appliance.boot.word import read_word
 from appliance.errors import Refusal
@@ -45,7 +45,7 @@ def console_text(settings: Settings) -> str:
     with suppress(Refusal, OSError, sqlite3.Error):
         if (settings.state_dir / "cellule.db").exists():
             with closing(open_cellule(settings.state_dir)) as db:
-                told += [release.reason for release in refused_releases(db)[:1]]
+                told += [release.reason for release in given_up_releases(db)[:1]]
     return "".join(f"{paragraph}\n" for paragraph in told)
 
 

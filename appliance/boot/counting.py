@@ -2,8 +2,13 @@
 
 `cellule_<version>_<slot>+<left>[-<done>].efi`: systemd-boot takes one from `left` and adds one to `done` each
 time it starts the image, and starts an image with nothing left only when there is no other.
-systemd-bless-boot takes the counter away after a good boot: starting that release again costs no try.
-(UAPI.1 Boot Loader Specification, "Boot counting"; systemd-bless-boot.service(8).)
+(UAPI.1 Boot Loader Specification, "Boot counting".)
+
+The sum of both tells what a release is. One on trial has TRIES_ON_TRIAL. One that was good here has
+TRIES_ONCE_GOOD, and each start that comes to a verdict sets it back to all of them: they run out only when
+start after start ends before, as on a root that was damaged on its disk, and then the other slot's turn has
+come. An image as it comes with a new disk has no counter until its first good boot. rauc-slots names images
+by the same rule (decision 0010).
 """
 
 import os
@@ -17,11 +22,14 @@ _NAME = re.compile(
 _ROOT_HASH = re.compile(rb"\broothash=([0-9a-f]{64})")
 _LOADER_VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 _BLOCK_BYTES = 1024 * 1024
+TRIES_ON_TRIAL = 3
+TRIES_ONCE_GOOD = 5
+"""More than on trial: power cuts while the box starts must not add up to a slot given up."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The kernel image (UKI) of one slot. `tries_left` is None once it was blessed."""
+    """The kernel image (UKI) of one slot. `tries_left` is None for one that is not counted."""
 
     name: str
     version: str
@@ -30,13 +38,23 @@ class Kernel:
     tries_done: int = 0
 
     @property
-    def is_being_tried(self) -> bool:
-        return self.tries_left is not None
+    def is_on_trial(self) -> bool:
+        """Whether it has not been good on this box yet.
+
+        With nothing left in either slot systemd-boot starts one all the same and counts on: after two such
+        starts it counts as one that was good, and so stays up.
+        """
+        return self.tries_left is not None and self.tries_left + self.tries_done < TRIES_ONCE_GOOD
 
     @property
     def has_failed(self) -> bool:
-        """Every try was used. One with nothing left and nothing done was put aside, not tried."""
-        return self.tries_left == 0 and self.tries_done > 0
+        """Every try of its trial was used. One with nothing left and nothing done was put aside only."""
+        return self.is_on_trial and self.tries_left == 0 and self.tries_done > 0
+
+    @property
+    def no_longer_starts(self) -> bool:
+        """It was good, and since then as many starts in a row as it has ended before their verdict."""
+        return self.tries_left == 0 and not self.is_on_trial
 
 
 def kernel_of(name: str) -> Kernel | None:
@@ -66,7 +84,7 @@ def read_kernels(folder: Path) -> tuple[Kernel, ...]:
 def started_entry(efi_variables: Path) -> Kernel | None:
     """The image that systemd-boot says it started, with its counter; None without systemd-boot.
 
-    LoaderBootCountPath is there only for an image that is being tried (systemd.io/BOOT_LOADER_INTERFACE).
+    LoaderBootCountPath is there only for an image that is counted (systemd.io/BOOT_LOADER_INTERFACE).
     """
     for variable in ("LoaderBootCountPath", "LoaderEntrySelected"):
         try:
@@ -86,15 +104,21 @@ def kernel_running(kernels: tuple[Kernel, ...], version: str, slot: str) -> Kern
 
 
 def name_with_try_given_back(kernel: Kernel) -> str:
-    """The name that the image had before this start; its own name when no try was counted."""
+    """The name that the image had before this start; its own name when no try was counted.
+
+    One that was good gets all of its tries: this start came to a verdict.
+    """
     if kernel.tries_left is None or not kernel.tries_done:
         return kernel.name
+    plain = f"cellule_{kernel.version}_{kernel.slot}"
+    if not kernel.is_on_trial:
+        return f"{plain}+{TRIES_ONCE_GOOD}.efi"
     done = f"-{kernel.tries_done - 1}" if kernel.tries_done > 1 else ""
-    return f"cellule_{kernel.version}_{kernel.slot}+{kernel.tries_left + 1}{done}.efi"
+    return f"{plain}+{kernel.tries_left + 1}{done}.efi"
 
 
 def give_try_back(folder: Path, kernel: Kernel) -> None:
-    """Makes this start one that was not counted. Raises OSError."""
+    """Makes this start one that costs no try. Raises OSError."""
     name = name_with_try_given_back(kernel)
     if name == kernel.name:
         return

@@ -29,7 +29,10 @@ class Places:
 
     @property
     def stay_up(self) -> Path:
-        """Exists when the data is bad, so that another start would not help (cellule-boot-again.service)."""
+        """Exists when another start would not help: the release was good before, or the data is bad.
+
+        While it does, cellule-boot-again.service restarts nothing.
+        """
         return self.run / "stay-up"
 
     @property

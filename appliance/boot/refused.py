@@ -47,11 +47,6 @@ def refused_releases(db: Database) -> tuple[RefusedRelease, ...]:
     )
 
 
-def find_refused(db: Database, version: str) -> RefusedRelease | None:
-    """The refusal of this version."""
-    return next((each for each in refused_releases(db) if each.version == version), None)
-
-
 def mark_seen(db: Database, version: str, account_id: str) -> None:
     """Puts the banner of this refusal away; the page stays."""
     db.execute(

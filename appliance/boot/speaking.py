@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlite_utils import Database
+
 from appliance.boot.breadcrumbs import Outcome, Running, Trail, read_boots, with_known_times
 from appliance.boot.checks import CHECKS, Box, Check
 from appliance.boot.counting import (
@@ -20,6 +22,7 @@ from appliance.boot.counting import (
     root_hash_of,
     started_entry,
 )
+from appliance.boot.damaged import damaged_releases, end_damage, record_damaged
 from appliance.boot.logs import log_around, log_of_boot
 from appliance.boot.places import Places, built_at
 from appliance.boot.refused import refuse_release, refused_releases
@@ -52,6 +55,9 @@ def speak_verdict(
     trail = Trail(places.breadcrumbs, running)
     own = kernel_running(read_kernels(places.kernels), running.version, running.slot)
     own = own or started_entry(places.efi_variables)
+    if own and not own.is_on_trial:
+        # first of all: whatever becomes of this program, a release that was good is not started over and over
+        _make(places.stay_up, "")
     trail.note("start", Outcome.OK, _how_it_is_started(running, own))
     try:
         verdict = judge(checks, Box(settings, places), trail.note, lambda units: log_around(settings, units))
@@ -67,7 +73,10 @@ def speak_verdict(
 
 
 def tell_rollback(settings: Settings, places: Places, running: Running) -> RollbackStory | None:
-    """Records the story of a release that used up its tries, once; None when there is nothing new to tell."""
+    """Records the story of a release that used up its tries, once; None when there is nothing new to tell.
+
+    It also ends the story of one that was written anew since.
+    """
     if not all((settings.state_dir / name).exists() for name in DATABASE_FILES):
         return None  # opening would make it anew, and root's
     try:
@@ -75,20 +84,32 @@ def tell_rollback(settings: Settings, places: Places, running: Running) -> Rollb
             closing(open_cellule(settings.state_dir)) as db,
             closing(open_activity(settings.state_dir)) as log,
         ):
-            known = {release.version for release in refused_releases(db)}
+            kernels = read_kernels(places.kernels)
+            if kernels:
+                end_damage(db, {kernel.version for kernel in kernels if kernel.no_longer_starts})
             boots = with_known_times(read_boots(places.breadcrumbs), not_before=built_at())
-            story = rollback_story(boots, read_kernels(places.kernels), running, known)
+            story = rollback_story(boots, kernels, running, _told(db, kernels))
             if story is None:
                 return None
             story = _with_evidence(settings, places, story)
-            if refuse_release(db, story):
-                record_audit(
-                    log, AuditEvent.BOX_BOOT_ROLLED_BACK, subject=story.version, detail=paragraph(story)
-                )
+            record, event = (
+                (record_damaged, AuditEvent.BOX_RELEASE_DAMAGED)
+                if story.was_good
+                else (refuse_release, AuditEvent.BOX_BOOT_ROLLED_BACK)
+            )
+            if record(db, story):
+                record_audit(log, event, subject=story.version, detail=paragraph(story))
             return story
     except (Refusal, OSError, sqlite3.Error, ValueError) as error:
         _say(f"The story of the rollback could not be recorded: {error}")
         return None
+
+
+def _told(db: Database, kernels: tuple[Kernel, ...]) -> set[str]:
+    """Versions whose story is known: of a trial for ever, of damage as long as that copy lies in its slot."""
+    was_good = {kernel.version for kernel in kernels if kernel.no_longer_starts}
+    refused = {release.version for release in refused_releases(db)} - was_good
+    return refused | {release.version for release in damaged_releases(db) if release.over_at is None}
 
 
 def _with_evidence(settings: Settings, places: Places, story: RollbackStory) -> RollbackStory:
@@ -107,25 +128,25 @@ def _with_evidence(settings: Settings, places: Places, story: RollbackStory) -> 
 def _how_it_is_started(running: Running, own: Kernel | None) -> str:
     slot = f" in slot {running.slot}" if running.slot else ""
     tries = ""
-    if own and own.tries_left is not None:
+    if own and own.tries_left is not None and own.is_on_trial:
         tries = f", try {own.tries_done} of {own.tries_done + own.tries_left}"
+    elif own and own.tries_done > 1:
+        tries = f"; of the starts just before this one, {own.tries_done - 1} ended before a verdict"
     return f"Release {running.version}{slot}{tries}."
 
 
 def _act(places: Places, trail: Trail, own: Kernel | None, verdict: Verdict) -> int:
-    match what_follows(verdict.kind, is_being_tried=own is not None and own.is_being_tried):
+    match what_follows(verdict.kind, is_on_trial=own is not None and own.is_on_trial):
         case Action.BLESS:
+            # cellule-blessing.service names the image, once boot-complete.target is reached
             trail.note("running", Outcome.OK, verdict.sentence)
             return EXIT_GOOD
         case Action.RESTART:
             return EXIT_BAD_RELEASE
         case Action.STAY_UP:
-            if verdict.kind is not Kind.BAD_DATA:
-                # not counted: systemd sees that by itself
-                return EXIT_BAD_RELEASE
-    _make(places.stay_up, "")
-    _give_back(places, own)
-    return EXIT_BAD_DATA
+            _make(places.stay_up, "")
+            _give_back(places, own)
+            return EXIT_BAD_DATA if verdict.kind is Kind.BAD_DATA else EXIT_BAD_RELEASE
 
 
 def _leave_word(places: Places, running: Running, verdict: Verdict, unwritten: str) -> None:

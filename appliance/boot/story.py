@@ -1,6 +1,6 @@
 """Why did the box roll back? Told from what the failed starts left behind. Pure.
 
-kernel images on the ESP     → which release used up its tries, and how many
+kernel images on the ESP     → which release used up its tries, how many, and whether it had been good before
 breadcrumbs of those starts  → how far each came, and how it ended
 no breadcrumb at all         → it never reached the data partition
 """
@@ -47,7 +47,10 @@ class Attempt(_Told):
 
 
 class RollbackStory(_Told):
-    """What happened to a release that is not tried again. Oldest try first; there is at least one."""
+    """What happened to a release that used up its tries. Oldest try first; there is at least one.
+
+    `was_good`: it had run well on this box, and then no longer started. Otherwise it failed its trial.
+    """
 
     version: str
     slot: str
@@ -55,6 +58,7 @@ class RollbackStory(_Told):
     attempts: tuple[Attempt, ...]
     running_version: str
     root_hash: str = ""
+    was_good: bool = False
 
     @property
     def telling(self) -> Attempt:
@@ -64,19 +68,31 @@ class RollbackStory(_Told):
                 return found[-1]
         return self.attempts[-1]
 
+    @property
+    def never_arrived(self) -> bool:
+        """Whether no try came as far as the data partition."""
+        return self.telling.ending is Ending.NEVER_ARRIVED
+
+    @property
+    def looks_damaged(self) -> bool:
+        """Whether it ended as a copy does that its disk has damaged: without a word."""
+        return self.was_good and self.telling.ending in {Ending.NEVER_ARRIVED, Ending.HUNG}
+
 
 def rollback_story(
-    boots: tuple[Boot, ...], kernels: tuple[Kernel, ...], running: Running, refused: Collection[str]
+    boots: tuple[Boot, ...], kernels: tuple[Kernel, ...], running: Running, told: Collection[str]
 ) -> RollbackStory | None:
-    """The story not told yet; None when no release used up its tries, or it is refused already.
+    """The story not told yet; None when no release used up its tries, or that was told already.
 
-    `boots` oldest first, `refused` versions.
+    `boots` oldest first, `told` versions.
     """
     failed = next(
         (
             kernel
             for kernel in kernels
-            if kernel.has_failed and kernel.version != running.version and kernel.version not in refused
+            if (kernel.has_failed or kernel.no_longer_starts)
+            and kernel.version != running.version
+            and kernel.version not in told
         ),
         None,
     )
@@ -90,6 +106,7 @@ def rollback_story(
         tries=failed.tries_done,
         attempts=(*never_arrived, *(_attempt(boot, boots) for boot in left)),
         running_version=running.version,
+        was_good=failed.no_longer_starts,
     )
 
 
@@ -99,8 +116,14 @@ def _starts_of(failed: Kernel, boots: tuple[Boot, ...], running: Running) -> tup
     # starts of this slot that could not tell the story either
     while earlier and earlier[-1].version == running.version and not earlier[-1].last("running"):
         earlier.pop()
-    tries = list(takewhile(lambda boot: boot.version == failed.version, reversed(earlier)))
+    tries = list(takewhile(lambda boot: _is_try_of(failed, boot), reversed(earlier)))
     return tuple(reversed(tries[: failed.tries_done]))
+
+
+def _is_try_of(failed: Kernel, boot: Boot) -> bool:
+    # what was good gets its tries back with each verdict: those that are gone are later starts
+    counted = not failed.no_longer_starts or boot.last("verdict") is None
+    return boot.version == failed.version and counted
 
 
 def _attempt(boot: Boot, boots: tuple[Boot, ...]) -> Attempt:

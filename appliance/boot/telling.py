@@ -7,6 +7,25 @@ from appliance.boot.story import Attempt, Ending, RollbackStory
 
 def paragraph(story: RollbackStory) -> str:
     """One paragraph without the log."""
+    return _no_longer_starts(story) if story.was_good else _did_not_become_good(story)
+
+
+def _no_longer_starts(story: RollbackStory) -> str:
+    starts = f"{story.tries} starts in a row ended before"
+    how = (
+        f"{starts} the data partition was mounted."
+        if story.never_arrived
+        else f"{starts} their verdict. {how_it_ended(story.telling)}"
+    )
+    damaged = " Probably its copy on the disk is damaged." if story.looks_damaged else ""
+    return (
+        f"Release {story.version}, which had run well on this box, no longer starts: {how}{damaged} "
+        f"The box runs release {story.running_version} from the other slot. "
+        f"Install release {story.version} again to write it anew."
+    )
+
+
+def _did_not_become_good(story: RollbackStory) -> str:
     tries = "once" if story.tries == 1 else f"{story.tries} times"
     return (
         f"Release {story.version} was started {tries} and did not become good. "

@@ -1,9 +1,9 @@
 """The verdict: is this boot good? And what follows from it. Decision 0007 tells why.
 
-    good                      → the release is blessed; starting it again costs no try
-    bad, release being tried  → restart; when no try is left systemd-boot starts the other slot
-    bad, release blessed      → stay up: it was good once, so another start would end the same way
-    the data is bad           → stay up unblessed; the try is given back: the other slot has the same data
+    good                   → the release is blessed; starting it again costs no try
+    bad, release on trial  → restart; when no try is left systemd-boot starts the other slot
+    bad, was good before   → stay up: it was good once, so another start would end the same way
+    the data is bad        → stay up unblessed; the try is given back: the other slot has the same data
 
 Checks run in their order and the first failure ends it. No check outlasts its limit, even one that hangs.
 """
@@ -45,13 +45,13 @@ class Verdict:
         return self.kind is Kind.GOOD
 
 
-def what_follows(kind: Kind, *, is_being_tried: bool) -> Action:
+def what_follows(kind: Kind, *, is_on_trial: bool) -> Action:
     """See the table above."""
     match kind:
         case Kind.GOOD:
             return Action.BLESS
         case Kind.BAD_RELEASE:
-            return Action.RESTART if is_being_tried else Action.STAY_UP
+            return Action.RESTART if is_on_trial else Action.STAY_UP
         case Kind.BAD_DATA:
             return Action.STAY_UP
 

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from appliance.boot import Ending
+from appliance.boot import Ending, RollbackStory
 from appliance.console.facts import Facts
 from appliance.console.menu import Menu
 from appliance.console.qr import half_blocks
@@ -172,12 +172,20 @@ def _story(facts: Facts, language: str) -> str:
     ending = text(language, key, check=telling.check, sentence=telling.sentence, step=step)
     return text(
         language,
-        "story",
+        _story_key(story),
         version=story.version,
         tries=story.tries,
         ending=ending,
         running=story.running_version,
     )
+
+
+def _story_key(story: RollbackStory) -> str:
+    if not story.was_good:
+        return "story"
+    if story.never_arrived:
+        return "story_unmounted"
+    return "story_damaged" if story.looks_damaged else "story_was_good"
 
 
 def _keys(facts: Facts, language: str, width: int) -> list[str]:

@@ -85,6 +85,26 @@ _TEXTS = {
         "La version {version} a démarré {tries} fois sans devenir bonne. {ending} Le boîtier est revenu à "
         "{running} ; {version} n'est plus essayée.",
     ),
+    "story_unmounted": (
+        "{version} ran well and no longer starts: {tries} starts ended before the data was mounted. Probably "
+        "its copy on the disk is damaged. {running} runs from the other slot. Install {version} again.",
+        "{version} marchait bien et ne démarre plus : {tries} démarrages arrêtés avant le montage des "
+        "données. Copie sans doute abîmée sur le disque. {running} tourne depuis l'autre emplacement. "
+        "Réinstallez {version}.",
+    ),
+    "story_damaged": (
+        "{version} ran well and no longer starts: {tries} starts ended before a verdict. {ending} Probably "
+        "its copy on the disk is damaged. {running} runs from the other slot. Install {version} again.",
+        "{version} marchait bien et ne démarre plus : {tries} démarrages arrêtés avant leur verdict. "
+        "{ending} Copie sans doute abîmée sur le disque. {running} tourne depuis l'autre emplacement. "
+        "Réinstallez {version}.",
+    ),
+    "story_was_good": (
+        "{version} ran well and no longer starts: {tries} starts ended before a verdict. {ending} "
+        "{running} runs from the other slot. Install {version} again to write it anew.",
+        "{version} marchait bien et ne démarre plus : {tries} démarrages arrêtés avant leur verdict. "
+        "{ending} {running} tourne depuis l'autre emplacement. Réinstallez {version}.",
+    ),
     "ending_check-failed": (
         "The check '{check}' failed: {sentence}",
         "Échec du contrôle « {check} » : {sentence}",

@@ -22,8 +22,8 @@ from appliance.accounting.nodes import NodeState
 from appliance.boot import places, read_word
 from appliance.boot.breadcrumbs import Boot, Outcome, read_boots
 from appliance.boot.checks import CHECKS
+from appliance.boot.given_up import given_up_releases
 from appliance.boot.places import built_at, running_now
-from appliance.boot.refused import refused_releases
 from appliance.claim import is_claimed, read_claim_code
 from appliance.claim.names import box_names
 from appliance.clock import Clock, now
@@ -223,7 +223,7 @@ def _with_storage(facts: Facts, settings: Settings, at: float) -> Facts:
     try:
         with closing(_opened(settings.state_dir / "cellule.db")) as db:
             claimed = is_claimed(db)
-            story = next((each.story for each in refused_releases(db) if each.seen_at is None), None)
+            story = next((each.story for each in given_up_releases(db) if each.seen_at is None), None)
             workers = dict(db.execute("SELECT id, name FROM workers WHERE state = 'approved'").fetchall())
             facts = replace(
                 facts,

@@ -147,16 +147,24 @@ class MachineStatus(Plan):
 
 
 class SlotState(StrEnum):
-    """What systemd-boot makes of a slot: good (no tries counted), being tried, out of tries, or empty."""
+    """What systemd-boot makes of a slot.
+
+    Good, on trial, out of tries on its trial, out of tries although it was good (its copy on the disk is
+    probably damaged), or empty.
+    """
 
     GOOD = "good"
     TRYING = "trying"
     BAD = "bad"
+    NO_LONGER_STARTS = "no-longer-starts"
     EMPTY = "empty"
 
 
 class Slot(Plan):
-    """One of the two root file systems; `version` is "" and `tries_left` None where they don't apply."""
+    """One of the two root file systems. `version` is "" where there is none.
+
+    `tries_left` is None unless it is on trial.
+    """
 
     name: str = Field(pattern=r"^[ab]$")
     version: str

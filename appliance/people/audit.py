@@ -38,6 +38,7 @@ class AuditEvent(StrEnum):
     ADMIN_RELEASE_UPLOADED = "admin:release:uploaded"
     ADMIN_RELEASE_STICK = "admin:release:stick"
     BOX_BOOT_ROLLED_BACK = "box:boot:rolled-back"
+    BOX_RELEASE_DAMAGED = "box:release:damaged"
     ADMIN_BACKUP_CHANGED = "admin:backup:changed"
     ADMIN_BACKUP_DOWNLOADED = "admin:backup:downloaded"
     ADMIN_BACKUP_RESTORED = "admin:backup:restored"

@@ -172,6 +172,24 @@ CELLULE = (
             "CREATE UNIQUE INDEX guarded_changes_pending ON guarded_changes ((1)) WHERE state = 'pending'",
         ),
     ),
+    Migration(
+        "0006_damaged_releases",
+        (
+            """CREATE TABLE damaged_releases (
+                id INTEGER PRIMARY KEY,
+                version TEXT NOT NULL,
+                root_hash TEXT NOT NULL DEFAULT '',
+                reason TEXT NOT NULL,
+                story TEXT NOT NULL,
+                at REAL NOT NULL,
+                seen_at REAL,
+                seen_by TEXT,
+                over_at REAL
+            )""",
+            # an incident is told once; the same release may be damaged again after it was repaired
+            "CREATE UNIQUE INDEX damaged_releases_open ON damaged_releases (version) WHERE over_at IS NULL",
+        ),
+    ),
 )
 
 ACTIVITY = (

@@ -99,6 +99,9 @@ def _after_install(install: Install, box: Box, *, is_refused: bool, may_restart:
         return Move(Stage.ROLLED_BACK)
     if slot is None:
         return Move(Stage.REPLACED)
+    if slot.state is SlotState.NO_LONGER_STARTS:
+        # it was good before that, only nobody had looked yet
+        return Move(Stage.HELD)
     if install.stage is Stage.INSTALLED:
         if install.restarts >= MOST_RESTARTS:
             return Move(Stage.FAILED, code="did_not_start")

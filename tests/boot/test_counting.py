@@ -30,6 +30,34 @@ def test_a_name_says_version_slot_and_tries(name: str, left: int | None, done: i
     assert kernel_of(name) == Kernel(name, "2.0", "b", left, done)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_on_trial", "has_failed", "no_longer_starts"),
+    [
+        ("cellule_2.0_b.efi", False, False, False),
+        ("cellule_2.0_b+3.efi", True, False, False),
+        ("cellule_2.0_b+1-2.efi", True, False, False),
+        ("cellule_2.0_b+0-3.efi", True, True, False),
+        ("cellule_2.0_b+0.efi", True, False, False),
+        ("cellule_2.0_b+5.efi", False, False, False),
+        ("cellule_2.0_b+1-4.efi", False, False, False),
+        ("cellule_2.0_b+0-5.efi", False, False, True),
+        # started although nothing was left in either slot
+        ("cellule_2.0_b+0-4.efi", True, True, False),
+        ("cellule_2.0_b+0-6.efi", False, False, True),
+    ],
+)
+def test_all_tries_together_say_whether_it_was_good_before(
+    name: str, is_on_trial: bool, has_failed: bool, no_longer_starts: bool
+) -> None:
+    kernel = kernel_of(name)
+    assert kernel is not None
+    assert (kernel.is_on_trial, kernel.has_failed, kernel.no_longer_starts) == (
+        is_on_trial,
+        has_failed,
+        no_longer_starts,
+    )
+
+
 @pytest.mark.parametrize("name", ["other.efi", "cellule_2.0_c.efi", "cellule_2.0_b+x.efi", ".tmp", ""])
 def test_other_files_are_none_of_ours(name: str) -> None:
     assert kernel_of(name) is None
@@ -42,6 +70,11 @@ def test_other_files_are_none_of_ours(name: str) -> None:
         ("cellule_2.0_b+0-3.efi", "cellule_2.0_b+1-2.efi"),
         ("cellule_2.0_b+3.efi", "cellule_2.0_b+3.efi"),
         ("cellule_2.0_b.efi", "cellule_2.0_b.efi"),
+        # good before: a verdict makes up for all starts that came to none
+        ("cellule_2.0_b+4-1.efi", "cellule_2.0_b+5.efi"),
+        ("cellule_2.0_b+1-4.efi", "cellule_2.0_b+5.efi"),
+        ("cellule_2.0_b+0-5.efi", "cellule_2.0_b+5.efi"),
+        ("cellule_2.0_b+5.efi", "cellule_2.0_b+5.efi"),
     ],
 )
 def test_a_try_is_given_back_by_the_name_of_before(tmp_path: Path, started: str, before: str) -> None:

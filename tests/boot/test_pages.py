@@ -8,7 +8,17 @@ import pytest
 from playwright.sync_api import expect
 
 import webadmin
-from appliance.boot import Attempt, Ending, RollbackStory, Word, find_refused, places, refuse_release
+from appliance.boot import (
+    Attempt,
+    Ending,
+    RollbackStory,
+    Word,
+    find_given_up,
+    places,
+    record_damaged,
+    refuse_release,
+)
+from appliance.boot.damaged import end_damage
 from appliance.boot.word import Kind
 from appliance.people import SESSION_COOKIE, Role, create_account, start_session
 from appliance.settings import Settings
@@ -60,9 +70,34 @@ def test_the_overview_has_a_banner_until_an_admin_puts_it_away(refused: Site, ad
     assert "Release 2.0 did not work on this box." in page and 'href="/starts/2.0"' in page
     assert admin.post("/starts/2.0/seen").location == "/overview"
     assert "did not work" not in admin.get("/overview").text
-    release = find_refused(refused.db, "2.0")
+    release = find_given_up(refused.db, "2.0")
     assert release is not None and release.seen_at is not None
     assert admin.get("/starts/2.0").status_code == 200, "the page stays"
+
+
+def test_a_release_that_was_good_has_another_story_and_is_history_once_repaired(
+    site: Site, admin: Visitor
+) -> None:
+    never = (Attempt(ending=Ending.NEVER_ARRIVED),) * 5
+    record_damaged(site.db, STORY.model_copy(update={"tries": 5, "attempts": never, "was_good": True}))
+    overview, page = admin.get("/overview").text, admin.get("/starts/2.0").text
+    assert "Release 2.0 no longer starts." in overview and 'href="/updates"' in overview
+    for part in (
+        "5 starts in a row ended before the data was mounted",
+        "Probably its copy on the disk is damaged.",
+        "The box runs release 1.0 from the other slot.",
+        "Install release 2.0 again on the page Updates",
+    ):
+        assert part in page, part
+    assert "ot tried again" not in page
+    zoe = site.signed_in(site.account("zoe", Role.ADMIN, language="fr"))
+    assert "La version 2.0 ne démarre plus." in zoe.get("/overview").text
+    assert "le montage des données" in zoe.get("/starts/2.0").text
+    end_damage(site.db, {"2.0"})
+    assert "no longer starts" in admin.get("/overview").text
+    end_damage(site.db, ())
+    assert "no longer starts" not in admin.get("/overview").text
+    assert "Repaired or replaced" in admin.get("/starts/2.0").text
 
 
 def test_without_a_refusal_there_is_no_banner_and_no_page(admin: Visitor) -> None:
@@ -114,7 +149,7 @@ def test_it_is_for_admins_alone(refused: Site, employee: Visitor, path: str) -> 
     assert employee.get(path).status_code == 403
     assert refused.visitor().get(path).status_code == 303
     assert employee.post("/starts/2.0/seen").status_code == 403
-    release = find_refused(refused.db, "2.0")
+    release = find_given_up(refused.db, "2.0")
     assert release is not None and release.seen_at is None
 
 
@@ -182,7 +217,7 @@ def test_a_full_disk_is_named_and_nothing_is_half_done(site: Site, tmp_path: Pat
             answer = ana.post("/starts/2.0/seen")
             assert answer.status_code == 507 and "The disk of the box is full" in answer.text
             (disk / "filler").unlink()
-            release = find_refused(db, "2.0")
+            release = find_given_up(db, "2.0")
             assert release is not None and release.seen_at is None
             assert ana.post("/starts/2.0/seen").status_code == 303
             here.app.extensions["cellule_connections"].cellule.close()

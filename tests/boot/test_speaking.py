@@ -7,10 +7,19 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from appliance.boot import find_refused, is_refused, read_word
+from appliance.boot import (
+    DamagedRelease,
+    damaged_releases,
+    find_given_up,
+    given_up_releases,
+    is_refused,
+    read_word,
+    speaking,
+)
 from appliance.boot.__main__ import console_text
 from appliance.boot.breadcrumbs import Outcome, Running, Trail, read_boots
 from appliance.boot.checks import Box, Check
@@ -100,6 +109,38 @@ def test_a_blessed_release_that_fails_stays_up_and_says_so(settings: Settings, h
     assert "The part is broken." in console_text(settings)
 
 
+@pytest.mark.parametrize("run", [broken, damaged], ids=["bad release", "bad data"])
+def test_a_release_that_was_good_stays_up_and_its_verdict_costs_no_try(
+    settings: Settings, here: Places, run: Callable[[Box], str]
+) -> None:
+    kernel(here, "cellule_1.0_a+2-3.efi")
+    assert speak_verdict(settings, here, OLD, check(run)) != EXIT_GOOD
+    assert here.stay_up.exists()
+    assert names(here) == {"cellule_1.0_a+5.efi"}
+    first = read_boots(here.breadcrumbs)[0].crumbs[0]
+    assert "of the starts just before this one, 2 ended before a verdict" in first.sentence
+
+
+def test_a_release_that_was_good_stays_up_also_when_the_verdict_breaks_off(
+    settings: Settings, here: Places
+) -> None:
+    class Broken(BaseException):
+        pass
+
+    def breaks(*_: object) -> NoReturn:
+        raise Broken
+
+    for tried, stays in (("cellule_2.0_b+2-1.efi", False), ("cellule_2.0_b+4-1.efi", True)):
+        for old in here.kernels.iterdir():
+            old.unlink()
+        kernel(here, tried)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Broken):
+            patch.setattr(speaking, "judge", breaks)
+            speak_verdict(settings, here, NEW, check(fine))
+        assert here.stay_up.exists() == stays
+        assert names(here) == {tried}
+
+
 def test_what_systemd_boot_says_counts_where_the_esp_can_not_be_read(
     settings: Settings, here: Places, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +190,7 @@ def test_the_old_slot_records_tells_and_audits_the_rollback_once(settings: Setti
         closing(open_activity(settings.state_dir)) as activity,
     ):
         assert is_refused(db, "2.0") and not is_refused(db, "1.0")
-        release = find_refused(db, "2.0")
+        release = find_given_up(db, "2.0")
         assert release is not None and release.seen_at is None
         assert release.root_hash == ROOT_HASH
         assert [attempt.ending for attempt in release.story.attempts] == [Ending.CHECK_FAILED] * 2
@@ -171,8 +212,50 @@ def test_a_release_that_never_left_a_word_is_refused_too(settings: Settings, her
     kernel(here, "cellule_2.0_b+0-3.efi")
     speak_verdict(settings, here, OLD, check(fine))
     with closing(open_cellule(settings.state_dir)) as db:
-        release = find_refused(db, "2.0")
+        release = find_given_up(db, "2.0")
     assert release is not None and release.story.telling.ending is Ending.NEVER_ARRIVED
+
+
+def test_a_release_that_was_good_and_no_longer_starts_is_told_but_not_refused(
+    settings: Settings, here: Places
+) -> None:
+    worn = kernel(here, "cellule_2.0_b+0-5.efi")
+    kernel(here, "cellule_1.0_a+4-1.efi")
+    for boot_id in ("back", "later"):
+        assert speak_verdict(settings, here, Running("1.0", "a", boot_id), check(fine)) == EXIT_GOOD
+    with closing(open_cellule(settings.state_dir)) as db:
+        assert not is_refused(db, "2.0")
+        (release,) = given_up_releases(db)
+        assert release.story.was_good and release.story.never_arrived
+        assert release.story.tries == 5
+    with closing(open_activity(settings.state_dir)) as activity:
+        (line,) = audit_lines(activity)
+        assert (line.event, line.subject) == (AuditEvent.BOX_RELEASE_DAMAGED, "2.0")
+    assert "no longer starts: 5 starts in a row ended before the data" in console_text(settings)
+
+    # installed again, it is on trial, and good
+    worn.rename(here.kernels / "cellule_2.0_b+2-1.efi")
+    assert speak_verdict(settings, here, Running("2.0", "b", "again"), check(fine)) == EXIT_GOOD
+    assert console_text(settings) == ""
+    with closing(open_cellule(settings.state_dir)) as db:
+        assert given_up_releases(db) == ()
+        history = find_given_up(db, "2.0")
+        assert isinstance(history, DamagedRelease) and history.over_at is not None
+
+    # and the disk fails once more
+    (here.kernels / "cellule_2.0_b+2-1.efi").rename(here.kernels / "cellule_2.0_b+0-5.efi")
+    speak_verdict(settings, here, Running("1.0", "a", "back again"), check(fine))
+    with closing(open_cellule(settings.state_dir)) as db:
+        assert [each.over_at is None for each in damaged_releases(db)] == [True, False]
+
+
+def test_a_boot_partition_that_cant_be_read_ends_no_story(settings: Settings, here: Places) -> None:
+    kernel(here, "cellule_2.0_b+0-5.efi")
+    speak_verdict(settings, here, OLD, check(fine))
+    for each in here.kernels.iterdir():
+        each.unlink()
+    speak_verdict(settings, here, Running("1.0", "a", "later"), check(fine))
+    assert "Release 2.0" in console_text(settings)
 
 
 def test_trouble_beside_the_checks_changes_nothing_about_the_verdict(

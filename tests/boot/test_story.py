@@ -104,6 +104,36 @@ def test_a_start_of_this_slot_that_could_not_tell_the_story_is_passed_over() -> 
     assert story.telling.check == "pool"
 
 
+def test_a_release_that_was_good_and_leaves_no_word_is_told_as_damaged() -> None:
+    # it had run well until it was switched off: those starts are none of the five
+    story = told(good(1), good(2, "2.0"), good(3, "2.0"), this_boot(4), failed="cellule_2.0_b+0-5.efi")
+    assert story.was_good and story.tries == 5
+    assert [attempt.ending for attempt in story.attempts] == [Ending.NEVER_ARRIVED] * 5
+    text = paragraph(story)
+    assert "2.0, which had run well on this box, no longer starts" in text
+    assert "5 starts in a row ended before the data partition was mounted" in text
+    assert "Probably its copy on the disk is damaged" in text
+    assert "runs release 1.0 from the other slot" in text and "Install release 2.0 again" in text
+    assert "not tried again" not in text
+
+
+def test_a_release_that_was_good_and_hangs_is_told_with_how_it_ended() -> None:
+    hung = [boot(number, "2.0", *DATA, "storage") for number in (3, 4)]
+    story = told(good(1), good(2, "2.0"), *hung, this_boot(5), failed="cellule_2.0_b+0-5.efi")
+    assert [attempt.ending for attempt in story.attempts] == [Ending.NEVER_ARRIVED] * 3 + [Ending.HUNG] * 2
+    text = paragraph(story)
+    assert "5 starts in a row ended before their verdict" in text and "hung after 'storage'" in text
+    assert "Probably its copy" in text
+    assert "Try 5 of 5" in full_text(story)
+
+
+def test_a_good_release_that_was_restarted_again_and_again_is_not_called_damaged() -> None:
+    stopped = [boot(number, "2.0", *DATA, "stopped") for number in range(2, 7)]
+    story = told(good(1), *stopped, this_boot(8), failed="cellule_2.0_b+0-5.efi")
+    assert {attempt.ending for attempt in story.attempts} == {Ending.STOPPED}
+    assert "damaged" not in paragraph(story)
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -113,6 +143,9 @@ def test_a_start_of_this_slot_that_could_not_tell_the_story_is_passed_over() -> 
         (GOOD_KERNEL, "cellule_2.0_b+3.efi"),
         # put aside by hand: nothing left, nothing tried
         (GOOD_KERNEL, "cellule_2.0_b+0.efi"),
+        # good before, and power was cut while it started
+        (GOOD_KERNEL, "cellule_2.0_b+5.efi"),
+        (GOOD_KERNEL, "cellule_2.0_b+1-4.efi"),
         (),
     ],
 )

@@ -115,7 +115,7 @@ def test_bad_data_is_told_apart_and_keeps_its_next_step(box: Box) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_being_tried", "action"),
+    ("kind", "is_on_trial", "action"),
     [
         (Kind.GOOD, True, Action.BLESS),
         (Kind.GOOD, False, Action.BLESS),
@@ -125,8 +125,8 @@ def test_bad_data_is_told_apart_and_keeps_its_next_step(box: Box) -> None:
         (Kind.BAD_DATA, False, Action.STAY_UP),
     ],
 )
-def test_what_follows(kind: Kind, is_being_tried: bool, action: Action) -> None:
-    assert what_follows(kind, is_being_tried=is_being_tried) is action
+def test_what_follows(kind: Kind, is_on_trial: bool, action: Action) -> None:
+    assert what_follows(kind, is_on_trial=is_on_trial) is action
 
 
 def test_the_table_asks_for_all_that_makes_a_boot_good() -> None:

@@ -115,6 +115,33 @@ def test_every_page_fits_every_screen(page: Page, size: Size, language: str) -> 
 
 
 @pytest.mark.parametrize("language", texts.LANGUAGES)
+@pytest.mark.parametrize("ending", Ending)
+def test_the_story_of_a_damaged_release_is_told_whole_on_the_smallest_usual_screen(
+    ending: Ending, language: str
+) -> None:
+    story = RollbackStory(
+        version="2.0",
+        slot="b",
+        tries=5,
+        attempts=(Attempt(ending=ending, last_good_step="storage", check="pool", sentence="It was silent."),),
+        running_version="1.0",
+        was_good=True,
+    )
+    shown = " ".join("\n".join(draw(replace(FULL, told=(), story=story), Menu(), Size(), language)).split())
+    no_longer, again, damaged = {
+        "en": (
+            "ran well and no longer starts: 5 starts",
+            "Install 2.0 again",
+            "copy on the disk is damaged",
+        ),
+        "fr": ("ne démarre plus : 5 démarrages", "Réinstallez 2.0.", "sans doute abîmée"),
+    }[language]
+    assert no_longer in shown
+    assert again in shown
+    assert (damaged in shown) == (ending in {Ending.NEVER_ARRIVED, Ending.HUNG})
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
 def test_a_new_box_says_everything_on_the_smallest_usual_screen(language: str) -> None:
     shown = "\n".join(draw(replace(FULL, told=(), story=None), Menu(), Size(), language))
     for word in (*FULL.urls, FULL.claim_code, "ABAB " * 7 + "ABAB", "cellule-demo", "42 %", "7 QR"):

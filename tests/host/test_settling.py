@@ -143,6 +143,9 @@ def test_nothing_enabled_opens_nothing_beyond_the_lan() -> None:
         ("cellule_0.2.0_b+3.efi", SlotState.TRYING, 3),
         ("cellule_0.2.0_b+1-2.efi", SlotState.TRYING, 1),
         ("cellule_0.2.0_b+0-3.efi", SlotState.BAD, 0),
+        ("cellule_0.2.0_b+5.efi", SlotState.GOOD, None),
+        ("cellule_0.2.0_b+1-4.efi", SlotState.GOOD, None),
+        ("cellule_0.2.0_b+0-5.efi", SlotState.NO_LONGER_STARTS, None),
     ],
 )
 def test_a_slot_is_what_its_kernel_image_is_called(

@@ -76,6 +76,14 @@ def test_every_link_leads_to_a_unit_of_ours_of_debian_or_to_nothing() -> None:
     assert not wrong
 
 
+def test_a_good_start_keeps_its_counter() -> None:
+    """Decision 0010: where systemd took it away, a root that is damaged later would be started for ever."""
+    assert str((ETC_UNITS / "systemd-bless-boot.service").readlink()) == "/dev/null"
+    blessing = (UNITS / "cellule-blessing.service").read_text()
+    assert "\nRequires=boot-complete.target\nAfter=boot-complete.target\n" in blessing
+    assert (ETC_UNITS / "multi-user.target.wants" / "cellule-blessing.service").is_symlink()
+
+
 def test_nobody_can_sign_in_and_no_name_is_asked_of_the_internet() -> None:
     for masked in ("getty@.service", "serial-getty@.service", "debug-shell.service", "rpcbind.socket"):
         assert str((ETC_UNITS / masked).readlink()) == "/dev/null"

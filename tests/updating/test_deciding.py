@@ -210,6 +210,18 @@ def test_after_the_restart_the_verdict_decides() -> None:
         assert move(an_install(stage), IDLE, WRITTEN, refused=True)[0] is Stage.ROLLED_BACK
 
 
+def test_a_release_that_was_good_and_no_longer_starts_is_offered_again_and_written_anew() -> None:
+    worn = Box("1.0.0", (OLD, slot("b", "1.1.0", SlotState.NO_LONGER_STARTS)), AT - 1)
+    assert move(an_install(Stage.TRYING), IDLE, worn)[0] is Stage.HELD, "only nobody had looked yet"
+    held = [an_install(Stage.HELD)]
+    states = release_states([found("1.1.0")], held, worn, FACTS)
+    assert [each.judgement.installs_itself for each in states.found] == [True]
+    assert states.fallback == "", "it is no way back"
+    again = an_install(Stage.INSTALLING)
+    assert move(again, status(InstallState.INSTALLING), worn)[0] is None, "the old copy is not the new one"
+    assert move(again, status(InstallState.INSTALLED), WRITTEN)[0] is Stage.INSTALLED
+
+
 def test_a_restart_that_ends_in_the_old_release_is_repeated_once() -> None:
     again = replace(WRITTEN, booted_at=AT - 1)
     assert move(an_install(Stage.RESTARTING, restarts=1), IDLE, again)[0] is Stage.INSTALLED

@@ -242,6 +242,28 @@ def test_a_release_that_did_not_hold_is_not_tried_again(connected: Box, vendor: 
     assert connected.host.machine_status().version == "1.2.0"
 
 
+def test_a_release_that_was_good_and_no_longer_starts_is_installed_again(
+    connected: Box, vendor: Vendor
+) -> None:
+    vendor.publish("1.1.0")
+    connected.turn()
+    connected.until(Stage.HELD)
+    # as the boot loader leaves it after five starts of a damaged copy
+    slots = tuple(
+        slot.model_copy(update={"state": SlotState.NO_LONGER_STARTS, "booted": False})
+        if slot.version == "1.1.0"
+        else slot.model_copy(update={"booted": True})
+        for slot in connected.host.slots()
+    )
+    connected.host.box = connected.host.box.model_copy(update={"slots": slots, "install": None})
+    assert connected.host.machine_status().version == "0.1.0"
+    connected.turn()
+    assert [each.version for each in list_installs(connected.db)] == ["1.1.0", "1.1.0"]
+    connected.until(Stage.HELD)
+    assert connected.host.machine_status().version == "1.1.0"
+    assert connected.host.slots()[1].state is SlotState.GOOD
+
+
 def test_the_way_back_is_not_written_over_while_a_release_is_on_trial(connected: Box, vendor: Vendor) -> None:
     vendor.publish("1.1.0")
     connected.turn()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from appliance.boot import Attempt, Ending, RollbackStory, record_damaged
 from appliance.host.broker import Broker
 from appliance.people import Role, audit_lines
 from appliance.storage import read_choice
@@ -87,6 +88,20 @@ def test_an_admin_installs_and_restarts(offered: Box, site: Site, admin: Visitor
         ("box:release:running", None, "1.1.0"),
     ]
     assert admin.post("/updates/restart").status_code == 409
+
+
+def test_a_damaged_release_is_offered_with_what_installing_it_again_does(
+    offered: Box, site: Site, admin: Visitor
+) -> None:
+    never = (Attempt(ending=Ending.NEVER_ARRIVED),) * 5
+    story = RollbackStory(
+        version="1.1.0", slot="b", tries=5, attempts=never, running_version="0.1.0", was_good=True
+    )
+    record_damaged(site.db, story)
+    page = admin.get("/updates").text
+    assert "installing it writes it anew" in page and 'href="/starts/1.1.0"' in page
+    assert 'value="1.1.0"' in page
+    assert admin.post("/updates/install", INSTALL).status_code == 303
 
 
 def test_two_admins_press_at_once(offered: Box, site: Site, admin: Visitor) -> None:

@@ -73,7 +73,7 @@ def read_install(places: Places) -> InstallStatus:
     if written is None:
         error = "The install was interrupted, or the bundle was not the release that was announced."
         return now.model_copy(update={"state": InstallState.FAILED, "error": error})
-    if written.booted or written.state is SlotState.BAD:
+    if written.booted or written.state in {SlotState.BAD, SlotState.NO_LONGER_STARTS}:
         return InstallStatus()
     return now.model_copy(update={"state": InstallState.INSTALLED, "percent": 100})
 

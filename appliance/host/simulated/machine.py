@@ -238,7 +238,7 @@ class SimulatedMachine:
             return
         written = {"version": plan.version, "state": SlotState.TRYING, "tries_left": TRIES}
         fresh = tuple(
-            slot if slot.booted or slot.version == plan.version else slot.model_copy(update=written)
+            slot if slot.booted or _holds(slot, plan.version) else slot.model_copy(update=written)
             for slot in self.box.slots
         )
         if fresh != self.box.slots:
@@ -247,6 +247,10 @@ class SimulatedMachine:
     def _change(self, **changes: object) -> None:
         self.box = self.box.model_copy(update=changes)
         replace(self._machine_file, self.box.model_dump_json().encode())
+
+
+def _holds(slot: Slot, version: str) -> bool:
+    return slot.version == version and slot.state is not SlotState.NO_LONGER_STARTS
 
 
 def _started(slot: Slot) -> Slot:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from appliance import VERSION
-from appliance.boot import full_text, places, read_word, refused_releases
+from appliance.boot import damaged_releases, full_text, places, read_word, refused_releases
 from appliance.errors import Refusal
 from appliance.host import SUPPORT_PORT
 from appliance.jobs.state import read_job_states
@@ -57,6 +57,9 @@ def boots(context: Context) -> Iterator[Part]:
         yield Part(f"boot/{trail.name}", trail.read_text(errors="replace"))
     for release in refused_releases(context.db):
         yield Part(f"boot/refused-{release.version}.txt", full_text(release.story))
+    for number, damaged in enumerate(damaged_releases(context.db)):
+        # the newest first; one version may have been damaged more than once
+        yield Part(f"boot/damaged-{number}-{damaged.version}.txt", full_text(damaged.story))
 
 
 def as_json(value: object) -> str:
