@@ -1,0 +1,159 @@
+"""One bit flips on the disk, in a release that had run well: the box runs the other one, and says why.
+
+The kernel stops at the first block that its hash tree does not confirm, before any program of ours could
+tell. So what counts here is the counter on the boot partition, and what the other slot makes of it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.image.box import Box, in_tools
+from tests.image.channel_server import ChannelServer
+from tests.image.conftest import FIRST_VERSION, Works
+from tests.image.office import Office
+from tests.image.test_updates import (
+    CLAIM_CODE,
+    GOOD,
+    INSTALL_SECONDS,
+    change_a_line,
+    install,
+    publish,
+)
+from tests.image.visitor import Visitor
+
+pytestmark = pytest.mark.timeout(1700)
+
+TRIES_ONCE_GOOD = 5
+FIVE_STARTS_SECONDS = 600.0
+PANIC = "dm-verity device corrupted"
+SUPERBLOCK = 1024
+"""Where erofs has it: every mount reads it."""
+
+
+@pytest.fixture(scope="module")
+def channel(
+    office: Office, works: Works, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ChannelServer]:
+    """A channel on a server of the office, with the second release."""
+    folder = tmp_path_factory.mktemp("channel")
+    with office.inside("server"):
+        server = ChannelServer(folder, office.address("server"))
+    works.make(GOOD, change_a_line)
+    publish(works, server, GOOD)
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def box(
+    office: Office, works: Works, channel: ChannelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
+    """A claimed box that runs the second release, from slot b."""
+    box = Box(office, tmp_path_factory.mktemp("box"), works.disk)
+    box.start()
+    code = box.wait_for_console(CLAIM_CODE)[0]
+    with Visitor(box) as ada:
+        ada.claim(code)
+        ada.submit(
+            "/updates", "/updates/choices",
+            channel_url=channel.url, days="0", begins="02:00", ends="02:01",
+        )  # fmt: skip
+        install(box, ada, GOOD)
+    since = len(box.screen)
+    box.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
+    box.wait_for_console("cellule-demo answers", since=since)
+    yield box
+    box.pull_the_cord()
+
+
+@pytest.fixture(scope="module")
+def key(box: Box) -> str:
+    """Ada's, made before the damage: it must work after it."""
+    with Visitor(box) as ada:
+        ada.sign_in()
+        box.wait_until(
+            lambda: "is finding out whether it answers" not in ada.http.get("/updates").text,
+            f"release {GOOD} is no longer on trial",
+            120,
+        )
+        return ada.make_key("Before the damage")
+
+
+def test_a_flipped_bit_in_the_root_starts_the_other_slot_and_is_told(box: Box, key: str) -> None:
+    box.press_power_button()
+    assert kernel_images(box) == {
+        f"cellule_{FIRST_VERSION}_a+{TRIES_ONCE_GOOD}.efi",
+        f"cellule_{GOOD}_b+{TRIES_ONCE_GOOD}.efi",
+    }, "both were good here"
+    flip_a_bit(box, partition="root-b", offset=SUPERBLOCK)
+
+    since = len(box.screen)
+    box.start()
+    box.wait_for_console(rf"{re.escape(FIRST_VERSION)}, slot a", FIVE_STARTS_SECONDS, since)
+    box.wait_for_console("cellule-demo answers", since=since)
+    starts = box.screen[since:]
+    assert starts.count(PANIC) == TRIES_ONCE_GOOD
+    assert f"{GOOD}, slot b" not in starts, "what was changed must never run"
+
+    with Visitor(box) as ada:
+        answer, _ = ada.ask(key, "What is Cellule?")
+        assert answer
+        ada.sign_in()
+        box.wait_until(lambda: ada.http.get(f"/starts/{GOOD}").is_success, "the story is told", 120)
+        overview, story = ada.http.get("/overview").text, ada.http.get(f"/starts/{GOOD}").text
+        updates = ada.http.get("/updates").text
+    assert f"Release {GOOD} no longer starts." in overview
+    assert f"{TRIES_ONCE_GOOD} starts in a row ended before the data was mounted" in story, story[:4000]
+    assert f"The box runs release {FIRST_VERSION} from the other slot." in story
+    assert f'value="{GOOD}"' in updates, "it is offered again, to be repaired"
+    box.wait_for_console(rf"{re.escape(GOOD)} ran well and no longer starts", 60, since)
+
+
+def test_installed_again_it_runs_and_the_story_is_history(box: Box) -> None:
+    with Visitor(box) as ada:
+        ada.sign_in()
+        install(box, ada, GOOD)
+    since = len(box.screen)
+    box.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
+    box.wait_for_console("cellule-demo answers", since=since)
+    with Visitor(box) as ada:
+        ada.sign_in()
+        box.wait_until(
+            lambda: "no longer starts" not in ada.http.get("/overview").text, "the banner is gone", 120
+        )
+        assert "Repaired or replaced" in ada.http.get(f"/starts/{GOOD}").text
+
+
+def partitions(box: Box) -> dict[str, int]:
+    """Name → where it begins on the disk, in bytes."""
+    told = in_tools("sfdisk", "--json", str(box.disk), folders=(box.disk.parent,)).stdout
+    return {each["name"]: each["start"] * 512 for each in json.loads(told)["partitiontable"]["partitions"]}
+
+
+def kernel_images(box: Box) -> set[str]:
+    """The names on the boot partition of a box that is off."""
+    raw, start = box.folder / "esp.img", partitions(box)["esp"]
+    end = partitions(box)["root-a"]
+    in_tools(
+        "qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={start}", f"count={end // start}",
+        f"if={box.overlay}", f"of={raw}", folders=(box.folder, box.disk.parent),
+    )  # fmt: skip
+    listed = in_tools("mdir", "-b", "-i", f"{raw}@@{start}", "::EFI/Linux/*.efi", folders=(box.folder,))
+    raw.unlink()
+    return {line.rpartition("/")[2] for line in listed.stdout.split() if line.endswith(".efi")}
+
+
+def flip_a_bit(box: Box, *, partition: str, offset: int) -> None:
+    """On the disk of a box that is off."""
+    place = partitions(box)[partition] + offset
+
+    def at_disk(command: str) -> str:
+        folders = (box.folder, box.disk.parent)
+        return in_tools("qemu-io", "-f", "qcow2", "-c", command, str(box.overlay), folders=folders).stdout
+
+    before = re.search(r"^[0-9a-f]+:\s+([0-9a-f]{2})\b", at_disk(f"read -v {place} 1"), re.MULTILINE)
+    assert before
+    at_disk(f"write -P {int(before[1], 16) ^ 1} {place} 1")
