@@ -38,6 +38,11 @@ class Kernel:
     tries_done: int = 0
 
     @property
+    def addon(self) -> str:
+        """What names the root of the slot, in a folder that is called as the image without its counter."""
+        return f"cellule_{self.version}_{self.slot}.efi.extra.d/root.addon.efi"
+
+    @property
     def is_on_trial(self) -> bool:
         """Whether it has not been good on this box yet.
 
@@ -131,7 +136,7 @@ def give_try_back(folder: Path, kernel: Kernel) -> None:
 
 
 def root_hash_of(path: Path) -> str:
-    """The root hash on the image's own command line; "" when it can't be found."""
+    """The root hash on the command line of an image or addon; "" when it can't be found."""
     before = b""
     try:
         with path.open("rb") as image:

@@ -121,7 +121,7 @@ def _with_evidence(settings: Settings, places: Places, story: RollbackStory) -> 
         else attempt.model_copy(update={"log": log_of_boot(settings, attempt.boot_id)})
         for attempt in story.attempts
     )
-    root_hash = root_hash_of(places.kernels / kernel.name)
+    root_hash = root_hash_of(places.kernels / kernel.addon)
     return story.model_copy(update={"attempts": attempts, "root_hash": root_hash})
 
 

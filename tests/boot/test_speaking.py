@@ -54,12 +54,15 @@ def say_it_is_tried(here: Places, name: str) -> None:
 
 def kernel(here: Places, name: str) -> Path:
     path = here.kernels / name
-    path.write_bytes(b"MZ" + f" roothash={ROOT_HASH} ".encode())
+    path.write_bytes(b"MZ")
+    addon = here.kernels / f"{name.partition('+')[0].removesuffix('.efi')}.efi.extra.d" / "root.addon.efi"
+    addon.parent.mkdir(exist_ok=True)
+    addon.write_bytes(b"MZ" + f" roothash={ROOT_HASH} ".encode())
     return path
 
 
 def names(here: Places) -> set[str]:
-    return {path.name for path in here.kernels.iterdir()}
+    return {path.name for path in here.kernels.iterdir() if path.is_file()}
 
 
 def check(run: Callable[[Box], str]) -> tuple[Check]:
@@ -131,7 +134,7 @@ def test_a_release_that_was_good_stays_up_also_when_the_verdict_breaks_off(
         raise Broken
 
     for tried, stays in (("cellule_2.0_b+2-1.efi", False), ("cellule_2.0_b+4-1.efi", True)):
-        for old in here.kernels.iterdir():
+        for old in here.kernels.glob("*.efi"):
             old.unlink()
         kernel(here, tried)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Broken):
@@ -252,7 +255,7 @@ def test_a_release_that_was_good_and_no_longer_starts_is_told_but_not_refused(
 def test_a_boot_partition_that_cant_be_read_ends_no_story(settings: Settings, here: Places) -> None:
     kernel(here, "cellule_2.0_b+0-5.efi")
     speak_verdict(settings, here, OLD, check(fine))
-    for each in here.kernels.iterdir():
+    for each in here.kernels.glob("*.efi"):
         each.unlink()
     speak_verdict(settings, here, Running("1.0", "a", "later"), check(fine))
     assert "Release 2.0" in console_text(settings)
