@@ -15,12 +15,31 @@ SERVICES = ("cellule-broker", "cellule-core", "cellule-web", "cellule-pool", "ng
 MAY = {"nginx": 1 << 10}
 """Capabilities that a service has in spite of its sandbox: CAP_NET_BIND_SERVICE."""
 SHOW_CERTIFICATE = "import ssl; print(ssl.get_server_certificate(('127.0.0.1', 443)))"
+BLESSING = "cellule-blessing.service"
+_BOOTED_FROM_SLOT_B = f"""
+uuid=01234567-89ab-cdef-0123-456789abcdef
+mkdir -p /dev/cellule /dev/disk/by-partuuid /efi/EFI/Linux
+touch /dev/cellule/esp /dev/sda4
+ln -s ../sda4 /dev/cellule/root-b
+ln -s ../../sda4 /dev/disk/by-partuuid/$uuid
+touch /efi/EFI/Linux/cellule_1.0.0_a+5.efi /efi/EFI/Linux/cellule_1.1.0_b+2-1.efi
+echo "quiet roothash=$(echo $uuid | tr -d -){"f" * 32}" >/run/command-line
+mount --bind /run/command-line /proc/cmdline
+systemctl start {BLESSING}
+umount /proc/cmdline
+ls /efi/EFI/Linux
+systemctl is-active boot-complete.target
+"""
 
 
 @pytest.fixture(scope="module")
 def userspace(works: Works) -> Iterator[Userspace]:
-    sooner = {f"etc/systemd/system/{ENGINE}.service.d/70-sooner.conf": "[Service]\nWatchdogSec=3\n"}
-    with Userspace(works.out / "work" / "root", sooner) as userspace:
+    changed = {
+        f"etc/systemd/system/{ENGINE}.service.d/70-sooner.conf": "[Service]\nWatchdogSec=3\n",
+        # a /proc of its own would show this machine's command line
+        f"etc/systemd/system/{BLESSING}.d/70-shared.conf": "[Service]\nProtectProc=default\n",
+    }
+    with Userspace(works.out / "work" / "root", changed) as userspace:
         yield userspace
 
 
@@ -32,6 +51,13 @@ def test_the_boot_is_good_and_no_service_had_to_start_twice(userspace: Userspace
         assert userspace.shown(service, "NRestarts") == "0", service
     failed = userspace.run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
     assert not [line for line in failed.splitlines() if "cellule" in line or "nginx" in line], failed
+
+
+def test_a_good_boot_has_all_its_tries_again(userspace: Userspace) -> None:
+    """Its disk and its command line are made here; the verdict and the unit are the real ones."""
+    shown = userspace.run("sh", "-euc", _BOOTED_FROM_SLOT_B)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.split() == ["cellule_1.0.0_a+5.efi", "cellule_1.1.0_b+5.efi", "active"]
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name != "cellule-broker"])
