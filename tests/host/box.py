@@ -17,7 +17,7 @@ def make_box(folder: Path) -> Places:
         "run",
         "data",
         "dev/cellule",
-        "dev/disk/by-partuuid",
+        "dev/mapper",
         "efi/EFI/Linux",
         "proc/self",
         "sys/block",
@@ -33,7 +33,9 @@ def make_box(folder: Path) -> Places:
     for name in ("root-a", "root-b"):
         write(root / f"dev/{name}", name)
         (places.partitions / name).symlink_to(f"../{name}")
-    (root / "dev/disk/by-partuuid" / ROOT_UUID).symlink_to("../../root-a")
+    (root / "dev/mapper/root").symlink_to("../dm-0")
+    for name in ("root-a", "verity-a"):
+        (places.sys / "class/block/dm-0/slaves" / name).mkdir(parents=True)
     (places.partitions / "disk").symlink_to("../sda")
     for name, size, removable in (("sda", 16 * GIB, 0), ("sdb", 8 * GIB, 0), ("sdc", 8 * GIB, 1)):
         add_disk(places, name, size, removable=removable)

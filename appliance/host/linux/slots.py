@@ -16,7 +16,6 @@ _NAME = re.compile(r"cellule_(?P<version>[^_+]+)_(?P<slot>[ab])(\+(?P<left>\d+)(
 TRIES_ONCE_GOOD = 5
 """As `appliance.boot.counting` has it, which stands above this package."""
 _COUNTED = {SlotState.TRYING, SlotState.BAD}
-_ROOT_HASH = re.compile(r"(?:^|\s)roothash=([0-9a-f]{64})(?:\s|$)")
 
 
 @dataclass(frozen=True)
@@ -67,20 +66,15 @@ def read_slots(places: Places) -> tuple[Slot, Slot]:
     return slot("a"), slot("b")
 
 
-def root_hash(places: Places) -> str:
-    """Of the root that runs, in hex; "" when it isn't a verified one."""
-    found = _ROOT_HASH.search((places.proc / "cmdline").read_text())
-    return found[1] if found else ""
-
-
 def booted_slot(places: Places) -> str:
-    """The slot's name, or "". A root's partition has the first 128 bits of the root hash as its UUID."""
-    digits = root_hash(places)[:32]
-    if not digits:
-        return ""
-    uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-    running = (places.root / "dev/disk/by-partuuid" / uuid).resolve()
-    for name in ("a", "b"):
-        if (places.partitions / f"root-{name}").resolve() == running:
-            return name
-    return ""
+    """The slot's name, or "". What the verified root stands on tells; its UUID would not, for a disk that was
+    installed from this one has a partition of the same.
+    """
+    root = (places.root / "dev/mapper/root").resolve().name
+    slaves = places.sys / "class/block" / root / "slaves"
+    below = {each.name for each in slaves.iterdir()} if slaves.is_dir() else set()
+    return next((name for name in ("a", "b") if _device(places, f"root-{name}") in below), "")
+
+
+def _device(places: Places, partition: str) -> str:
+    return (places.partitions / partition).resolve().name
