@@ -11,6 +11,7 @@ from appliance.host.linux import disk_install
 from appliance.host.linux.disk_install import DiskInstall
 from appliance.host.linux.disk_layout import LEAST_DATA_BYTES
 from appliance.host.linux.places import Places
+from appliance.host.linux.slots import booted_slot
 from tests.host.box import ROOT_UUID, add_disk, make_box, write
 from tests.host.image_root import put_on_path, tools_root
 from tests.waiting import wait_until
@@ -138,3 +139,27 @@ def test_a_disk_that_must_not_be_lost_is_refused_untouched(
     write(places.proc / "self/mountinfo", "22 1 8:48 / /mnt rw - ext4 /dev/sdd rw\n")
     with pytest.raises(error, match=why):
         DiskInstall(places).begin(disk, force=False)
+
+
+def test_the_slot_that_runs_is_known_although_another_disk_has_the_same_root(places: Places) -> None:
+    """Both partitions have the two halves of one root hash as their UUIDs; udev names but one of them."""
+    by_uuid = places.root / "dev/disk/by-partuuid"
+    by_uuid.mkdir(parents=True)
+    (by_uuid / ROOT_UUID).symlink_to("../../sdb2")
+    assert booted_slot(places) == "a"
+
+
+def test_a_stick_that_is_pulled_out_meanwhile_is_named_as_the_reason(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc/self/mem, read from its start, is refused by the kernel (EIO) as a disk is that went away."""
+    (places.partitions / "verity-a").unlink()
+    (places.partitions / "verity-a").symlink_to("/proc/self/mem")
+    install = DiskInstall(places)
+    install.begin("sdb", force=False)
+    wait_until(
+        lambda: install.status.state is DiskInstallState.FAILED, within_seconds=30, what="the install failed"
+    )
+    assert "stick" in install.status.error and "again" in install.status.error
+    shown = subprocess.run(["sfdisk", "--json", places.root / "dev/sdb"], check=False, capture_output=True)
+    assert shown.returncode != 0, "nothing starts from half a box"

@@ -53,11 +53,11 @@ class DiskInstall:
         except Refusal as refusal:
             self._fail(str(refusal))
         except Exception as error:
+            # before it is logged: after the stick was pulled out even that may fail
+            self._fail(f"{disk}: {error or type(error).__name__}")
             log.exception("the install to %s broke", disk)
-            # a disk that was pulled out, or has bad blocks, is an OSError
-            self._fail(str(error) or type(error).__name__)
         else:
-            self._tell(DiskInstallState.INSTALLED, 100, "Remove the stick and restart.")
+            self._tell(DiskInstallState.INSTALLED, 100, "Turn the machine off, then remove the stick.")
 
     def _tell(self, state: DiskInstallState, percent: int, step: str) -> None:
         told = {"state": state, "percent": percent, "step": step}
@@ -123,7 +123,13 @@ def copy_partition(source: Path, target: Path, part: Partition, progress: Callab
         writer.seek(part.start)
         done = 0
         while done < part.size:
-            block = reader.read(min(_BLOCK_BYTES, part.size - done))
+            try:
+                block = reader.read(min(_BLOCK_BYTES, part.size - done))
+            except OSError as error:
+                raise HostFailed(
+                    "The stick can't be read any more: it was pulled out, or is worn out.",
+                    next_step="Plug it in, turn the machine off and on, and install again.",
+                ) from error
             if not block:
                 raise HostFailed(f"{source.name} is shorter than its partition.")
             digest.update(block)
