@@ -219,7 +219,8 @@ def _disk_again(menu: Menu, key: str, _facts: Facts) -> Next:
 def _disk_progress(menu: Menu, key: str, facts: Facts) -> Next:
     state = facts.disk_install.state if facts.disk_install else None
     if key == "enter" and state is DiskInstallState.INSTALLED:
-        return _working(), Effect(Deed.RESTART)
+        # off, not a restart: the box still runs from the stick, and couldn't even shut down without it
+        return _working(), Effect(Deed.TURN_OFF)
     if key == "enter" and state is DiskInstallState.FAILED:
         return Menu(Page.DISK), None
     return menu, None

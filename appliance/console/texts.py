@@ -216,8 +216,10 @@ _TEXTS = {
     "install_copying": ("Copying to {disk}: {percent} %", "Copie vers {disk} : {percent} %"),
     "install_verifying": ("Reading {disk} back: {percent} %", "Relecture de {disk} : {percent} %"),
     "install_installed": (
-        "Done. Remove the stick, then press Enter: the box restarts from {disk}.",
-        "Terminé. Retirez la clé, puis Entrée : le boîtier redémarre depuis {disk}.",
+        "Done. Press Enter: the machine turns off. Then remove the stick and turn it on: "
+        "it starts from {disk}.",
+        "Terminé. Entrée : la machine s'éteint. Retirez alors la clé et rallumez : "
+        "elle démarre depuis {disk}.",
     ),
     "install_failed": ("It failed: {sentence}", "Échec : {sentence}"),
     "install_idle": ("One moment...", "Un instant..."),

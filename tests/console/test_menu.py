@@ -10,7 +10,13 @@ from appliance.console.facts import Facts
 from appliance.console.keyboard import decode, flush
 from appliance.console.menu import HOME, Deed, Effect, Menu, Page, after, step, tick
 from appliance.console.network_form import NetworkForm, Problem, form_of, plan_of
-from appliance.host.machine import AddressMethod, MachinePlan, NetworkPlan
+from appliance.host.machine import (
+    AddressMethod,
+    DiskInstallState,
+    DiskInstallStatus,
+    MachinePlan,
+    NetworkPlan,
+)
 from tests.console.test_screen import FULL, MACHINE
 
 STATIC = NetworkForm(
@@ -58,6 +64,12 @@ def test_a_reset_and_an_install_want_the_names_and_nothing_else() -> None:
     assert effects == [Effect(Deed.INSTALL, disk="nvme0n1")]
     # the stick that the box runs from is no target
     assert press(["6", *"sda", "enter", *"sda", "enter"], idle)[1] == []
+
+
+def test_an_installed_box_turns_off_before_its_stick_is_taken_away() -> None:
+    done = replace(FULL, disk_install=DiskInstallStatus(state=DiskInstallState.INSTALLED, disk="nvme0n1"))
+    _, effects = press(["6", "enter"], done)
+    assert effects == [Effect(Deed.TURN_OFF)]
 
 
 def test_a_network_on_trial_is_undone_when_nobody_keeps_it() -> None:
