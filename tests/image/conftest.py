@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, Frozen
+from tests.image.leaving_alone import LeftAlone, leave_alone
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 
@@ -69,10 +70,15 @@ class Works:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them chroot, mount and make namespaces."""
+    """All of them chroot, mount and make namespaces; what waits for ten idle minutes comes last."""
     for item in items:
         if "tests/image" in str(item.path):
             item.add_marker(pytest.mark.root)
+    items.sort(key=_waits_for_silence)
+
+
+def _waits_for_silence(item: pytest.Item) -> bool:
+    return "left_alone" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +93,19 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Works:
     for name in ("roothash", "kernel.sha256"):
         works.first_slot[name] = (works.out / "work" / "slot" / name).read_text()
     return works
+
+
+@pytest.fixture(scope="session")
+def left_alone(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeftAlone]:
+    """A claimed box that nobody uses, and somebody who listens to it."""
+    with leave_alone(works.disk, tmp_path_factory.mktemp("left-alone")) as left_alone:
+        yield left_alone
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_it_alone_from_the_start(request: pytest.FixtureRequest) -> None:
+    if any(_waits_for_silence(item) for item in request.session.items):
+        request.getfixturevalue("left_alone")
 
 
 @pytest.fixture(scope="module")

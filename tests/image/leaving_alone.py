@@ -1,0 +1,51 @@
+"""A claimed box that nobody uses, on a LAN of its own, with somebody who listens: see test_silence.
+
+It stands there from the start of the tests, so that its ten minutes pass while others run.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.image.box import Box
+from tests.image.listening import Eavesdropper
+from tests.image.office import Office
+from tests.image.visitor import Visitor
+
+CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
+_SETTLED_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """`since` is of time.monotonic: when the last conversation with it was over."""
+
+    box: Box
+    ear: Eavesdropper
+    since: float
+
+    @property
+    def idle_seconds(self) -> float:
+        return time.monotonic() - self.since
+
+
+@contextmanager
+def leave_alone(disk: Path, folder: Path) -> Iterator[LeftAlone]:
+    """Starts and claims a box, lets it answer once, and leaves."""
+    with Office("pc") as office:
+        office.open_for_business()
+        box = Box(office, folder, disk)
+        with Eavesdropper(office, box.mac) as ear:
+            try:
+                box.start()
+                code = box.wait_for_console(CLAIM_CODE)[0]
+                with Visitor(box) as ada:
+                    ada.claim(code)
+                    ada.ask(ada.make_key("once"), "What is Cellule?")
+                # its last packet to a visitor, and what belongs to the end of a start
+                box.wait_until(lambda: ear.quiet_seconds() > _SETTLED_SECONDS, "all conversations are over")
+                yield LeftAlone(box, ear, time.monotonic())
+            finally:
+                box.pull_the_cord()
