@@ -132,12 +132,14 @@ class Watch:
 def ask(host: Host, before: Said) -> Said:
     """Everything the broker knows. What was known of a disk install stays, should it be asked away."""
     try:
+        # first: after the stick was pulled out this may be all that it can still tell
+        before = replace(before, disk_install=host.disk_install_status())
         return Said(
             machine=host.machine_status(),
             plan=host.machine_plan(),
             slots=host.slots(),
             install=host.install_status(),
-            disk_install=host.disk_install_status(),
+            disk_install=before.disk_install,
         )
     except Unsupported:
         return Said()

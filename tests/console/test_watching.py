@@ -13,8 +13,8 @@ from appliance.console import watching
 from appliance.console.facts import Facts, Told, Trouble
 from appliance.console.watching import Said, ask, look, with_said
 from appliance.errors import Refusal
-from appliance.host.contract import HostUnavailable
-from appliance.host.machine import MachineStatus
+from appliance.host.contract import HostFailed, HostUnavailable
+from appliance.host.machine import DiskInstallState, DiskInstallStatus, MachinePlan, MachineStatus
 from appliance.host.simulated import SimulatedHost
 from appliance.settings import Settings
 
@@ -84,6 +84,22 @@ def test_what_was_known_stays_while_the_broker_is_away(box: Settings, machine: S
     away = ask(Away(box.secrets_dir / "wireguard.key", box.host_dir), known)
     assert away.away and away.machine == known.machine
     assert troubles(with_said(Facts(urls=("x",)), away)) == {Trouble.BROKER_AWAY}
+
+
+def test_a_failed_install_is_still_told_when_the_broker_can_tell_nothing_else(
+    box: Settings, machine: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stick was pulled out: what the broker would read for its other answers is gone."""
+    failed = DiskInstallStatus(state=DiskInstallState.FAILED, disk="sdb", error="The stick is gone.")
+
+    def gone() -> MachinePlan:
+        raise HostFailed("machine.json can't be read.")
+
+    known = ask(machine, Said())
+    monkeypatch.setattr(machine, "disk_install_status", lambda: failed)
+    monkeypatch.setattr(machine, "machine_plan", gone)
+    said = ask(machine, known)
+    assert (said.away, said.disk_install, said.machine) == (True, failed, known.machine)
 
 
 def test_a_disk_that_is_not_encrypted_and_a_network_that_is_not_there_are_said(
