@@ -106,7 +106,7 @@ JOBS = (
     Job("dead_nodes", 15, _dead_nodes),
     Job("expired_invitations", 60, _expired_invitations),
     Job("old_sign_ins", 600, _old_sign_ins),
-    Job("certificate", 15, _certificate),
+    Job("certificate", 5, _certificate),  # a new address must be opened and confirmed within 90 s
     Job("wal_checkpoint", 300, _checkpoint),
     Job("keeping", 3, _keeping),
     Job("moving_install", 2, _moving_install),
