@@ -223,6 +223,21 @@ class Box:
         self._wait(shown, f"the console shows {pattern!r}", timeout)
         return found[0]
 
+    def wait_for_screen(self, pattern: str, timeout: float = BOOT_SECONDS) -> re.Match[str]:
+        """Waits until the screen shows `pattern` when it is painted anew (Ctrl-L), for of a line that changes
+        only what differs is sent.
+        """
+        found: list[re.Match[str]] = []
+
+        def shown() -> bool:
+            since = len(self.screen)
+            self.type("\x0c")
+            found.append(self.wait_for_console(pattern, timeout=4, since=since))
+            return True
+
+        self._wait(shown, f"the screen shows {pattern!r}", timeout)
+        return found[0]
+
     # --- network ---
 
     @property

@@ -59,13 +59,19 @@ class Visitor:
 
     # --- pages ---
 
-    def submit(self, page: str, action: str | None = None, **fields: str) -> httpx.Response:
-        """Sends a form of `page` (to `action`, by default the page's own address) with its token."""
+    def submit(
+        self, page: str, action: str | None = None, *, follow: bool = True, **fields: str
+    ) -> httpx.Response:
+        """Sends a form of `page` (to `action`, by default the page's own address) with its token.
+
+        Without `follow` the answer may be a redirect: where it leads may soon not be there any more.
+        """
         shown = self.http.get(page)
         token = _TOKEN.search(shown.text)
         assert token, f"no form on {page} ({shown.status_code}): {shown.text[:500]}"
         fields["csrf_token"] = token[1] or token[2]
-        return self.http.post(action or page, data=fields, headers={"referer": f"{self.url}{page}"})
+        referer = {"referer": f"{self.url}{page}"}
+        return self.http.post(action or page, data=fields, headers=referer, follow_redirects=follow)
 
     def claim(self, code: str, name: str = "Ada") -> None:
         """Becomes the first admin."""
