@@ -161,3 +161,25 @@ def test_only_what_can_be_unplugged_is_a_stick(places: Places) -> None:
     assert list(stick_candidates(places)) == ["sdc"]
     write(places.sys / "block/sdc/sdc1/partition", "1")
     assert list(stick_candidates(places)) == ["sdc1"]
+
+
+def test_a_kept_network_waits_for_the_next_start_and_one_on_trial_does_not(places: Places) -> None:
+    write(places.root / "etc/cellule/README", "")
+    host = a_host(places)
+    kept = places.root / "etc/cellule/network/50-cellule.network"
+    running = places.run / "systemd/network/50-cellule.network"
+    host.apply_machine(PLAN)
+    before = kept.read_text()
+    assert before == running.read_text()
+    assert kept.stat().st_mode & 0o777 == 0o644, "networkd reads it as a user of its own"
+    host.apply_machine(MachinePlan(), trial=True)
+    assert kept.read_text() == before != running.read_text()
+    host.keep_trial()
+    assert kept.read_text() == running.read_text() != before
+
+
+def test_what_an_older_release_kept_waits_for_the_next_start_too(places: Places) -> None:
+    write(places.root / "etc/cellule/README", "")
+    write(places.kept / "machine.json", PLAN.model_dump_json())
+    a_host(places)
+    assert "Address=192.168.7.20/24" in (places.root / "etc/cellule/network/50-cellule.network").read_text()

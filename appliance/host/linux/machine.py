@@ -16,7 +16,7 @@ from appliance.host.linux import power, recovery, reset, stick
 from appliance.host.linux.certificate import Pair, keep_pair, kept_pair, serve_pair
 from appliance.host.linux.disk_install import DiskInstall
 from appliance.host.linux.install import begin_install, read_install, resume_watch
-from appliance.host.linux.network import apply_hostname, apply_network
+from appliance.host.linux.network import apply_hostname, apply_network, keep_network
 from appliance.host.linux.outbound import apply_outbound
 from appliance.host.linux.places import Places
 from appliance.host.linux.slots import read_slots
@@ -62,6 +62,7 @@ class LinuxMachine:
         self._trial.plan = plan if trial else None
         if not trial:
             replace(places.kept / "machine.json", plan.model_dump_json().encode())
+            keep_network(places, plan)
         self._apply(plan)
 
     def serve_certificate(
@@ -166,6 +167,7 @@ class LinuxMachine:
         places = self._places
         steps: tuple[Callable[[], None], ...] = (
             lambda: apply_network(places, plan),
+            lambda: keep_network(places, plan),
             lambda: apply_hostname(places, plan.hostname),
             lambda: apply_time(places, plan.timezone, plan.ntp_servers),
             lambda: apply_outbound(plan),

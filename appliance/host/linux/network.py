@@ -1,8 +1,12 @@
 """The wired network as one file of systemd-networkd in /run, over the one of the image; and the box's name.
 
+What is kept lies in /etc/cellule, too, and is copied to /run before networkd starts (by tmpfiles.d), so a box
+with a static address asks no DHCP server first. What is on trial is in /run alone: no restart keeps it.
+
 Nothing but ARP, DHCP and mDNS leaves an idle box: no IPv6 address, no router solicitation, no LLDP.
 """
 
+import os
 from pathlib import Path
 
 from appliance.host.linux.commands import attempt, call
@@ -43,6 +47,13 @@ def apply_network(places: Places, plan: MachinePlan) -> None:
     if changed and attempt("systemctl", "is-active", "--quiet", "systemd-networkd").returncode == 0:
         # reconfigures the links that a new or changed file matches (networkctl(1))
         call("networkctl", "reload")
+
+
+def keep_network(places: Places, plan: MachinePlan) -> None:
+    """Has the next start begin with this plan's network. Without a data partition nothing is kept."""
+    if not os.access(places.kept_network.parents[1], os.W_OK):
+        return
+    write_if_changed(places.kept_network, network_unit(plan.network, own_time=bool(plan.ntp_servers)))
 
 
 def apply_hostname(places: Places, hostname: str) -> None:

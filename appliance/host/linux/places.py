@@ -40,6 +40,16 @@ class Places:
         return self.run / "cellule-machine"
 
     @property
+    def data_state(self) -> Path:
+        """What data-partition left of this boot: device, opened, how, or trouble."""
+        return self.run / "cellule-data"
+
+    @property
+    def kept_network(self) -> Path:
+        """The network file that holds from the next start on, before the broker is there."""
+        return self.root / "etc/cellule/network/50-cellule.network"
+
+    @property
     def sys(self) -> Path:
         return self.root / "sys"
 
