@@ -95,6 +95,18 @@ _TROUBLES: dict[str, LazyString] = {
     "did_not_start": lazy_gettext("The box was restarted twice and did not start it."),
 }
 
+_NOT_BEGUN: dict[str, LazyString] = {
+    "bundle_not_trusted": lazy_gettext(
+        "The bundle is not signed by the vendor whom this box believes. Nothing was installed;"
+        " tell the vendor."
+    ),
+    "host_invalid_plan": lazy_gettext(
+        "The bundle is not the one that was announced for this release. Nothing was installed."
+    ),
+    "host_failed": lazy_gettext("The installer could not begin. The running release was not touched."),
+}
+"""Why an install was refused before its first byte was written."""
+
 
 def reason(why: Reason) -> str:
     """One sentence; a moment follows it when `why.at` is known."""
@@ -104,6 +116,11 @@ def reason(why: Reason) -> str:
 def trouble(code: str, sentence: str) -> str:
     """A recorded refusal, by its code, else by the sentence that was recorded."""
     return str(_TROUBLES.get(code) or in_words(sentence))
+
+
+def install_trouble(install: Install) -> str:
+    """Why an install ended badly; the installer's own words are `install.error`."""
+    return str(_NOT_BEGUN.get(install.code) or trouble(install.code, install.error))
 
 
 def percent(progress: Progress | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from appliance.host.choice import brokered, own_machine, this_machine
 from appliance.host.contract import (
+    BundleNotTrusted,
     Busy,
     FirewallKind,
     FirewallPlan,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SUPPORT_PORT",
     "AddressMethod",
+    "BundleNotTrusted",
     "Busy",
     "CertificateFacts",
     "DataStatus",

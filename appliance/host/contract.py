@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from appliance.errors import Broken, Refused, TryAgain
+from appliance.errors import Broken, NotTrusted, Refused, TryAgain
 from appliance.host.machine import (
     DiskInstallStatus,
     DiskName,
@@ -60,13 +60,19 @@ class Busy(Refused):
     http_status = 409
 
 
+class BundleNotTrusted(NotTrusted):
+    """A release's bundle is signed by somebody else than the vendor whom this box believes."""
+
+    code = "bundle_not_trusted"
+
+
 class HostFailed(Broken):
     """A program of the machine refused what should have worked; its own words are in the sentence."""
 
     code = "host_failed"
 
 
-BROKER_ERRORS = (NotPermitted, InvalidPlan, Unsupported, NotFound, Busy, HostFailed)
+BROKER_ERRORS = (NotPermitted, InvalidPlan, Unsupported, NotFound, Busy, BundleNotTrusted, HostFailed)
 """What a verb can refuse with, wherever it runs."""
 
 

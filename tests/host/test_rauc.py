@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host import Busy, HostFailed, InstallPlan, InstallState, InvalidPlan, NotFound, SlotState
+from appliance.host import (
+    BundleNotTrusted,
+    Busy,
+    HostFailed,
+    InstallPlan,
+    InstallState,
+    InvalidPlan,
+    NotFound,
+    SlotState,
+)
 from appliance.host.linux import LinuxHost
 from appliance.host.linux import install as linux_install
 from appliance.host.linux.places import Places
@@ -144,8 +153,12 @@ def test_a_bundle_of_another_signer_or_another_content_touches_no_slot(places: P
     folder = places.root.parent
     host = a_host(places)
     theirs = Release(folder, "0.3.0", signer="theirs")
-    with pytest.raises(HostFailed, match=r"verif|signature"):
+    with pytest.raises(BundleNotTrusted, match=r"not signed by the vendor .*self-signed"):
         host.install_release(theirs.plan)
+    nonsense = folder / "nonsense.raucb"
+    nonsense.write_bytes(b"nonsense" * 10_000)
+    with pytest.raises(HostFailed, match="Invalid bundle format"):
+        host.install_release(theirs.plan.model_copy(update={"source": str(nonsense)}))
     ours = Release(folder, "0.3.0")
     with pytest.raises(InvalidPlan, match=r"not the release 0\.3\.0"):
         host.install_release(ours.plan.model_copy(update={"manifest_hash": "0" * 64}))

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from appliance.boot import Attempt, Ending, RollbackStory, record_damaged
+from appliance.errors import Refusal
+from appliance.host import BundleNotTrusted, HostFailed, InstallPlan, InvalidPlan
 from appliance.host.broker import Broker
 from appliance.people import Role, audit_lines
 from appliance.storage import read_choice
@@ -248,6 +250,31 @@ def test_a_stick_is_looked_at(broker: Box, site: Site, admin: Visitor) -> None:
     broker.check()
     page = admin.get("/updates").text
     assert "The USB stick was refused." in page and "No USB stick was found." in page
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (
+            BundleNotTrusted("another signer"),
+            "The bundle is not signed by the vendor whom this box believes.",
+        ),
+        (InvalidPlan("another hash"), "The bundle is not the one that was announced for this release."),
+        (HostFailed("no answer in 45 s"), "The installer could not begin."),
+    ],
+)
+def test_an_install_that_is_refused_before_it_begins_says_why(
+    offered: Box, admin: Visitor, monkeypatch: pytest.MonkeyPatch, refusal: Refusal, sentence: str
+) -> None:
+    def refuse(_plan: InstallPlan) -> None:
+        raise refusal
+
+    monkeypatch.setattr(offered.host, "install_release", refuse)
+    assert admin.post("/updates/install", INSTALL).status_code == 303
+    offered.until(Stage.FAILED)
+    page = admin.get("/updates").text
+    assert sentence in page
+    assert page.count(refusal.sentence) == 1, "the machine's own words stand beside it, once"
 
 
 def test_a_channel_that_does_not_answer_is_told_with_the_time(

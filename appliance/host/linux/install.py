@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import Refusal
-from appliance.host.contract import Busy, InvalidPlan, NotFound
+from appliance.host.contract import BundleNotTrusted, Busy, HostFailed, InvalidPlan, NotFound
 from appliance.host.linux.commands import call
 from appliance.host.linux.places import Places
 from appliance.host.linux.slots import read_slots
@@ -41,7 +41,9 @@ class Record(Plan):
 
 
 def begin_install(places: Places, plan: InstallPlan) -> None:
-    """Raises Busy, NotFound, InvalidPlan for a bundle that isn't the planned one, HostFailed."""
+    """Raises Busy, NotFound, HostFailed; BundleNotTrusted for a bundle of another signer, InvalidPlan for one
+    that isn't the planned one.
+    """
     if _progress().state is InstallState.INSTALLING:
         raise Busy("A release is being installed.", next_step="Wait until it is done.")
     source = plan.source
@@ -50,8 +52,7 @@ def begin_install(places: Places, plan: InstallPlan) -> None:
         if not path.is_file():
             raise NotFound(f"There is no file {source}.")
         source = str(path)
-    found = _ask("InspectBundle", "sa{sv}", source, "0")
-    if found[0]["manifest-hash"]["data"] != plan.manifest_hash:
+    if _manifest_hash(source) != plan.manifest_hash:
         raise InvalidPlan(f"The bundle at {source} is not the release {plan.version} that was announced.")
     record = Record(plan=plan, transaction=str(uuid.uuid4()))
     _keep(places, record)
@@ -83,6 +84,22 @@ def resume_watch(places: Places) -> None:
     record = _read(places)
     if record is not None and not record.compared:
         threading.Thread(target=_watch, args=(places, record), daemon=True).start()
+
+
+def _manifest_hash(source: str) -> str:
+    """Of the bundle at `source`, whose signature holds. Raises BundleNotTrusted, HostFailed."""
+    try:
+        found = _ask("InspectBundle", "sa{sv}", source, "0")
+    except HostFailed as error:
+        # the bus has no code for it, only RAUC's words
+        _, wrong_signature, why = error.sentence.partition("signature verification failed: ")
+        if not wrong_signature:
+            raise
+        raise BundleNotTrusted(
+            f"The bundle is not signed by the vendor whom this box believes ({why}).",
+            next_step="Tell the vendor where it came from.",
+        ) from error
+    return str(found[0]["manifest-hash"]["data"])
 
 
 def _watch(places: Places, record: Record) -> None:
