@@ -27,6 +27,12 @@ def test_a_file_is_opened_in_wal_with_foreign_keys_and_for_its_owner_alone(tmp_p
         )
 
 
+def test_what_was_decided_is_on_the_disk_at_once_what_happens_a_little_later(tmp_path: Path) -> None:
+    full, normal = 2, 1
+    for opened, expected in ((open_cellule, full), (open_activity, normal)):
+        assert opened(tmp_path).conn.execute("PRAGMA synchronous").fetchone()[0] == expected
+
+
 def test_each_migration_is_recorded_once_however_often_the_file_is_opened(tmp_path: Path) -> None:
     for _ in range(3):
         open_cellule(tmp_path).close()
