@@ -14,7 +14,8 @@ _CHUNK_BYTES = 256 * 1024
 class ChannelServer(http.server.ThreadingHTTPServer):
     """Serves `folder` on `address`; `sent_bytes` counts bodies. Made in the namespace that it stands in.
 
-    `stalled` makes it accept requests and answer none of them.
+    `stalled` makes it accept requests and answer none of them; `stalls_at` does so once so many bytes were
+    sent. `go_away` ends what is stalled, and the server.
     """
 
     daemon_threads = True
@@ -24,8 +25,26 @@ class ChannelServer(http.server.ThreadingHTTPServer):
         self.folder = folder
         self.sent_bytes = 0
         self.stalled = threading.Event()
+        self.stalls_at: int | None = None
+        self._gone = threading.Event()
         self.url = f"http://{address}:{port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def count(self, sent: int) -> None:
+        """So many bytes more were sent."""
+        self.sent_bytes += sent
+        if self.stalls_at is not None and self.sent_bytes >= self.stalls_at:
+            self.stalled.set()
+
+    def hold_up(self) -> bool:
+        """Waits while it is stalled; whether it was."""
+        return self.stalled.is_set() and self._gone.wait(600)
+
+    def go_away(self) -> None:
+        """As a server that was switched off."""
+        self._gone.set()
+        self.shutdown()
+        self.server_close()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -39,8 +58,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, *, with_body: bool) -> None:
-        if self.server.stalled.is_set():
-            threading.Event().wait(600)
+        if self.server.hold_up():
+            self.close_connection = True
+            return
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(404)
@@ -63,7 +83,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             file.seek(first)
             while count > 0 and (data := file.read(min(count, _CHUNK_BYTES))):
                 self.wfile.write(data)
-                self.server.sent_bytes += len(data)
+                self.server.count(len(data))
                 count -= len(data)
 
     def log_message(self, *_: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, Frozen
+from tests.image.channel_server import ChannelServer
 from tests.image.leaving_alone import LeftAlone, leave_alone
 from tests.image.office import Office
 from tests.image.visitor import Visitor
@@ -142,3 +143,13 @@ def claimed(
     box.start()
     yield box
     box.pull_the_cord()
+
+
+@pytest.fixture(scope="module")
+def channel(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChannelServer]:
+    """A web server of the office, for a vendor's channels."""
+    folder = tmp_path_factory.mktemp("channel")
+    with office.inside("server"):
+        server = ChannelServer(folder, office.address("server"))
+    yield server
+    server.shutdown()

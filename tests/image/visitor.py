@@ -6,6 +6,7 @@ What the box calls its own certificate authority is taken over as IT would: down
 import re
 import ssl
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from openai import OpenAI
 
 from tests.image.box import Box
 
+UPLOAD_SECONDS = 300.0
 PASSWORD = "a long enough sentence"
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"|value="([^"]+)"[^>]*name="csrf_token"')
 
@@ -66,12 +68,27 @@ class Visitor:
 
         Without `follow` the answer may be a redirect: where it leads may soon not be there any more.
         """
+        fields["csrf_token"] = self._token(page)
+        referer = {"referer": f"{self.url}{page}"}
+        return self.http.post(action or page, data=fields, headers=referer, follow_redirects=follow)
+
+    def send_file(self, page: str, action: str, file: Path) -> httpx.Response:
+        """Sends the form of `page` that takes a file."""
+        token = self._token(page)
+        with file.open("rb") as opened:
+            return self.http.post(
+                action,
+                data={"csrf_token": token},
+                files={"file": (file.name, opened, "application/x-tar")},
+                headers={"referer": f"{self.url}{page}"},
+                timeout=UPLOAD_SECONDS,
+            )
+
+    def _token(self, page: str) -> str:
         shown = self.http.get(page)
         token = _TOKEN.search(shown.text)
         assert token, f"no form on {page} ({shown.status_code}): {shown.text[:500]}"
-        fields["csrf_token"] = token[1] or token[2]
-        referer = {"referer": f"{self.url}{page}"}
-        return self.http.post(action or page, data=fields, headers=referer, follow_redirects=follow)
+        return str(token[1] or token[2])
 
     def claim(self, code: str, name: str = "Ada") -> None:
         """Becomes the first admin."""
