@@ -12,7 +12,7 @@ from tests.image.box import Box
 from tests.image.conftest import ROOT, Works
 from tests.image.visitor import Visitor
 
-FOUND_SECONDS = 120.0
+FOUND_SECONDS = 180.0
 _SUPERBLOCK_INODE_TABLE = slice(64, 72)
 _INTO_THE_HASH_TREE_BYTES = 800_000
 

@@ -20,8 +20,8 @@ TRIES = 3
 A_START = "BdsDxe: starting Boot"
 """What the firmware says when it hands over to the boot loader."""
 INSTALL_SECONDS = 600.0
-LONGEST_TRY_SECONDS = 180.0
-LONGEST_SILENCE_SECONDS = 100
+LONGEST_TRY_SECONDS = 300.0
+LONGEST_SILENCE_SECONDS = 180
 """The watchdog's minute, and what the machine needs to start again."""
 UNIT = """\
 [Unit]

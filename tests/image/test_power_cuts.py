@@ -32,7 +32,7 @@ EVERY_SECONDS = 1.5
 LAST_SECONDS = 20.0
 """In these the root is there, and the slot is made one that can be started: the hook of the bundle."""
 AT_ONCE = 2
-START_SECONDS = 400.0
+START_SECONDS = 600.0
 MOST_STATES = 200
 Item = TypeVar("Item")
 
