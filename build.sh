@@ -31,7 +31,7 @@ Cellule Appliance
   ./build.sh release VERSION [--variant V] --keys DIR --channel DIR [--notes-en FILE] [--notes-fr FILE]
                           [--wave 5@0h,50@48h,100@96h] [--min-version V]
                           build, sign and put a release into a channel's folder
-  ./build.sh bench [NAME] measure engine, gateway or join against their peers (all without NAME)
+  ./build.sh bench [NAME] measure engine, gateway, join or image (needs root) against their peers (all without NAME)
   ./build.sh lock [image] pin the dependencies of pyproject.toml anew, with hashes; those of the image
   ./build.sh help         this text
 
@@ -293,7 +293,11 @@ release() {
 
 bench() {
     packages NEEDED_TO_RUN NEEDED_FOR_TUNNELS NEEDED_TO_TEST
-    environment tests/requirements.lock
+    if [ "${1:-image}" = image ]; then
+        prepare_image tests/requirements.lock
+    else
+        environment tests/requirements.lock
+    fi
     exec python -m tests.bench "$@"
 }
 

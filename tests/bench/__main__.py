@@ -7,6 +7,7 @@ import sys
 BENCHES = {
     "engine": "tests.bench.engine",
     "gateway": "tests.bench.gateway",
+    "image": "tests.bench.image",
     "join": "tests.bench.join",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
