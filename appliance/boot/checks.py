@@ -111,8 +111,10 @@ def check_answer(box: Box) -> str:
     return f"{model}: {judgement.sentence}"
 
 
+DATA_UNITS = ("cellule-partition.service", "data.mount", "cellule-kept.service", "cellule-data.service")
+
 CHECKS = (
-    Check("data-partition", "what is kept is there", check_data, 5, ("cellule-data.service",)),
+    Check("data-partition", "what is kept is there", check_data, 5, DATA_UNITS),
     Check(
         "storage",
         "accounts, keys and conversations can be read and written by this version",
@@ -174,7 +176,7 @@ def _accelerator_facts() -> AcceleratorFacts:
 
 
 def _trouble_with_data() -> str:
-    """Why, as cellule-data.service left it."""
+    """Why, as cellule-partition.service or cellule-data-trouble.service left it."""
     try:
         return Path("/run/cellule-data/trouble").read_text().strip()
     except OSError:

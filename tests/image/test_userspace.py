@@ -1,6 +1,7 @@
 """The image's services, each in its sandbox: they come up, the verdict is good, what hangs comes back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,19 @@ def test_a_service_runs_without_roots_powers(userspace: Userspace, service: str)
     assert said["Seccomp"] == "2", "a filter of system calls"
 
 
+def test_what_is_kept_is_mounted_where_it_belongs_with_its_owner(userspace: Userspace) -> None:
+    """By the units that the generator makes of the table."""
+    table = (Path(__file__).parents[2] / "rootfs/usr/lib/cellule/kept").read_text()
+    rows = [line.split() for line in table.splitlines() if line and not line.startswith("#")]
+    assert len(rows) > 5
+    for path, owner, mode in rows:
+        assert userspace.run("mountpoint", "--quiet", path).returncode == 0, path
+        stat = userspace.run("stat", "--format", "%U:%G %04a", path).stdout
+        assert stat == f"{owner} {mode}\n", path
+    assert userspace.shown("cellule-data", "Result") == "success"
+    assert "The data partition is mounted, in memory." in userspace.run("sh", "-c", "cat /data/boot/*").stdout
+
+
 def test_nginx_alone_listens_to_the_lan(userspace: Userspace) -> None:
     listening = userspace.run("ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header").stdout
     doors = {line.split()[3]: line for line in listening.splitlines() if "127.0.0." not in line.split()[3]}
@@ -127,3 +141,49 @@ def test_one_service_cant_reach_what_is_anothers(userspace: Userspace) -> None:
         if user == "nobody":
             program = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *program[4:])
         assert (userspace.run(*program, path).returncode == 0) is may, (user, path)
+
+
+NO_DATA = """\
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+RuntimeDirectory=cellule-data
+RuntimeDirectoryPreserve=yes
+ExecStart=/usr/bin/sh -c 'echo The disk is not there. >/run/cellule-data/trouble; exit 1'
+"""
+
+
+def test_without_its_data_the_box_tells_why_and_can_still_be_reset(works: Works) -> None:
+    """What would take it for a new box stays down; network, power button, broker and front come up."""
+    away = {"etc/systemd/system/cellule-partition.service": NO_DATA}
+    with Userspace(works.out / "work" / "root", away) as userspace:
+        for service in ("cellule-prepare", "cellule-core", "cellule-pool", "cellule-web"):
+            assert userspace.shown(service, "ActiveState") == "inactive", service
+        for service in ("cellule-broker", "nginx", "systemd-logind", "systemd-networkd"):
+            assert userspace.shown(service, "ActiveState") == "active", service
+        # for the check names the trouble only once the verdict has looked
+        wait_until(
+            lambda: "The disk is not there." in userspace.run("cat", "/run/cellule/trouble.html").stdout,
+            within_seconds=60,
+            every_seconds=0.5,
+            what="the page that nginx shows tells why",
+        )
+        assert userspace.run("cat", "/run/cellule-data/trouble").stdout == "The disk is not there.\n"
+
+
+def test_a_mount_that_fails_has_a_word_for_the_console(works: Works) -> None:
+    no_device = NO_DATA.replace(
+        "echo The disk is not there. >/run/cellule-data/trouble; exit 1",
+        "ln -s /dev/null /run/cellule-data/device",
+    )
+    with Userspace(
+        works.out / "work" / "root", {"etc/systemd/system/cellule-partition.service": no_device}
+    ) as userspace:
+        wait_until(
+            lambda: "data.mount" in userspace.run("cat", "/run/cellule-data/trouble").stdout,
+            within_seconds=30,
+            every_seconds=0.5,
+            what="the console's word",
+        )
+        assert userspace.shown("cellule-prepare", "ActiveState") == "inactive"

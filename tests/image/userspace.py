@@ -17,18 +17,16 @@ from typing import Self
 
 from tests.waiting import wait_until
 
-_DATA = """\
+_PARTITION = """\
 [Unit]
 DefaultDependencies=no
-Before=local-fs.target systemd-tmpfiles-setup.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/bin/mount -t tmpfs tmpfs /var
+RuntimeDirectory=cellule-data
+RuntimeDirectoryPreserve=yes
 ExecStart=/usr/bin/mount -t tmpfs tmpfs /data
-ExecStart=/usr/bin/mkdir -p /var/tmp /etc/cellule
-ExecStart=/usr/bin/install -d -o cellule -g cellule -m 700 /var/lib/cellule
-ExecStart=/usr/bin/install -d -m 700 /var/lib/cellule-host
+ExecStart=/usr/bin/sh -c 'echo in memory >/run/cellule-data/how'
 """
 _LEFT_OUT = ("efi.mount", "efi.automount", "systemd-sysctl.service", "systemd-modules-load.service")
 # 1: the image's root, 2: a folder for mounts; the new root must know nothing of the machine outside
@@ -67,15 +65,11 @@ class Userspace:
         self._folder = tempfile.TemporaryDirectory(prefix="cellule-userspace-")
         overlay = self._path("overlay")
         etc = "etc/systemd/system"
-        for path, text in {f"{etc}/cellule-data.service": _DATA, **(files or {})}.items():
+        for path, text in {f"{etc}/cellule-partition.service": _PARTITION, **(files or {})}.items():
             (overlay / path).parent.mkdir(parents=True, exist_ok=True)
             (overlay / path).write_text(text)
         for unit in _LEFT_OUT:
             (overlay / etc / unit).symlink_to("/dev/null")
-        # its own link is to a unit that the one above takes the place of
-        wanted = overlay / etc / "local-fs.target.wants"
-        wanted.mkdir()
-        (wanted / "cellule-data.service").symlink_to("/etc/systemd/system/cellule-data.service")
         (overlay / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
 
     def __enter__(self) -> Self:

@@ -13,7 +13,6 @@ ETC_UNITS = ROOTFS / "etc" / "systemd" / "system"
 MOST_EXPOSED = 3.0
 NOT_IN_A_SANDBOX = {
     "cellule-broker.service": "it changes network, disks and slots: that is what it is for",
-    "cellule-data.service": "it makes, unlocks and mounts the partition that all others stand on",
 }
 SERVICES = sorted({*(path.name for path in UNITS.glob("cellule-*.service")), "nginx.service"})
 

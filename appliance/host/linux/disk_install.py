@@ -188,7 +188,8 @@ def write_esp(places: Places, slot: str, target: Path, part: Partition, sector_b
             raise HostFailed(f"{target.name} does not give back what was written to it.")
 
 
-_OF_THIS_DISK = {"random-seed", "cellule-reset"}
+_OF_THIS_DISK = {"random-seed", "cellule-reset", "cellule-data"}
+"""The loader's seed, and what data-partition knows this disk by."""
 
 
 def _flush(target: Path) -> None:

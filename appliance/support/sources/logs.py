@@ -11,6 +11,8 @@ from appliance.support.sources.box import as_json
 from appliance.support.sources.context import Context, Part
 
 UNITS = (
+    "cellule-partition",
+    "cellule-kept",
     "cellule-data",
     "cellule-prepare",
     "cellule-verdict",
