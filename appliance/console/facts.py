@@ -36,6 +36,7 @@ class Trouble(StrEnum):
     NO_CABLE = "no_cable"
     BROKER_AWAY = "broker_away"
     NOT_ENCRYPTED = "not_encrypted"
+    NOT_BOUND = "not_bound"
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,10 @@ def _update(facts: Facts, language: str) -> str:
 
 
 def _data(facts: Facts, language: str) -> list[str]:
-    if facts.machine is None:
+    if facts.machine is None or not facts.machine.data.size_bytes:
         return []
     data = facts.machine.data
-    kind = "data_plain" if not data.encrypted else "data_tpm" if data.tpm_bound else "data_encrypted"
+    kind = "data_plain" if not data.encrypted else "data_tpm" if data.tpm_bound else "data_by_key"
     free, size = (gigabytes(count, language) for count in (data.free_bytes, data.size_bytes))
     value = text(language, "data_free", how=text(language, kind), free=free, size=size)
     return [_row(language, "data", value)]

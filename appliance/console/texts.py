@@ -36,7 +36,7 @@ _TEXTS = {
     "update_trying": ("{version} is on trial", "{version} à l'essai"),
     "data": ("Data", "Données"),
     "data_tpm": ("encrypted, bound to the TPM", "chiffrées, liées au TPM"),
-    "data_encrypted": ("encrypted", "chiffrées"),
+    "data_by_key": ("encrypted, bound to no TPM", "chiffrées, liées à aucun TPM"),
     "data_plain": ("not encrypted", "non chiffrées"),
     "data_free": ("{how}; {free} of {size} free", "{how} ; {free} libres sur {size}"),
     "gigabytes": ("{count} GB", "{count} Go"),
@@ -76,6 +76,10 @@ _TEXTS = {
     "broker_away": (
         "The host broker does not answer: keys 1, 3 and 4 work again when it does.",
         "Le courtier système ne répond pas : les touches 1, 3 et 4 l'attendent.",
+    ),
+    "not_bound": (
+        "This machine's TPM does not open the disk: each start asks for the recovery key.",
+        "Le TPM de cette machine n'ouvre pas le disque : chaque démarrage demande la clé de secours.",
     ),
     "not_encrypted": ("No TPM: the disk is not encrypted.", "Pas de TPM : le disque n'est pas chiffré."),
     "found": ("This start is not good: {sentence} {next}", "Ce démarrage n'est pas bon : {sentence} {next}"),
@@ -183,17 +187,18 @@ _TEXTS = {
     "reset_title": ("Factory reset", "Réinitialisation"),
     "reset_text": (
         "Everything on this box is erased for good: accounts, keys, conversations, settings. Workers must be "
-        "invited again. Only a backup elsewhere, with its key, brings it back.",
+        "invited again. Only a backup elsewhere, with its key, brings it back. A disk that is not encrypted "
+        "is overwritten while the box starts: on a large one that takes hours.",
         "Tout ce que contient ce boîtier est effacé pour toujours : comptes, clés, conversations, "
         "réglages. Les postes devront être invités à nouveau. Seule une sauvegarde ailleurs, avec sa clé, "
-        "le rend.",
+        "le rend. Un disque non chiffré est réécrit au démarrage : des heures s'il est grand.",
     ),
     "reset_type": (
         "To erase it, type the name of the box, {name}, then Enter:",
         "Pour l'effacer, saisissez le nom du boîtier, {name}, puis Entrée :",
     ),
     "reset_wrong": ("That is not the name of this box.", "Ce n'est pas le nom de ce boîtier."),
-    "resetting": ("The box erases its data and restarts.", "Le boîtier efface ses données et redémarre."),
+    "resetting": ("The box restarts and erases its data.", "Le boîtier redémarre et efface ses données."),
     "install_title": ("Install on an internal disk", "Installer sur un disque interne"),
     "install_text": (
         "The box is copied from the stick to a disk. All that is on that disk is lost.",

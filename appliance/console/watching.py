@@ -158,6 +158,8 @@ def with_said(facts: Facts, said: Said) -> Facts:
         told += (Told(Trouble.NO_ADDRESS if plugged else Trouble.NO_CABLE),)
     if machine is not None and machine.data.size_bytes and not machine.data.encrypted:
         told += (Told(Trouble.NOT_ENCRYPTED),)
+    if machine is not None and machine.data.encrypted and not machine.data.tpm_bound:
+        told += (Told(Trouble.NOT_BOUND),)
     return replace(
         facts,
         told=told,

@@ -109,7 +109,11 @@ class Interface(Plan):
 
 
 class DataStatus(Plan):
-    """The data partition. Without encryption nothing is bound to a TPM and there is no recovery key."""
+    """The data partition; all zero and False when it is not mounted.
+
+    Without encryption nothing is bound to a TPM and there is no recovery key. `tpm_bound` tells whether this
+    machine's TPM opens it, not merely some TPM that it was bound to.
+    """
 
     encrypted: bool
     tpm_bound: bool

@@ -138,7 +138,7 @@ def test_a_reset_wants_the_name_of_the_box(box: Settings, machine: SimulatedHost
         glass.wait_for("That is not the name of this box")
         assert machine.box.resets == 0
         glass.type("cellule\r")
-        glass.wait_for("The box erases its data and restarts")
+        glass.wait_for("The box restarts and erases its data")
         assert machine.box.resets == 1
     assert [event for event, _, _ in events(box)] == ["console:box:reset"]
 

@@ -109,6 +109,8 @@ def test_a_disk_that_is_not_encrypted_and_a_network_that_is_not_there_are_said(
     plain = status.model_copy(update={"data": status.data.model_copy(update={"encrypted": False})})
     facts = with_said(Facts(urls=("x",)), Said(machine=plain))
     assert troubles(facts) == {Trouble.NOT_ENCRYPTED}
+    unbound = status.model_copy(update={"data": status.data.model_copy(update={"tpm_bound": False})})
+    assert troubles(with_said(Facts(urls=("x",)), Said(machine=unbound))) == {Trouble.NOT_BOUND}
     assert troubles(with_said(Facts(), Said(machine=status))) == {Trouble.NO_ADDRESS}
     unplugged = status.model_copy(
         update={"interfaces": tuple(card.model_copy(update={"carrier": False}) for card in status.interfaces)}

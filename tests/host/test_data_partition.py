@@ -1,5 +1,6 @@
 """Recovery key and factory reset on a real LUKS2 volume in a file, with the image's own programs."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from appliance.host import HostFailed, Unsupported
 from appliance.host.linux.recovery import key_slots, make_recovery_key
-from appliance.host.linux.reset import HEADER_BYTES, destroy_data, destroy_key, mark_reset
-from tests.host.box import make_box
+from appliance.host.linux.reset import HEADER_BYTES, KEY_DESTROYED, begin_reset, destroy_key
+from appliance.host.linux.status import read_data
+from tests.host.box import make_box, write
 from tests.host.image_root import image_root, put_on_path
 
 pytestmark = pytest.mark.root
@@ -75,20 +77,77 @@ def test_after_a_reset_no_key_opens_and_nothing_of_the_header_is_left(volume: Pa
     assert not any(header[block] == left[block] and any(header[block]) for block in blocks)
 
 
-def test_data_without_encryption_is_overwritten_to_the_end(
+def test_a_reset_marks_the_esp_before_and_after_the_key_is_destroyed(volume: Path, tmp_path: Path) -> None:
+    places = make_box(tmp_path)
+    (places.partitions / "data").symlink_to(volume)
+    mark = places.esp / "cellule-reset"
+    begin_reset(places)
+    assert not opens(volume, "the first key")
+    assert mark.read_text() == KEY_DESTROYED
+
+
+def test_data_without_encryption_is_left_to_the_next_boot_to_overwrite(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_on_path(monkeypatch, tmp_path, root, "cryptsetup", "blkdiscard", "systemd-cryptenroll")
-    partition = tmp_path / "partition"
+    places = make_box(tmp_path)
+    partition = places.partitions / "data"
     partition.write_bytes(b"what people asked" * 1_000_000)
     with pytest.raises(Unsupported, match="not encrypted"):
         make_recovery_key(partition)
-    assert not destroy_key(partition)
-    destroy_data(partition)
-    assert not any(partition.read_bytes())
+    begin_reset(places)
+    assert (places.esp / "cellule-reset").read_text() == ""
 
 
-def test_the_mark_for_the_next_boot_is_on_the_esp(tmp_path: Path) -> None:
+def test_a_box_without_its_partition_can_be_reset(tmp_path: Path) -> None:
     places = make_box(tmp_path)
-    mark_reset(places)
+    begin_reset(places)
     assert (places.esp / "cellule-reset").is_file()
+
+
+def test_the_key_on_a_pipe_opens_and_binds_anew(volume: Path) -> None:
+    """As data-partition hands it over: no file, no command line. Another recovery key stands for the TPM."""
+    key = make_recovery_key(volume, by_key(volume))
+    enrol = ["systemd-cryptenroll", "--unlock-key-file=/dev/stdin", "--recovery-key", str(volume)]
+    done = subprocess.run(enrol, input=key, text=True, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert opens(volume, done.stdout.strip())
+
+
+@pytest.mark.parametrize(
+    ("token", "opened", "bound"),
+    [
+        (True, "tpm", True),
+        (True, "bound-anew", True),
+        (True, "recovery-key", False),
+        (False, "recovery-key", False),
+    ],
+)
+def test_bound_is_said_only_when_this_machines_tpm_opens_it(
+    volume: Path, tmp_path: Path, token: bool, opened: str, bound: bool
+) -> None:
+    places = make_box(tmp_path)
+    (places.partitions / "data").symlink_to(volume)
+    write(places.data_state / "device", "")
+    write(places.data_state / "opened", f"{opened}\n")
+    if token:
+        text = json.dumps(
+            {
+                "type": "systemd-tpm2",
+                "keyslots": ["0"],
+                "tpm2-blob": "AAAA",
+                "tpm2-pcrs": [7],
+                "tpm2-policy-hash": "00" * 32,
+            }
+        )
+        subprocess.run(
+            ["cryptsetup", "token", "import", "--json-file=-", str(volume)], input=text, text=True, check=True
+        )
+    status = read_data(places)
+    assert status.encrypted and status.size_bytes
+    assert status.tpm_bound is bound
+
+
+def test_without_its_partition_the_box_claims_nothing_of_it(tmp_path: Path) -> None:
+    status = read_data(make_box(tmp_path))
+    assert not (status.encrypted or status.tpm_bound or status.recovery_key or status.size_bytes)

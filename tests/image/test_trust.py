@@ -47,10 +47,21 @@ def test_the_disk_opens_by_the_tpm_and_after_its_loss_by_the_recovery_key(box: B
     since = len(box.screen)
     box.start()
     box.wait_for_console(r"(?i)(passphrase|recovery key).*:", since=since)
-    box.type(f"{key[0]}\r")
+    box.type("bbbbbbbb-cccccccc\r")
+    box.wait_for_console("That key does not open the disk", since=since)
+    box.type(f"{key[0].upper()}\r")
     box.wait_for_console("cellule-demo answers", since=since)
+    box.wait_for_console("encrypted, bound to the TPM", since=since)
     with Visitor(box) as ada:
         ada.sign_in()
+
+    # the next start needs nobody: the disk is bound to the TPM of the new board
+    box.press_power_button()
+    since = len(box.screen)
+    box.start()
+    box.wait_for_console("cellule-demo answers", since=since)
+    assert "Recovery key" not in box.screen[since:]
+    assert key[0] not in box.screen
 
 
 @pytest.fixture

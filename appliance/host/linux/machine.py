@@ -5,7 +5,6 @@ the network. What is on trial lives in this process alone: a power cut, or a bro
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,14 +117,8 @@ class LinuxMachine:
         return recovery.make_recovery_key(self._data_partition)
 
     def factory_reset(self) -> None:
-        device = self._data_partition
-        is_gone = reset.destroy_key(device)
-        reset.mark_reset(self._places)
-        if is_gone:
-            power.reboot()
-        else:
-            # far longer than a caller waits
-            threading.Thread(target=_destroy_and_restart, args=(device,)).start()
+        reset.begin_reset(self._places)
+        power.reboot()
 
     def install_to_disk(self, disk: str, force: bool = False) -> None:
         assert self._places and self._disk_install
@@ -179,10 +172,3 @@ class LinuxMachine:
                 step()
             except (Refusal, OSError):
                 log.exception("a part of the kept plan could not be applied")
-
-
-def _destroy_and_restart(device: Path) -> None:
-    try:
-        reset.destroy_data(device)
-    finally:
-        power.reboot()

@@ -1,11 +1,11 @@
-"""Factory reset: the keys of the data first, so that whatever happens after that, nothing can be read.
+"""Factory reset: the key of the data first, so that whatever happens after that, nothing can be read.
 
-1. LUKS: every key slot is destroyed (works while the partition is open), then the whole header is overwritten
-   and discarded. Without the key the rest of the partition is noise.
-2. No LUKS: the whole partition is discarded, in seconds; where the disk can't, it is overwritten from end to
-   end: one second for 100 to 500 MB, an hour or more for a large disk. A disk may keep copies of what
-   it once held (worn-out blocks); only encryption is safe from that.
-3. A mark on the ESP has the next boot make a new partition, and the machine restarts.
+1. A mark on the ESP has the next boot erase the data partition and make a new one. It is set first and taken
+   away last: after a power cut at any point the erasing begins again (rootfs/usr/lib/cellule/data-partition).
+2. LUKS: every key slot is destroyed (works while the partition is open), then the whole header is
+   overwritten and discarded. Without the key the rest of the partition is noise, and the mark says so.
+3. No LUKS: the next boot overwrites the partition from end to end, while nothing of it is in use. A disk may
+   keep copies of what it once held (worn-out blocks); only encryption is safe from that.
 """
 
 import os
@@ -15,11 +15,18 @@ from appliance.host.linux.commands import attempt, call
 from appliance.host.linux.places import Places
 from appliance.host.linux.recovery import is_encrypted
 
-MIB = 1024**2
-HEADER_BYTES = 16 * MIB
+HEADER_BYTES = 16 * 1024**2
 """Both headers and all key slots, as cryptsetup lays them out (LUKS2 on-disk format)."""
-_BLOCK_BYTES = 4 * MIB
-_DISCARD_SECONDS = 600
+KEY_DESTROYED = "key destroyed"
+"""What the mark says when nothing but noise is left to erase."""
+
+
+def begin_reset(places: Places) -> None:
+    """All that must be done while the box still runs; the next boot does the rest. Raises HostFailed."""
+    mark_reset(places)
+    device = places.partitions / "data"
+    if device.exists() and destroy_key(device):
+        mark_reset(places, KEY_DESTROYED)
 
 
 def destroy_key(device: Path) -> bool:
@@ -27,34 +34,26 @@ def destroy_key(device: Path) -> bool:
     if not is_encrypted(device):
         return False
     call("cryptsetup", "erase", "--batch-mode", str(device))
-    overwrite(device, HEADER_BYTES, random=True)
+    overwrite_header(device)
     attempt("blkdiscard", "--force", "--length", str(HEADER_BYTES), str(device))
     return True
 
 
-def mark_reset(places: Places) -> None:
-    """Has the next boot make a new data partition."""
+def mark_reset(places: Places, says: str = "") -> None:
+    """Has the next boot erase what is left and make a new data partition."""
     mark = places.esp / "cellule-reset"
-    mark.write_text("")
-    with mark.open("rb") as file:
+    with mark.open("w") as file:
+        file.write(says)
+        file.flush()
         os.fsync(file.fileno())
     os.sync()
 
 
-def destroy_data(device: Path) -> None:
-    """Discards or overwrites everything; may take hours."""
-    if attempt("blkdiscard", "--force", str(device), timeout_seconds=_DISCARD_SECONDS).returncode != 0:
-        overwrite(device)
-
-
-def overwrite(device: Path, length: int | None = None, *, random: bool = False) -> None:
-    """Overwrites the first `length` bytes, or all, and returns when they have reached the disk."""
-    zeros = bytes(_BLOCK_BYTES)
+def overwrite_header(device: Path) -> None:
+    """Returns when random bytes in its place have reached the disk."""
     with device.open("r+b", buffering=0) as disk:
-        end = disk.seek(0, os.SEEK_END)
-        length = end if length is None else min(length, end)
+        length = min(disk.seek(0, os.SEEK_END), HEADER_BYTES)
         disk.seek(0)
         while (left := length - disk.tell()) > 0:
-            size = min(left, _BLOCK_BYTES)
-            disk.write(os.urandom(size) if random else zeros[:size])
+            disk.write(os.urandom(min(left, 1024**2)))
         os.fsync(disk.fileno())

@@ -90,12 +90,22 @@ def secure_boot(places: Places) -> bool:
 def read_data(places: Places) -> DataStatus:
     """Of the data partition; sizes are those of its file system."""
     device: Path = places.partitions / "data"
-    encrypted = device.exists() and is_encrypted(device)
+    if not device.exists() or not (places.data_state / "device").exists():
+        return DataStatus(encrypted=False, tpm_bound=False, recovery_key=False, size_bytes=0, free_bytes=0)
+    encrypted = is_encrypted(device)
+    # a disk that came from another board is still bound to that one's TPM, which is of no use here
+    is_opened_by_key = opened_by(places) == "recovery-key"
     room = os.statvfs(places.data)
     return DataStatus(
         encrypted=encrypted,
-        tpm_bound=encrypted and bool(key_slots(device, "systemd-tpm2")),
+        tpm_bound=encrypted and not is_opened_by_key and bool(key_slots(device, "systemd-tpm2")),
         recovery_key=encrypted and bool(key_slots(device, "systemd-recovery")),
         size_bytes=room.f_blocks * room.f_frsize,
         free_bytes=room.f_bavail * room.f_frsize,
     )
+
+
+def opened_by(places: Places) -> str:
+    """How data-partition opened it at this start: tpm, bound-anew, recovery-key; "" without encryption."""
+    path = places.data_state / "opened"
+    return path.read_text().strip() if path.is_file() else ""
