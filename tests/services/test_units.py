@@ -104,3 +104,10 @@ def test_nginx_lets_go_of_a_kept_connection_before_the_other_side_does(
     kept_by_gunicorn = re.search(r"^keepalive = (\d+)$", (ROOT / configuration).read_text(), re.MULTILINE)
     assert kept_by_nginx and kept_by_gunicorn
     assert int(kept_by_nginx[1]) < int(kept_by_gunicorn[1])
+
+
+def test_root_may_open_the_tpm_that_udev_gives_to_another_user() -> None:
+    """tpm-udev gives /dev/tpmrm0 to tss: without this capability no partition could be bound to a TPM."""
+    text = (UNITS / "cellule-partition.service").read_text()
+    assert "CAP_DAC_OVERRIDE" in text.split("\nCapabilityBoundingSet=")[1].splitlines()[0]
+    assert "\nDeviceAllow=char-tpm rw\n" in text
