@@ -22,7 +22,9 @@ take_out() {
     rm -rf "$ROOT"/boot/* "$ROOT"/var/{cache,lib/apt,lib/dpkg,log,backups}/* "$ROOT"/usr/lib/dracut \
         "$ROOT"/usr/lib/modules/*/{build,source} "$ROOT"/usr/share/{man,locale,info,bash-completion,zsh,lintian,bug,menu} \
         "$ROOT"/usr/lib/python3/dist-packages "$ROOT"/usr/lib/python3*/{ensurepip,idlelib,pydoc_data,lib2to3,test} \
-        "$ROOT"/etc/{cron.*,apt,dpkg,logrotate.d,init.d,rc?.d,fstab} "$ROOT"/usr/lib/cellule/site-packages/bin
+        "$ROOT"/etc/{cron.*,apt,dpkg,logrotate.d,init.d,rc?.d,fstab} "$ROOT"/usr/lib/cellule/site-packages/{bin,pip,pip-*}
+    # of the world's languages those of the pages
+    find "$ROOT/usr/lib/cellule/site-packages/babel/locale-data" -type f ! -name 'root.*' ! -name 'en*' ! -name 'fr*' -delete
     find "$ROOT/usr/lib" -name __pycache__ -type d -prune -exec rm -rf {} +
 }
 

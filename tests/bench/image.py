@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.image.box import Box
 from tests.image.office import Office
-from tests.image.test_updates import change_a_line
+from tests.image.releases import change_a_line
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("CELLULE_CACHE", Path.home() / ".cache" / "cellule"))

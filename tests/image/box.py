@@ -34,6 +34,7 @@ FASTER = "mitigations=off tsc=reliable no_timer_check"
 """What a machine without an accelerator for virtual machines needs to boot in bearable time."""
 BOOT_SECONDS = 480.0
 THAW_SECONDS = 60.0
+_GOOD = r" {3}ready"
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
@@ -104,7 +105,7 @@ class Box:
         shutil.copyfile(self.secure_boot_variables or tools_root() / VARIABLES, self._variables)
 
     @property
-    def _folders(self) -> tuple[Path, ...]:
+    def folders(self) -> tuple[Path, ...]:
         """What a program of the tools root must see to open the disk."""
         return (self.folder, self.disk.parent, *((self.frozen.folder,) if self.frozen else ()))
 
@@ -112,7 +113,7 @@ class Box:
         if not self.overlay.exists():
             in_tools(
                 "qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(below), str(self.overlay),
-                *size, folders=self._folders,
+                *size, folders=self.folders,
             )  # fmt: skip
 
     # --- power ---
@@ -123,7 +124,7 @@ class Box:
         if self.tpm:
             self._start_tpm()
         thawing, self._to_thaw = self._to_thaw, None
-        binds = [word for folder in self._folders for word in ("--bind", str(folder))]
+        binds = [word for folder in self.folders for word in ("--bind", str(folder))]
         incoming = ("-incoming", f"file:{thawing.folder}/memory") if thawing else ()
         self._qemu = subprocess.Popen(
             [*_ENDS_WITH_US, "ip", "netns", "exec", self.office.namespace("lan"), "bash", str(IN_TOOLS),
@@ -237,6 +238,10 @@ class Box:
 
         self._wait(shown, f"the screen shows {pattern!r}", timeout)
         return found[0]
+
+    def wait_until_good(self, since: int = 0) -> None:
+        """Waits until the verdict on this start is spoken, and good."""
+        self.wait_for_console(_GOOD, since=since)
 
     # --- network ---
 

@@ -128,7 +128,7 @@ def frozen(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
             code = box.wait_for_console(CLAIM_CODE)[0]
             with Visitor(box) as ada:
                 ada.claim(code)
-            box.wait_for_console("cellule-demo answers")
+            box.wait_until_good()
             return box.freeze()
         finally:
             box.pull_the_cord()

@@ -31,7 +31,7 @@ def kernels_in(box: Box, state: Path) -> set[str]:
     head = box.folder / f"{state.stem}.head"
     in_tools(
         "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=1M", f"count={ESP_OFFSET_MIB + ESP_MIB}",
-        f"if={state}", f"of={head}", folders=_folders(box),
+        f"if={state}", f"of={head}", folders=box.folders,
     )  # fmt: skip
     listed = in_tools(
         "mdir", "-b", "-i", f"{head}@@{ESP_OFFSET_MIB}M", "::EFI/Linux", folders=(box.folder,)
@@ -45,10 +45,5 @@ def copy_state(box: Box, state: Path, folder: Path) -> None:
     folder.mkdir()
     in_tools(
         "qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", str(state), str(folder / "disk.qcow2"),
-        folders=(folder, *_folders(box)),
+        folders=(folder, *box.folders),
     )  # fmt: skip
-
-
-def _folders(box: Box) -> tuple[Path, ...]:
-    """Where the files lie that a state stands on."""
-    return (box.folder, box.disk.parent, *((box.frozen.folder,) if box.frozen else ()))

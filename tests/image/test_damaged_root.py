@@ -6,67 +6,40 @@ tell. So what counts here is the counter on the boot partition, and what the oth
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests.image.box import Box, in_tools
 from tests.image.channel_server import ChannelServer
 from tests.image.conftest import FIRST_VERSION, Works
-from tests.image.office import Office
-from tests.image.test_updates import (
-    CLAIM_CODE,
-    GOOD,
-    INSTALL_SECONDS,
-    change_a_line,
-    install,
-    publish,
-)
+from tests.image.disk_state import kernels_in
+from tests.image.releases import change_a_line, choose_channel, install, publish
 from tests.image.visitor import Visitor
 
 pytestmark = pytest.mark.timeout(1700)
 
+GOOD = "1.1.0"
+INSTALL_SECONDS = 600.0
 TRIES_ONCE_GOOD = 5
-FIVE_STARTS_SECONDS = 600.0
+FIVE_STARTS_SECONDS = 900.0
 PANIC = "dm-verity device corrupted"
 SUPERBLOCK = 1024
 """Where erofs has it: every mount reads it."""
 
 
 @pytest.fixture(scope="module")
-def channel(
-    office: Office, works: Works, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ChannelServer]:
-    """A channel on a server of the office, with the second release."""
-    folder = tmp_path_factory.mktemp("channel")
-    with office.inside("server"):
-        server = ChannelServer(folder, office.address("server"))
-    works.make(GOOD, change_a_line)
-    publish(works, server, GOOD)
-    yield server
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def box(
-    office: Office, works: Works, channel: ChannelServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Box]:
+def box(claimed: Box, works: Works, channel: ChannelServer) -> Box:
     """A claimed box that runs the second release, from slot b."""
-    box = Box(office, tmp_path_factory.mktemp("box"), works.disk)
-    box.start()
-    code = box.wait_for_console(CLAIM_CODE)[0]
-    with Visitor(box) as ada:
-        ada.claim(code)
-        ada.submit(
-            "/updates", "/updates/choices",
-            channel_url=channel.url, days="0", begins="02:00", ends="02:01",
-        )  # fmt: skip
-        install(box, ada, GOOD)
-    since = len(box.screen)
-    box.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
-    box.wait_for_console("cellule-demo answers", since=since)
-    yield box
-    box.pull_the_cord()
+    works.make(GOOD, change_a_line)
+    publish(works, channel.folder, GOOD)
+    with Visitor(claimed) as ada:
+        ada.sign_in()
+        choose_channel(ada, channel.url)
+        install(claimed, ada, GOOD)
+    since = len(claimed.screen)
+    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
+    claimed.wait_until_good(since)
+    return claimed
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +57,7 @@ def key(box: Box) -> str:
 
 def test_a_flipped_bit_in_the_root_starts_the_other_slot_and_is_told(box: Box, key: str) -> None:
     box.press_power_button()
-    assert kernel_images(box) == {
+    assert kernels_in(box, box.overlay) == {
         f"cellule_{FIRST_VERSION}_a+{TRIES_ONCE_GOOD}.efi",
         f"cellule_{GOOD}_b+{TRIES_ONCE_GOOD}.efi",
     }, "both were good here"
@@ -133,26 +106,12 @@ def partitions(box: Box) -> dict[str, int]:
     return {each["name"]: each["start"] * 512 for each in json.loads(told)["partitiontable"]["partitions"]}
 
 
-def kernel_images(box: Box) -> set[str]:
-    """The names on the boot partition of a box that is off."""
-    raw, start = box.folder / "esp.img", partitions(box)["esp"]
-    end = partitions(box)["root-a"]
-    in_tools(
-        "qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={start}", f"count={end // start}",
-        f"if={box.overlay}", f"of={raw}", folders=(box.folder, box.disk.parent),
-    )  # fmt: skip
-    listed = in_tools("mdir", "-b", "-i", f"{raw}@@{start}", "::EFI/Linux/*.efi", folders=(box.folder,))
-    raw.unlink()
-    return {line.rpartition("/")[2] for line in listed.stdout.split() if line.endswith(".efi")}
-
-
 def flip_a_bit(box: Box, *, partition: str, offset: int) -> None:
     """On the disk of a box that is off."""
     place = partitions(box)[partition] + offset
 
     def at_disk(command: str) -> str:
-        folders = (box.folder, box.disk.parent)
-        return in_tools("qemu-io", "-f", "qcow2", "-c", command, str(box.overlay), folders=folders).stdout
+        return in_tools("qemu-io", "-f", "qcow2", "-c", command, str(box.overlay), folders=box.folders).stdout
 
     before = re.search(r"^[0-9a-f]+:\s+([0-9a-f]{2})\b", at_disk(f"read -v {place} 1"), re.MULTILINE)
     assert before
