@@ -26,6 +26,11 @@ _BOOT = (
     N_("The data partition could not be unlocked, neither by the TPM nor by the recovery key."),
     N_("The data partition is damaged: %(why)s"),
     N_("The data partition could not be mounted."),
+    N_("The key of the data partition could not be erased."),
+    N_("The data partition could not be overwritten."),
+    N_(
+        "There is no data partition on %(disk)s any more, and there was one. A factory reset makes a new one."
+    ),
     N_("Restart the box; where that does not help, the disk or its key is the trouble."),
     N_("%(file)s is not there: the preparation of this start did not end well."),
     N_("The file %(file)s is damaged (%(why)s). It was left as it is."),
@@ -42,6 +47,7 @@ _BOOT = (
     N_("%(who)s answers %(path)s with status %(status)s."),
     N_("The pool"),
     N_("The web admin"),
+    N_("The front"),
     N_("The engine is built for x86_64, but this machine is %(machine)s."),
     N_("No build of the engine fits this processor (there: %(builds)s)."),
     N_("No engine is ready on this box."),

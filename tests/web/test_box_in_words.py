@@ -19,6 +19,8 @@ from webadmin.box_in_words import in_words
 SPEAKING = (boot, claim, host, keeping, storage, support, updating)
 """The packages whose refusals reach pages, at once or by what they recorded."""
 NOT_IN_PAGES = {
+    # the console of a box that runs from a stick
+    "host/linux/disk_install.py",
     # the vendor's own machine, where releases and requests are made
     "updating/channel_folder.py",
     "updating/packing.py",
@@ -31,6 +33,10 @@ NOT_IN_PAGES = {
     "support/commands.py",
     # each has its own sentence by `problem`, in webadmin.machine_forms
     "host/certificate.py",
+}
+TOLD_WITH_MORE = {
+    "support_request_out_of_time": "with both clocks, in webadmin.support",
+    "bundle_not_trusted": "of an install, in updates_in_words.install_trouble",
 }
 RESULTS = {"AcceleratorState", "Judgement"}
 """Pure rules that give their sentence back as `sentence`; the first argument says whether it is a failure."""
@@ -98,7 +104,7 @@ def has_words(code: str) -> bool:
         code in refusals._SENTENCES
         or code in backups_in_words.TROUBLES
         or code in updates_in_words._TROUBLES
-        or code == "support_request_out_of_time"  # told with both clocks, in webadmin.support
+        or code in TOLD_WITH_MORE
     )
 
 
@@ -108,7 +114,7 @@ def test_every_sentence_of_the_code_has_its_french(site: Site, said: list[Said])
         missing = [
             each for each in said if not has_words(each.code) and in_words(each.sentence) == each.sentence
         ]
-    assert missing == []
+    assert missing == [], "\n".join(map(str, missing))
 
 
 @pytest.mark.parametrize(
