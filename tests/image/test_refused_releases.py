@@ -40,7 +40,8 @@ from tests.image.visitor import Visitor
 pytestmark = pytest.mark.timeout(1700)
 
 GOOD, OLDER, OF_ANOTHER_SIGNER, TAMPERED, STALLING = "1.1.0", "0.9.0", "1.2.0", "1.3.0", "1.4.0"
-THE_KERNEL_THAT_RUNS = f"cellule_{FIRST_VERSION}_a.efi"
+THE_ONE_THAT_RUNS = f"cellule_{FIRST_VERSION}_a"
+COUNTER = r"(\+\d+(-\d+)?)?\.efi$"
 DAY = 24 * 3600.0
 IN_MID_DOWNLOAD_BYTES = 1_000_000
 INSTALL_SECONDS = 600.0
@@ -114,7 +115,7 @@ def check_that_nothing_changed(box: Box, ada: Visitor, key: str) -> None:
     assert f'<h2 id="running">{FIRST_VERSION}</h2>' in page
     assert "installed, waits for a restart" not in page
     assert "is kept in the other slot" not in page
-    assert kernels_on(box) == {THE_KERNEL_THAT_RUNS}
+    assert [re.sub(COUNTER, "", name) for name in kernels_on(box)] == [THE_ONE_THAT_RUNS]
     answer, _ = ada.ask(key, "What is Cellule?")
     assert answer
 
