@@ -96,19 +96,6 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Works:
     return works
 
 
-@pytest.fixture(scope="session")
-def left_alone(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeftAlone]:
-    """A claimed box that nobody uses, and somebody who listens to it."""
-    with leave_alone(works.disk, tmp_path_factory.mktemp("left-alone")) as left_alone:
-        yield left_alone
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _leave_it_alone_from_the_start(request: pytest.FixtureRequest) -> None:
-    if any(_waits_for_silence(item) for item in request.session.items):
-        request.getfixturevalue("left_alone")
-
-
 @pytest.fixture(scope="module")
 def office() -> Iterator[Office]:
     """A LAN with a DHCP server and one employee's PC."""
@@ -153,3 +140,16 @@ def channel(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         server = ChannelServer(folder, office.address("server"))
     yield server
     server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def left_alone(works: Works, frozen: Frozen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeftAlone]:
+    """A claimed box that nobody uses, and somebody who listens to it."""
+    with leave_alone(frozen, works.disk, tmp_path_factory.mktemp("left-alone")) as left_alone:
+        yield left_alone
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_it_alone_from_the_start(request: pytest.FixtureRequest) -> None:
+    if any(_waits_for_silence(item) for item in request.session.items):
+        request.getfixturevalue("left_alone")

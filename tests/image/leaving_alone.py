@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.image.box import Box
+from tests.image.box import Box, Frozen
 from tests.image.listening import Eavesdropper
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 
-CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
 _SETTLED_SECONDS = 10.0
 
 
@@ -32,17 +31,16 @@ class LeftAlone:
 
 
 @contextmanager
-def leave_alone(disk: Path, folder: Path) -> Iterator[LeftAlone]:
-    """Starts and claims a box, lets it answer once, and leaves."""
+def leave_alone(frozen: Frozen, disk: Path, folder: Path) -> Iterator[LeftAlone]:
+    """Goes on from a claimed box, lets it answer once, and leaves."""
     with Office("pc") as office:
         office.open_for_business()
-        box = Box(office, folder, disk)
+        box = Box(office, folder, disk, frozen=frozen)
         with Eavesdropper(office, box.mac) as ear:
             try:
                 box.start()
-                code = box.wait_for_console(CLAIM_CODE)[0]
                 with Visitor(box) as ada:
-                    ada.claim(code)
+                    ada.sign_in()
                     ada.ask(ada.make_key("once"), "What is Cellule?")
                 # its last packet to a visitor, and what belongs to the end of a start
                 box.wait_until(lambda: ear.quiet_seconds() > _SETTLED_SECONDS, "all conversations are over")

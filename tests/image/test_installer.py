@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.conftest import Works
-from tests.image.leaving_alone import CLAIM_CODE
+from tests.image.conftest import CLAIM_CODE, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 

@@ -2,16 +2,12 @@
 
 import re
 import time
-from collections.abc import Iterator
 
 import httpx2 as httpx
 import pytest
 
 from tests.image.box import Box
-from tests.image.conftest import Works
-from tests.image.leaving_alone import CLAIM_CODE
 from tests.image.listening import Eavesdropper
-from tests.image.office import Office
 from tests.image.visitor import Visitor
 
 pytestmark = pytest.mark.timeout(1500)
@@ -24,58 +20,44 @@ SLOW_SECONDS = 60.0
 """What an emulated machine may take beyond that until its pages are back."""
 
 
-@pytest.fixture(scope="module")
-def box(office: Office, works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A claimed box, switched on."""
-    box = Box(office, tmp_path_factory.mktemp("box"), works.disk)
-    try:
-        box.start()
-        code = box.wait_for_console(CLAIM_CODE)[0]
-        with Visitor(box) as ada:
-            ada.claim(code)
-        yield box
-    finally:
-        box.pull_the_cord()
-
-
-def test_a_network_that_cuts_everybody_off_is_undone_after_ninety_seconds(box: Box) -> None:
-    by_dhcp = box.address
-    with Visitor(box) as ada:
+def test_a_network_that_cuts_everybody_off_is_undone_after_ninety_seconds(claimed: Box) -> None:
+    by_dhcp = claimed.address
+    with Visitor(claimed) as ada:
         ada.sign_in()
         _set_network(ada, f"{ELSEWHERE}/24", ITS_GATEWAY)
         started = time.monotonic()
-        box.wait_until(lambda: not _answers(ada), "the box has left its address", timeout=20)
-        box.wait_for_screen(re.escape(f"https://{ELSEWHERE}/"), timeout=60)
+        claimed.wait_until(lambda: not _answers(ada), "the box has left its address", timeout=20)
+        claimed.wait_for_screen(re.escape(f"https://{ELSEWHERE}/"), timeout=60)
         limit = COUNTDOWN_SECONDS + SLOW_SECONDS
-        box.wait_until(lambda: _answers(ada), "the box is back at its address", timeout=limit)
+        claimed.wait_until(lambda: _answers(ada), "the box is back at its address", timeout=limit)
         away = time.monotonic() - started
         print(f"cut off for {away:.0f} s")
         assert COUNTDOWN_SECONDS - 5 < away < limit
         assert "The change was undone" in ada.http.get("/machine/change").text
         assert re.search(r'value="dhcp" checked', ada.http.get("/machine").text)
-    box.wait_for_screen(re.escape(f"https://{by_dhcp}/"), timeout=60)
+    claimed.wait_for_screen(re.escape(f"https://{by_dhcp}/"), timeout=60)
 
 
-def test_a_good_one_is_kept_from_the_new_address(box: Box) -> None:
-    with Visitor(box) as ada:
+def test_a_good_one_is_kept_from_the_new_address(claimed: Box) -> None:
+    with Visitor(claimed) as ada:
         ada.sign_in()
         _set_network(ada, f"{FIXED}/24", "10.99.0.1")
-    with Visitor(box, address=FIXED) as ada:
-        box.wait_until(lambda: _answers(ada), "the certificate names the new address", timeout=60)
+    with Visitor(claimed, address=FIXED) as ada:
+        claimed.wait_until(lambda: _answers(ada), "the certificate names the new address", timeout=60)
         ada.sign_in()
         shown = ada.http.get("/machine/change").text
         change = re.search(r'name="change" value="([0-9a-f]+)"', shown)
         assert change, shown
         kept = ada.submit("/machine/change", "/machine/change/keep", change=change[1])
         assert kept.status_code == httpx.codes.OK and "The change is kept" in kept.text
-    box.wait_for_screen(re.escape(f"https://{FIXED}/"), timeout=60)
+    claimed.wait_for_screen(re.escape(f"https://{FIXED}/"), timeout=60)
 
 
-def test_it_stays_through_a_power_cut_and_no_address_is_asked_for(box: Box) -> None:
-    box.pull_the_cord()
-    with Eavesdropper(box.office, box.mac) as ear:
-        box.start()
-        with Visitor(box, address=FIXED) as ada:
+def test_it_stays_through_a_power_cut_and_no_address_is_asked_for(claimed: Box) -> None:
+    claimed.pull_the_cord()
+    with Eavesdropper(claimed.office, claimed.mac) as ear:
+        claimed.start()
+        with Visitor(claimed, address=FIXED) as ada:
             ada.sign_in()
             assert f"{FIXED}/24" in ada.http.get("/machine").text
         assert "DHCP" not in {each.kind for each in ear.heard(ear.started_at)}

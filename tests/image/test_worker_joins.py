@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import pytest
 from appliance.settings import TUNNEL_BOX_ADDRESS, WORKER_ENGINE_PORT
 from tests.image.box import Box
 from tests.image.conftest import Works
-from tests.image.leaving_alone import CLAIM_CODE
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 from tests.waiting import wait_until
@@ -28,20 +26,6 @@ pytestmark = pytest.mark.timeout(1500)
 
 LABEL = "Reception"
 REVOKED_EXIT_CODE = 3
-
-
-@pytest.fixture(scope="module")
-def box(office: Office, works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A claimed box, switched on."""
-    box = Box(office, tmp_path_factory.mktemp("box"), works.disk)
-    try:
-        box.start()
-        code = box.wait_for_console(CLAIM_CODE)[0]
-        with Visitor(box) as ada:
-            ada.claim(code)
-        yield box
-    finally:
-        box.pull_the_cord()
 
 
 @dataclass
@@ -109,15 +93,15 @@ def pc(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Reception:
 
 
 @pytest.fixture(scope="module")
-def key(box: Box) -> str:
+def key(claimed: Box) -> str:
     """An API key of the company's ticket system."""
-    with Visitor(box) as ada:
+    with Visitor(claimed) as ada:
         ada.sign_in()
         return ada.make_key("Ticket system")
 
 
-def test_it_is_invited_compared_and_approved_on_the_page(box: Box, pc: Reception) -> None:
-    with Visitor(box) as ada:
+def test_it_is_invited_compared_and_approved_on_the_page(claimed: Box, pc: Reception) -> None:
+    with Visitor(claimed) as ada:
         ada.sign_in()
         made = ada.submit("/workers", "/workers/invitations", label=LABEL, valid_for="900")
         code = re.search(r'id="invitation-code">([^<]+)<', made.text)
@@ -129,7 +113,7 @@ def test_it_is_invited_compared_and_approved_on_the_page(box: Box, pc: Reception
         assert waiting and approval, page
         assert waiting[1] == on_screen
         ada.submit("/workers", approval[1], short_code=on_screen)
-        box.wait_until(lambda: "badge--ok" in _fleet(ada), "the page shows it ready", timeout=120)
+        claimed.wait_until(lambda: "badge--ok" in _fleet(ada), "the page shows it ready", timeout=120)
         assert LABEL in _fleet(ada) and pc.tunnel_address in _fleet(ada)
 
 
@@ -142,10 +126,10 @@ def test_the_tunnel_ends_in_the_kernel_of_the_box(works: Works, pc: Reception) -
     assert not [name for name in programs if "wireguard" in name], "another one than the kernel's"
 
 
-def test_a_question_is_answered_by_the_worker(box: Box, pc: Reception, key: str) -> None:
-    with Visitor(box) as ada:
+def test_a_question_is_answered_by_the_worker(claimed: Box, pc: Reception, key: str) -> None:
+    with Visitor(claimed) as ada:
         # an emulated box is slower than any PC, once the pool has measured both
-        box.wait_until(lambda: _ask(ada, key)[0] == LABEL, "the PC answers", timeout=120)
+        claimed.wait_until(lambda: _ask(ada, key)[0] == LABEL, "the PC answers", timeout=120)
         before = pc.answered()
         node, answer = _ask(ada, key)
     assert node == LABEL
@@ -161,9 +145,9 @@ def test_a_worker_that_lifts_its_own_rules_still_reaches_nothing_but_the_front(p
 
 
 def test_revoked_on_the_page_it_is_cut_off_and_the_box_goes_on_alone(
-    box: Box, pc: Reception, key: str
+    claimed: Box, pc: Reception, key: str
 ) -> None:
-    with Visitor(box) as ada:
+    with Visitor(claimed) as ada:
         ada.sign_in()
         revoking = re.search(r'action="(/workers/[^/"]+/revoke)"', _fleet(ada))
         assert revoking, _fleet(ada)
