@@ -1,6 +1,7 @@
 """A box on another disk, with real tables and a real FAT file system in files instead of disks."""
 
 import json
+import struct
 import subprocess
 from pathlib import Path
 
@@ -96,6 +97,19 @@ def test_its_esp_holds_the_running_kernel_as_good_and_nothing_of_the_other_slot(
         "/EFI/Linux/cellule_0.1.0_a.efi.extra.d/root.addon.efi",
         "/loader/loader.conf",
     ]
+
+
+def test_firmware_takes_its_esp_for_the_fat32_that_it_is(places: Places) -> None:
+    """By the number of clusters, as firmware does; the disk is far larger than its ESP."""
+    install, target = DiskInstall(places), places.root / "dev/sdb"
+    install.begin("sdb", force=False)
+    wait_until(lambda: installed(install), within_seconds=30, what="the disk is a box")
+    with target.open("rb") as disk:
+        disk.seek(int(str(table_of(target)["esp"]["start"])) * 512)
+        boot = disk.read(512)
+    cluster_sectors, reserved, fats = struct.unpack_from("<BHB", boot, 13)
+    total, fat_sectors = struct.unpack_from("<II", boot, 32)
+    assert (total - reserved - fats * fat_sectors) // cluster_sectors >= 65_525
 
 
 def test_a_disk_that_forgets_is_noticed_and_does_not_start(

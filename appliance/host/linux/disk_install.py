@@ -6,6 +6,7 @@
 3. The new table is written last, and now the disk starts. Its data partition is made at its first boot.
 """
 
+import ctypes
 import filecmp
 import hashlib
 import logging
@@ -19,7 +20,7 @@ from appliance.errors import Refusal
 from appliance.host.contract import Busy, HostFailed, InvalidPlan, NotFound
 from appliance.host.linux.commands import call
 from appliance.host.linux.disk_layout import Layout, Partition, erase_table, read_layout, write_table
-from appliance.host.linux.disks import is_in_use, list_disks
+from appliance.host.linux.disks import boot_disk, is_in_use, is_removable, list_disks
 from appliance.host.linux.places import Places
 from appliance.host.linux.slots import booted_slot, kernel_images
 from appliance.host.machine import DiskInstallState, DiskInstallStatus
@@ -27,6 +28,7 @@ from appliance.host.machine import DiskInstallState, DiskInstallStatus
 log = logging.getLogger(__name__)
 _BLOCK_BYTES = 4 * 1024**2
 _LONG_SECONDS = 600
+_WHAT_IS_MAPPED_NOW = 1  # MCL_CURRENT
 
 
 class DiskInstall:
@@ -48,6 +50,8 @@ class DiskInstall:
         self._thread.start()
 
     def _run(self, layout: Layout, disk: str) -> None:
+        if is_removable(self._places.sys / "block" / boot_disk(self._places)):
+            _stay_in_memory()
         try:
             install(self._places, layout, self._places.root / "dev" / disk, self._tell)
         except Refusal as refusal:
@@ -65,6 +69,12 @@ class DiskInstall:
 
     def _fail(self, error: str) -> None:
         self.status = self.status.model_copy(update={"state": DiskInstallState.FAILED, "error": error})
+
+
+def _stay_in_memory() -> None:
+    """Keeps this program readable for itself when the stick that it lies on is pulled out (mlockall(2))."""
+    if ctypes.CDLL(None, use_errno=True).mlockall(_WHAT_IS_MAPPED_NOW) != 0:
+        log.warning("the broker can't be held in memory: %s", os.strerror(ctypes.get_errno()))
 
 
 def check_target(places: Places, layout: Layout, disk: str, force: bool) -> None:
@@ -176,7 +186,9 @@ def write_esp(places: Places, slot: str, target: Path, part: Partition, sector_b
             # a link would do, were it one file system
             copy.write_bytes(path.read_bytes())
         start, blocks = str(part.start // sector_bytes), str(part.size // 1024)
-        call("mkfs.vfat", "-F", "32", "-n", "ESP", "--offset", start, str(target), blocks)
+        # the smallest clusters: firmware takes what has less than 65,525 of them for FAT16, whatever it calls
+        # itself (Microsoft's FAT32 specification), and left to itself mkfs goes by the size of the whole disk
+        call("mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", "--offset", start, str(target), blocks)
         at = f"{target}@@{part.start}"
         call(
             "mcopy", "-s", "-i", at, *map(str, sorted(content.iterdir())), "::", timeout_seconds=_LONG_SECONDS
