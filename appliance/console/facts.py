@@ -90,6 +90,9 @@ class Facts:
     def is_booting(self) -> bool:
         return self.word is None and bool(self.steps)
 
+    def is_told(self, trouble: Trouble) -> bool:
+        return any(told.trouble is trouble for told in self.told)
+
     @property
     def runs_from_stick(self) -> bool:
         """Whether the disk that the box started from can be unplugged."""

@@ -1,11 +1,12 @@
 """The pages behind the keys: title, body and the keys that work there. Pure."""
 
-from appliance.console.facts import Facts
+from appliance.console.facts import Facts, Trouble
 from appliance.console.home import gigabytes, grouped, say, wrapped
 from appliance.console.menu import Menu, Page, installable
 from appliance.console.network_form import NetworkForm
 from appliance.console.qr import blanks
 from appliance.console.texts import text
+from appliance.host.machine import DiskInstallState
 
 Body = tuple[str, list[str], str]
 _LABEL = 16
@@ -101,7 +102,9 @@ def _disk(facts: Facts, menu: Menu, language: str, width: int) -> Body:
 
 def _disk_progress(facts: Facts, menu: Menu, language: str, width: int) -> Body:
     status = facts.disk_install
-    state = status.state if status else "idle"
+    state = str(status.state) if status else "idle"
+    if state in {DiskInstallState.COPYING, DiskInstallState.VERIFYING} and facts.is_told(Trouble.BROKER_AWAY):
+        state = "lost"
     sentence = text(
         language,
         f"install_{state}",

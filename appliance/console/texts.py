@@ -226,6 +226,12 @@ _TEXTS = {
         "Terminé. Entrée : la machine s'éteint. Retirez alors la clé et rallumez : "
         "elle démarre depuis {disk}.",
     ),
+    "install_lost": (
+        "The install broke off: the host broker does not answer. If the stick was pulled out, plug it in, "
+        "turn the machine off and on, and install again.",
+        "L'installation s'est interrompue : le courtier système ne répond pas. Si la clé a été retirée, "
+        "rebranchez-la, éteignez et rallumez la machine, puis recommencez.",
+    ),
     "install_failed": ("It failed: {sentence}", "Échec : {sentence}"),
     "install_idle": ("One moment...", "Un instant..."),
 }

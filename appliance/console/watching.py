@@ -67,9 +67,8 @@ class Said:
     @property
     def is_busy(self) -> bool:
         """Whether something is on its way that people watch."""
-        return (self.install is not None and self.install.state is InstallState.INSTALLING) or (
-            self.disk_install is not None
-            and self.disk_install.state in {DiskInstallState.COPYING, DiskInstallState.VERIFYING}
+        return _is_copying(self.disk_install) or (
+            self.install is not None and self.install.state is InstallState.INSTALLING
         )
 
 
@@ -122,24 +121,30 @@ class Watch:
             try:
                 self._said = ask(self._host, self._said)
             except Exception:
-                log.exception("the broker's answer could not be read")
                 self._said = replace(self._said, away=True)
+                log.exception("the broker's answer could not be read")
             self._hurry["look"].set()
             quick = self._said.is_busy or self._said.away
             self._hurry["ask"].wait(ASK_WHILE_BUSY_SECONDS if quick else ASK_SECONDS)
 
 
 def ask(host: Host, before: Said) -> Said:
-    """Everything the broker knows. What was known of a disk install stays, should it be asked away."""
+    """Everything the broker knows. What was known of a disk install stays, should it be asked away.
+
+    While that goes on, and when it ends, it alone is asked for: after the stick was pulled out the other
+    answers may never come.
+    """
     try:
-        # first: after the stick was pulled out this may be all that it can still tell
-        before = replace(before, disk_install=host.disk_install_status())
+        install = host.disk_install_status()
+        before, known = replace(before, disk_install=install), before.disk_install
+        if _is_copying(install) or (_is_copying(known) and install != known):
+            return replace(before, away=False)
         return Said(
             machine=host.machine_status(),
             plan=host.machine_plan(),
             slots=host.slots(),
             install=host.install_status(),
-            disk_install=before.disk_install,
+            disk_install=install,
         )
     except Unsupported:
         return Said()
@@ -147,11 +152,15 @@ def ask(host: Host, before: Said) -> Said:
         return replace(before, away=True)
 
 
+def _is_copying(install: DiskInstallStatus | None) -> bool:
+    return install is not None and install.state in {DiskInstallState.COPYING, DiskInstallState.VERIFYING}
+
+
 def with_said(facts: Facts, said: Said) -> Facts:
     """The facts with what the broker said, and the troubles that follow from it."""
     machine = said.machine
     told = facts.told
-    if said.away and not facts.is_booting:
+    if said.away and (not facts.is_booting or _is_copying(said.disk_install)):
         told += (Told(Trouble.BROKER_AWAY),)
     if machine is not None and not facts.urls:
         plugged = any(card.carrier for card in machine.interfaces)

@@ -10,11 +10,13 @@ import pytest
 from appliance.boot.places import places
 from appliance.claim import read_claim_code
 from appliance.console import watching
-from appliance.console.facts import Facts, Told, Trouble
+from appliance.console.facts import BootStep, Facts, StepState, Told, Trouble
+from appliance.console.menu import Menu, Page
+from appliance.console.screen import Size, draw
 from appliance.console.watching import Said, ask, look, with_said
 from appliance.errors import Refusal
-from appliance.host.contract import HostFailed, HostUnavailable
-from appliance.host.machine import DiskInstallState, DiskInstallStatus, MachinePlan, MachineStatus
+from appliance.host.contract import HostUnavailable
+from appliance.host.machine import DiskInstallState, DiskInstallStatus, MachineStatus
 from appliance.host.simulated import SimulatedHost
 from appliance.settings import Settings
 
@@ -77,6 +79,9 @@ class Away(SimulatedHost):
     def machine_status(self) -> MachineStatus:
         raise HostUnavailable("away", retry_after_seconds=1)
 
+    def disk_install_status(self) -> DiskInstallStatus:
+        raise HostUnavailable("away", retry_after_seconds=1)
+
 
 def test_what_was_known_stays_while_the_broker_is_away(box: Settings, machine: SimulatedHost) -> None:
     known = ask(machine, Said())
@@ -86,20 +91,34 @@ def test_what_was_known_stays_while_the_broker_is_away(box: Settings, machine: S
     assert troubles(with_said(Facts(urls=("x",)), away)) == {Trouble.BROKER_AWAY}
 
 
-def test_a_failed_install_is_still_told_when_the_broker_can_tell_nothing_else(
+def test_while_a_disk_is_copied_to_nothing_else_is_asked_and_its_end_is_told_at_once(
     box: Settings, machine: SimulatedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stick was pulled out: what the broker would read for its other answers is gone."""
-    failed = DiskInstallStatus(state=DiskInstallState.FAILED, disk="sdb", error="The stick is gone.")
+    """The stick may be pulled out: what the broker would read for its other answers is gone then."""
 
-    def gone() -> MachinePlan:
-        raise HostFailed("machine.json can't be read.")
+    def gone() -> MachineStatus:
+        raise AssertionError("an answer that may never come")
 
     known = ask(machine, Said())
-    monkeypatch.setattr(machine, "disk_install_status", lambda: failed)
-    monkeypatch.setattr(machine, "machine_plan", gone)
-    said = ask(machine, known)
-    assert (said.away, said.disk_install, said.machine) == (True, failed, known.machine)
+    monkeypatch.setattr(machine, "machine_status", gone)
+    copying = DiskInstallStatus(state=DiskInstallState.COPYING, disk="sdb", percent=2)
+    failed = DiskInstallStatus(state=DiskInstallState.FAILED, disk="sdb", error="The stick is gone.")
+    for install in (copying, failed):
+        monkeypatch.setattr(machine, "disk_install_status", lambda install=install: install)
+        known = ask(machine, known)
+        assert (known.away, known.disk_install) == (False, install)
+        assert known.machine is not None
+
+
+def test_a_broker_that_dies_over_an_install_is_said_where_its_progress_was(
+    box: Settings, machine: SimulatedHost
+) -> None:
+    copying = DiskInstallStatus(state=DiskInstallState.COPYING, disk="sdb", percent=2)
+    known = replace(ask(machine, Said()), disk_install=copying)
+    away = ask(Away(box.secrets_dir / "wireguard.key", box.host_dir), known)
+    facts = with_said(Facts(steps=(BootStep("pool", StepState.RUNNING),)), away)
+    shown = "\n".join(draw(facts, Menu(Page.DISK_PROGRESS), Size(80, 24), "en"))
+    assert "The install broke off" in shown and "Copying" not in shown
 
 
 def test_a_disk_that_is_not_encrypted_and_a_network_that_is_not_there_are_said(
