@@ -16,8 +16,8 @@ ELSEWHERE, ITS_GATEWAY = "192.168.77.20", "192.168.77.1"
 """A network that nobody here is in."""
 FIXED = "10.99.0.50"
 COUNTDOWN_SECONDS = 90.0
-SLOW_SECONDS = 60.0
-"""What an emulated machine may take beyond that until its pages are back."""
+SLOW_SECONDS = 90.0
+"""What an emulated machine, on a computer with other work, may take until it has changed its network."""
 
 
 def test_a_network_that_cuts_everybody_off_is_undone_after_ninety_seconds(claimed: Box) -> None:
@@ -25,14 +25,15 @@ def test_a_network_that_cuts_everybody_off_is_undone_after_ninety_seconds(claime
     with Visitor(claimed) as ada:
         ada.sign_in()
         _set_network(ada, f"{ELSEWHERE}/24", ITS_GATEWAY)
-        started = time.monotonic()
-        claimed.wait_until(lambda: not _answers(ada), "the box has left its address", timeout=20)
-        claimed.wait_for_screen(re.escape(f"https://{ELSEWHERE}/"), timeout=60)
+        claimed.wait_until(lambda: not _answers(ada), "the box has left its address", timeout=SLOW_SECONDS)
+        left = time.monotonic()
+        claimed.wait_for_screen(re.escape(f"https://{ELSEWHERE}/"), timeout=SLOW_SECONDS)
         limit = COUNTDOWN_SECONDS + SLOW_SECONDS
         claimed.wait_until(lambda: _answers(ada), "the box is back at its address", timeout=limit)
-        away = time.monotonic() - started
+        away = time.monotonic() - left
         print(f"cut off for {away:.0f} s")
-        assert COUNTDOWN_SECONDS - 5 < away < limit
+        # a little is gone by the time that the first question went without an answer
+        assert COUNTDOWN_SECONDS - 15 < away < limit
         assert "The change was undone" in ada.http.get("/machine/change").text
         assert re.search(r'value="dhcp" checked', ada.http.get("/machine").text)
     claimed.wait_for_screen(re.escape(f"https://{by_dhcp}/"), timeout=60)
