@@ -35,6 +35,7 @@ FASTER = "mitigations=off tsc=reliable no_timer_check"
 BOOT_SECONDS = 480.0
 THAW_SECONDS = 60.0
 _GOOD = r" {3}ready"
+_CLOCK_LOST = b"rcu_preempt detected stalls"
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
@@ -89,6 +90,7 @@ class Box:
     _swtpm: subprocess.Popen[bytes] | None = None
     _tap: str = ""
     _to_thaw: Frozen | None = None
+    _watched_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -258,10 +260,23 @@ class Box:
         self._wait(condition, what, timeout)
 
     def _wait(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
+        def fulfilled() -> bool:
+            self._reset_if_its_clock_is_lost()
+            return condition()
+
         try:
-            wait_until(condition, within_seconds=timeout, what=what, every_seconds=0.5)
+            wait_until(fulfilled, within_seconds=timeout, what=what, every_seconds=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}; the console's last words:\n{self.screen[-4000:]}") from error
+
+    def _reset_if_its_clock_is_lost(self) -> None:
+        """On a busy machine the emulator sometimes gives the second processor no timer: its kernel never gets
+        as far as our programs. A person would press reset.
+        """
+        if _CLOCK_LOST in self.console[self._watched_bytes :] and self.is_on:
+            self._watched_bytes = len(self.console)
+            print("the emulator lost the second processor's clock: reset")
+            self.monitor("system_reset")
 
     # --- inside ---
 
