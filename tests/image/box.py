@@ -213,6 +213,21 @@ class Box:
         self._qemu.stdin.write(keys.encode())
         self._qemu.stdin.flush()
 
+    def answer(self, prompt: str, secret: str, since: int) -> None:
+        """Types `secret` where `prompt` asks for one after the `since`th character; the end is told by Enter.
+
+        What is typed before the prompt listens is lost, so the first star is waited for.
+        """
+        begins = since + self.wait_for_console(prompt, since=since).end()
+
+        def first_is_taken() -> bool:
+            self.type(secret[0])
+            self.wait_for_console(r"\*", timeout=5, since=begins)
+            return True
+
+        self._wait(first_is_taken, f"{prompt!r} listens", 60)
+        self.type(f"{secret[1:]}\r")
+
     def wait_for_console(self, pattern: str, timeout: float = BOOT_SECONDS, since: int = 0) -> re.Match[str]:
         """Waits until the console shows `pattern` after its `since`th character."""
         found: list[re.Match[str]] = []
