@@ -1,5 +1,6 @@
 """What Linux makes of a plan: files of systemd in /run, a link, a name; and nothing twice."""
 
+import os
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def called(places: Places) -> list[str]:
 
 def a_host(places: Places) -> LinuxHost:
     return LinuxHost(places.root.parent / "key", places.kept, places)
+
+
+def test_daemons_of_other_users_read_what_the_plan_became(places: Places) -> None:
+    """networkd and timesyncd aren't root, and the broker is strict about what it makes (UMask=0077)."""
+    former = os.umask(0o077)
+    try:
+        a_host(places).apply_machine(PLAN)
+    finally:
+        os.umask(former)
+    for path in (
+        places.run / "systemd/network/50-cellule.network",
+        places.run / "systemd/timesyncd.conf.d/50-cellule.conf",
+        places.settled / "localtime",
+    ):
+        assert path.parent.stat().st_mode & 0o777 == 0o755, path
+        assert path.is_symlink() or path.stat().st_mode & 0o777 == 0o644, path
 
 
 def test_a_plan_becomes_files_of_systemd(places: Places) -> None:

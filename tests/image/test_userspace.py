@@ -91,6 +91,19 @@ def test_nginx_alone_listens_to_the_lan(userspace: Userspace) -> None:
     assert all("nginx" in line for line in doors.values())
 
 
+@pytest.mark.parametrize("user", ["systemd-network", "systemd-timesync", "cellule"])
+def test_what_the_broker_settled_is_read_by_daemons_that_are_not_root(
+    userspace: Userspace, user: str
+) -> None:
+    for path in (
+        "/run/systemd/network/50-cellule.network",
+        "/run/systemd/timesyncd.conf.d/50-cellule.conf",
+        "/etc/localtime",
+    ):
+        read = userspace.run("setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", "cat", path)
+        assert read.returncode == 0, read.stderr
+
+
 def test_an_engine_that_hangs_is_started_anew(userspace: Userspace) -> None:
     hung = userspace.shown(ENGINE, "MainPID")
     userspace.run("kill", "-STOP", hung)

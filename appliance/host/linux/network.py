@@ -65,14 +65,20 @@ def apply_hostname(places: Places, hostname: str) -> None:
 
 def write_if_changed(path: Path, text: str) -> bool:
     """Whether the file had to be written. What it holds is no secret: daemons of other users read it."""
+    make_public_folder(path.parent)
     if path.is_file() and path.read_text() == text:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(text)
     draft.chmod(0o644)
     draft.replace(path)
     return True
+
+
+def make_public_folder(folder: Path) -> None:
+    """One that daemons of other users may read: what the broker makes is for root alone otherwise (UMask)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
 
 
 def _address(network: NetworkPlan) -> str:

@@ -2,7 +2,7 @@
 
 from appliance.host.contract import InvalidPlan
 from appliance.host.linux.commands import call
-from appliance.host.linux.network import write_if_changed
+from appliance.host.linux.network import make_public_folder, write_if_changed
 from appliance.host.linux.places import Places
 
 
@@ -15,7 +15,7 @@ def check_timezone(places: Places, name: str) -> None:
 def apply_time(places: Places, timezone: str, servers: tuple[str, ...]) -> None:
     """Without servers, only those that DHCP offers are asked: never one of the internet by default."""
     link = places.settled / "localtime"
-    link.parent.mkdir(parents=True, exist_ok=True)
+    make_public_folder(link.parent)
     draft = link.with_name(".localtime.new")
     draft.unlink(missing_ok=True)
     draft.symlink_to(f"/usr/share/zoneinfo/{timezone}")
