@@ -1,6 +1,7 @@
 """Files that only their owner reads, made by root in the folder of a user who would like to be root."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,20 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(folder: Path, of
 def test_planted_endpoints_reach_no_configuration(folder: Path, planted: str) -> None:
     (folder / "endpoints-wg0.json").write_text(planted)
     assert RememberedEndpoints(folder).load("wg0") == {}
+
+
+@pytest.mark.parametrize("write", [write_once, replace])
+def test_its_name_is_on_the_disk_when_it_is_made(
+    write: Callable[[Path, bytes], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut a moment after the page said "kept" has lost a file whose contents alone were synced."""
+    path, synced = tmp_path / "machine.json", []
+    sync = os.fsync
+
+    def recorded(number: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{number}").readlink(), path.exists()))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    write(path, b"kept")
+    assert synced[-1] == (tmp_path, True)

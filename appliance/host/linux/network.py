@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance.host.linux.commands import attempt, call
 from appliance.host.linux.places import Places
 from appliance.host.machine import AddressMethod, MachinePlan, NetworkPlan
+from appliance.private_file import sync_folder
 
 
 def network_unit(network: NetworkPlan, *, own_time: bool) -> str:
@@ -64,14 +65,18 @@ def apply_hostname(places: Places, hostname: str) -> None:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Whether the file had to be written. What it holds is no secret: daemons of other users read it."""
+    """Whether the file had to be written; then it is on the disk. It is no secret: daemons of others read it."""
     make_public_folder(path.parent)
     if path.is_file() and path.read_text() == text:
         return False
     draft = path.with_name(f".{path.name}.new")
-    draft.write_text(text)
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     draft.chmod(0o644)
     draft.replace(path)
+    sync_folder(path.parent)
     return True
 
 
