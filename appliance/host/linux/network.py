@@ -65,7 +65,7 @@ def apply_hostname(places: Places, hostname: str) -> None:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Whether the file had to be written; then it is on the disk. It is no secret: daemons of others read it."""
+    """Whether the file had to be written; then it is on the disk. Daemons of other users read it."""
     make_public_folder(path.parent)
     if path.is_file() and path.read_text() == text:
         return False
