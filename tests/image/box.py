@@ -222,7 +222,7 @@ class Box:
 
         def first_is_taken() -> bool:
             self.type(secret[0])
-            self.wait_for_console(r"\*", timeout=5, since=begins)
+            self.wait_for_console("[*•]", timeout=5, since=begins)
             return True
 
         self._wait(first_is_taken, f"{prompt!r} listens", 60)
