@@ -20,7 +20,7 @@ from tests.image.visitor import Visitor
 
 CLAIM_CODE = r"\b(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}\b"
 BACKUP_KEY = r"\b(?:[0-9A-Z]{4}-){7}[0-9A-Z]{4}\b"
-PERSON = "Quillimantha Obrexwell"
+PERSON = "quillimantha.obrexwell"
 KEY_NAME = "Vraskadoon ticket desk"
 PLANTED = (PERSON.encode(), KEY_NAME.encode())
 NO_DISCARD = (
@@ -43,7 +43,7 @@ def test_a_box_in_use_is_backed_up_reset_and_brought_back(box: Box) -> None:
     first_code = box.wait_for_console(CLAIM_CODE)[0]
     with Visitor(box) as ada:
         ada.claim(first_code)
-        ada.submit("/people", name=PERSON, role="user")
+        assert PERSON in ada.submit("/people", name=PERSON, role="user").text
         secret = ada.make_key(KEY_NAME)
         backup_key, backup = take_backup(ada)
 
