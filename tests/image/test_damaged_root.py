@@ -16,10 +16,10 @@ from tests.image.disk_state import kernels_in
 from tests.image.releases import change_a_line, choose_channel, install, publish
 from tests.image.visitor import Visitor
 
-pytestmark = pytest.mark.timeout(1700)
+pytestmark = pytest.mark.timeout(2400)
 
 GOOD = "1.1.0"
-INSTALL_SECONDS = 600.0
+INSTALL_SECONDS = 1200.0
 TRIES_ONCE_GOOD = 5
 FIVE_STARTS_SECONDS = 900.0
 PANIC = "dm-verity device corrupted"

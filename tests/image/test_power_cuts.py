@@ -24,7 +24,7 @@ from tests.image.office import Office
 from tests.image.releases import change_a_line, choose_channel, history_of, order, publish
 from tests.image.visitor import Visitor
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2400)
 
 NEW = "1.1.0"
 CUTS = 10

@@ -37,14 +37,14 @@ from tests.image.releases import (
 )
 from tests.image.visitor import Visitor
 
-pytestmark = pytest.mark.timeout(1700)
+pytestmark = pytest.mark.timeout(2400)
 
 GOOD, OLDER, OF_ANOTHER_SIGNER, TAMPERED, STALLING = "1.1.0", "0.9.0", "1.2.0", "1.3.0", "1.4.0"
 THE_ONE_THAT_RUNS = f"cellule_{FIRST_VERSION}_a"
 COUNTER = r"(\+\d+(-\d+)?)?\.efi$"
 DAY = 24 * 3600.0
 IN_MID_DOWNLOAD_BYTES = 1_000_000
-INSTALL_SECONDS = 600.0
+INSTALL_SECONDS = 1200.0
 CHECKED_SECONDS = 180.0
 GIVEN_UP_SECONDS = 400.0
 """The kernel gives up a network block device that is silent for 300 s."""

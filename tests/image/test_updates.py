@@ -11,11 +11,11 @@ from tests.image.conftest import Works
 from tests.image.releases import change_a_line, choose_channel, install, publish
 from tests.image.visitor import Visitor
 
-pytestmark = pytest.mark.timeout(1700)
+pytestmark = pytest.mark.timeout(2400)
 
 GOOD, MUTE = "1.1.0", "1.2.0"
 LARGEST_SHARE_FETCHED = 0.15
-INSTALL_SECONDS = 600.0
+INSTALL_SECONDS = 1200.0
 GIVEN_UP_SECONDS = 900.0
 
 
