@@ -124,11 +124,14 @@ def _by_sftp(settings: Settings, target: SftpTarget) -> Repository:
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "4",
     }
-    ssh = ["ssh", "-F", "none", "-i", str(settings.secrets_dir / SFTP_KEY_FILE), "-p", str(target.port)]
+    words = keeping_dir(settings) / "ssh.log"
+    ssh = ["ssh", "-F", "none", "-E", str(words), "-i", str(settings.secrets_dir / SFTP_KEY_FILE), "-p", str(target.port)]
     ssh += [text for name, value in options.items() for text in ("-o", f"{name}={value}")]
     command = shlex.join([*ssh, "-l", target.username, target.host, "-s", "sftp"])
     return Repository(
-        f"sftp:{target.username}@{target.host}:{target.folder}", options=("-o", f"sftp.command={command}")
+        f"sftp:{target.username}@{target.host}:{target.folder}",
+        options=("-o", f"sftp.command={command}"),
+        words=words,
     )
 
 

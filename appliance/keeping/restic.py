@@ -41,11 +41,16 @@ class NoBackupProgram(Refused):
 
 @dataclass(frozen=True)
 class Repository:
-    """Where restic works: its address, variables with the target's secrets, and arguments for every call."""
+    """Where restic works: its address, variables with the target's secrets, and arguments for every call.
+
+    `words` is where a program that restic starts says what went wrong: restic itself, when it gives up, may
+    end before it has passed that on.
+    """
 
     address: str
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: tuple[str, ...] = ()
+    words: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -190,12 +195,16 @@ class Restic:
         """Runs restic; its output, unless `on_line` takes it. Ended once `moved` stands still so long."""
         argv = ["restic", "--json", *self._repository.options, *arguments]
         lines: list[str] = []
+        if self._repository.words:
+            self._repository.words.unlink(missing_ok=True)
         with tempfile.TemporaryFile() as errors:
             process = self._start(argv, password_file or self._password_file, errors)
             _follow(process, limit_seconds, on_line or lines.append, moved)
             errors.seek(0)
             words = errors.read().decode(errors="replace")
         if process.returncode != 0:
+            if self._repository.words and self._repository.words.exists():
+                words = f"{self._repository.words.read_text(errors='replace')}\n{words}"
             raise trouble_in(words)
         return "\n".join(lines)
 

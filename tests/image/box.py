@@ -60,9 +60,14 @@ def tools_root() -> Path:
 
 @dataclass(frozen=True)
 class Frozen:
-    """What `folder` holds of a machine that stands still: disk.qcow2, vars.fd, memory."""
+    """A machine that stands still: its `disk`, and in `folder` vars.fd and memory.
+
+    `folders` is what a program must see to open the disk.
+    """
 
     folder: Path
+    disk: Path
+    folders: tuple[Path, ...]
     address: str
     console: bytes
 
@@ -99,7 +104,7 @@ class Box:
         self.overlay = self.folder / "disk.qcow2"
         self._variables = self.folder / "vars.fd"
         if self.frozen is not None:
-            self._create_overlay("qcow2", self.frozen.folder / "disk.qcow2")
+            self._create_overlay("qcow2", self.frozen.disk)
             shutil.copyfile(self.frozen.folder / "vars.fd", self._variables)
             self.console += self.frozen.console
             return
@@ -109,7 +114,7 @@ class Box:
     @property
     def folders(self) -> tuple[Path, ...]:
         """What a program of the tools root must see to open the disk."""
-        return (self.folder, self.disk.parent, *((self.frozen.folder,) if self.frozen else ()))
+        return (self.folder, *(self.frozen.folders if self.frozen else (self.disk.parent,)))
 
     def _create_overlay(self, kind: str, below: Path, *size: str) -> None:
         if not self.overlay.exists():
@@ -142,7 +147,7 @@ class Box:
 
     def freeze(self) -> Frozen:
         """Stands still for good, disk and memory as they are."""
-        frozen = Frozen(self.folder, self.address, bytes(self.console))
+        frozen = Frozen(self.folder, self.overlay, self.folders, self.address, bytes(self.console))
         self.monitor("stop")
         self.monitor("migrate", uri=f"file:{self.folder}/memory")
         self._wait_for_migration()

@@ -1,14 +1,13 @@
 """What the tests of the image share: keys of their own, the small image, and releases made from it on demand.
 
 An image costs a minute and a boot costs another, so each file tells one story of one box, from top to
-bottom; most begin with `claimed`, a box that was started and claimed once and has stood still since.
+bottom; most begin with `claimed`, a box that was started and claimed once and has stood still since, or
+with `second`, which was updated once as well.
 """
 
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,58 +16,10 @@ from tests.image.box import Box, Frozen
 from tests.image.channel_server import ChannelServer
 from tests.image.leaving_alone import LeftAlone, leave_alone
 from tests.image.office import Office
+from tests.image.releases import change_a_line, publish
 from tests.image.visitor import Visitor
-
-ROOT = Path(__file__).parents[2]
-FIRST_VERSION = "1.0.0"
-CLAIM_CODE = r"(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}"
-Overlay = Callable[[Path], None]
-"""Lays files into a folder that stands for the root of the new release."""
-
-
-@dataclass(frozen=True)
-class Works:
-    """Where images are built. `keys` holds the private keys of this run, which nobody else has."""
-
-    out: Path
-    keys: Path
-    first_slot: dict[str, str] = field(default_factory=dict)
-    """What the first release's slot is known by: roothash, kernel.sha256."""
-
-    @property
-    def disk(self) -> Path:
-        return self.out / f"cellule-{FIRST_VERSION}-small.raw"
-
-    def bundle(self, version: str) -> Path:
-        return self.out / f"cellule-{version}-small.raucb"
-
-    def make(self, version: str, overlay: Overlay | None = None, *, only_bundle: bool = True) -> Path:
-        """Builds a release; returns its bundle. `overlay` makes it differ from what the tree says."""
-        folder = self.out / "overlay"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        if overlay:
-            overlay(folder)
-        variables = {
-            "VARIANT": "small",
-            "OUT": str(self.out),
-            "FOLLOW": "1",
-            "WORKING_TREE": "1",
-            "OVERLAY": str(folder),
-        }
-        if only_bundle:
-            variables["ONLY_BUNDLE"] = "1"
-        made = subprocess.run(
-            [str(ROOT / "image" / "make.sh"), version, str(self.keys)],
-            env=os.environ | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        print(made.stderr[-3000:])
-        assert made.returncode == 0
-        return self.bundle(version)
-
+from tests.image.watched_install import Updated, update_and_watch
+from tests.image.works import CLAIM_CODE, FIRST_VERSION, ROOT, SECOND_VERSION, Works
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of them chroot, mount and make namespaces; what waits for ten idle minutes comes last."""
@@ -121,12 +72,55 @@ def frozen(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
             box.pull_the_cord()
 
 
+@pytest.fixture(scope="session")
+def second_release(works: Works) -> str:
+    """Its version: the release after the first, good, with a changed line."""
+    works.make(SECOND_VERSION, change_a_line)
+    return SECOND_VERSION
+
+
+@pytest.fixture(scope="session")
+def updated(
+    works: Works, frozen: Frozen, second_release: str, tmp_path_factory: pytest.TempPathFactory
+) -> Updated:
+    """The claimed box, once it has installed the second release from slot b and was judged good with it."""
+    folder = tmp_path_factory.mktemp("updated")
+    with Office("pc", "server") as office:
+        office.open_for_business()
+        with office.inside("server"):
+            server = ChannelServer(folder / "channel", office.address("server"))
+        publish(works, server.folder, second_release)
+        box = Box(office, folder / "box", works.disk, frozen=frozen)
+        box.start()
+        try:
+            return update_and_watch(box, server, second_release)
+        finally:
+            box.pull_the_cord()
+            server.go_away()
+
+
 @pytest.fixture(scope="module")
 def claimed(
     office: Office, works: Works, frozen: Frozen, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Box]:
     """A running box that Ada has claimed, at the release FIRST_VERSION in slot a."""
     box = Box(office, tmp_path_factory.mktemp("box"), works.disk, frozen=frozen)
+    box.start()
+    yield box
+    box.pull_the_cord()
+
+
+@pytest.fixture(scope="module")
+def second(
+    office: Office,
+    works: Works,
+    updated: Updated,
+    channel: ChannelServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Box]:
+    """A running box that Ada has claimed, at the release SECOND_VERSION in slot b; `channel` is its vendor's."""
+    shutil.copytree(updated.channel, channel.folder, dirs_exist_ok=True)
+    box = Box(office, tmp_path_factory.mktemp("box"), works.disk, frozen=updated.frozen)
     box.start()
     yield box
     box.pull_the_cord()

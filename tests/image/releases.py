@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.image.box import Box
-from tests.image.conftest import ROOT, Works
+from tests.image.works import ROOT, Works
 from tests.image.visitor import Visitor
 
 FOUND_SECONDS = 180.0

@@ -9,7 +9,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.image.conftest import FIRST_VERSION, ROOT, Works
+from tests.image.works import FIRST_VERSION, ROOT, Works
 
 pytestmark = pytest.mark.core
 

@@ -10,16 +10,14 @@ import re
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.channel_server import ChannelServer
-from tests.image.conftest import FIRST_VERSION, Works
+from tests.image.works import FIRST_VERSION, SECOND_VERSION
 from tests.image.disk_state import kernels_in
-from tests.image.releases import change_a_line, choose_channel, install, publish
+from tests.image.releases import install
 from tests.image.visitor import Visitor
+from tests.image.watched_install import INSTALL_SECONDS, Updated
 
 pytestmark = pytest.mark.timeout(2400)
 
-GOOD = "1.1.0"
-INSTALL_SECONDS = 1200.0
 TRIES_ONCE_GOOD = 5
 FIVE_STARTS_SECONDS = 900.0
 PANIC = "dm-verity device corrupted"
@@ -27,77 +25,49 @@ SUPERBLOCK = 1024
 """Where erofs has it: every mount reads it."""
 
 
-@pytest.fixture(scope="module")
-def box(claimed: Box, works: Works, channel: ChannelServer) -> Box:
-    """A claimed box that runs the second release, from slot b."""
-    works.make(GOOD, change_a_line)
-    publish(works, channel.folder, GOOD)
-    with Visitor(claimed) as ada:
-        ada.sign_in()
-        choose_channel(ada, channel.url)
-        install(claimed, ada, GOOD)
-    since = len(claimed.screen)
-    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
-    claimed.wait_until_good(since)
-    return claimed
-
-
-@pytest.fixture(scope="module")
-def key(box: Box) -> str:
-    """Ada's, made before the damage: it must work after it."""
-    with Visitor(box) as ada:
-        ada.sign_in()
-        box.wait_until(
-            lambda: "is finding out whether it answers" not in ada.http.get("/updates").text,
-            f"release {GOOD} is no longer on trial",
-            120,
-        )
-        return ada.make_key("Before the damage")
-
-
-def test_a_flipped_bit_in_the_root_starts_the_other_slot_and_is_told(box: Box, key: str) -> None:
-    box.press_power_button()
-    assert kernels_in(box, box.overlay) == {
+def test_a_flipped_bit_in_the_root_starts_the_other_slot_and_is_told(second: Box, updated: Updated) -> None:
+    second.press_power_button()
+    assert kernels_in(second, second.overlay) == {
         f"cellule_{FIRST_VERSION}_a+{TRIES_ONCE_GOOD}.efi",
-        f"cellule_{GOOD}_b+{TRIES_ONCE_GOOD}.efi",
+        f"cellule_{SECOND_VERSION}_b+{TRIES_ONCE_GOOD}.efi",
     }, "both were good here"
-    flip_a_bit(box, partition="root-b", offset=SUPERBLOCK)
+    flip_a_bit(second, partition="root-b", offset=SUPERBLOCK)
 
-    since = len(box.screen)
-    box.start()
-    box.wait_for_console(rf"{re.escape(FIRST_VERSION)}, slot a", FIVE_STARTS_SECONDS, since)
-    box.wait_for_console("cellule-demo answers", since=since)
-    starts = box.screen[since:]
+    since = len(second.screen)
+    second.start()
+    second.wait_for_console(rf"{re.escape(FIRST_VERSION)}, slot a", FIVE_STARTS_SECONDS, since)
+    second.wait_for_console("cellule-demo answers", since=since)
+    starts = second.screen[since:]
     assert starts.count(PANIC) == TRIES_ONCE_GOOD
-    assert f"{GOOD}, slot b" not in starts, "what was changed must never run"
+    assert f"{SECOND_VERSION}, slot b" not in starts, "what was changed must never run"
 
-    with Visitor(box) as ada:
-        answer, _ = ada.ask(key, "What is Cellule?")
+    with Visitor(second) as ada:
+        answer, _ = ada.ask(updated.key, "What is Cellule?")
         assert answer
         ada.sign_in()
-        box.wait_until(lambda: ada.http.get(f"/starts/{GOOD}").is_success, "the story is told", 120)
-        overview, story = ada.http.get("/overview").text, ada.http.get(f"/starts/{GOOD}").text
+        second.wait_until(lambda: ada.http.get(f"/starts/{SECOND_VERSION}").is_success, "the story is told", 120)
+        overview, story = ada.http.get("/overview").text, ada.http.get(f"/starts/{SECOND_VERSION}").text
         updates = ada.http.get("/updates").text
-    assert f"Release {GOOD} no longer starts." in overview
+    assert f"Release {SECOND_VERSION} no longer starts." in overview
     assert f"{TRIES_ONCE_GOOD} starts in a row ended before the data was mounted" in story, story[:4000]
     assert f"The box runs release {FIRST_VERSION} from the other slot." in story
-    assert f'value="{GOOD}"' in updates, "it is offered again, to be repaired"
-    box.wait_for_console(rf"{re.escape(GOOD)} ran well and no longer starts", 60, since)
+    assert f'value="{SECOND_VERSION}"' in updates, "it is offered again, to be repaired"
+    second.wait_for_console(rf"{re.escape(SECOND_VERSION)} ran well and no longer starts", 60, since)
 
 
-def test_installed_again_it_runs_and_the_story_is_history(box: Box) -> None:
-    with Visitor(box) as ada:
+def test_installed_again_it_runs_and_the_story_is_history(second: Box) -> None:
+    with Visitor(second) as ada:
         ada.sign_in()
-        install(box, ada, GOOD)
-    since = len(box.screen)
-    box.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
-    box.wait_for_console("cellule-demo answers", since=since)
-    with Visitor(box) as ada:
+        install(second, ada, SECOND_VERSION)
+    since = len(second.screen)
+    second.wait_for_console(rf"{re.escape(SECOND_VERSION)}, slot b", INSTALL_SECONDS, since)
+    second.wait_for_console("cellule-demo answers", since=since)
+    with Visitor(second) as ada:
         ada.sign_in()
-        box.wait_until(
+        second.wait_until(
             lambda: "no longer starts" not in ada.http.get("/overview").text, "the banner is gone", 120
         )
-        assert "Repaired or replaced" in ada.http.get(f"/starts/{GOOD}").text
+        assert "Repaired or replaced" in ada.http.get(f"/starts/{SECOND_VERSION}").text
 
 
 def partitions(box: Box) -> dict[str, int]:

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from tests.image.box import Box
-from tests.image.conftest import CLAIM_CODE, FIRST_VERSION, Works
+from tests.image.works import CLAIM_CODE, FIRST_VERSION, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 

@@ -9,17 +9,17 @@ import pytest
 
 from tests.image.box import BOOT_SECONDS, Box
 from tests.image.channel_server import ChannelServer
-from tests.image.conftest import FIRST_VERSION, Works
-from tests.image.releases import choose_channel, install, publish, wait_for_history
+from tests.image.works import SECOND_VERSION, Works
+from tests.image.releases import install, publish, wait_for_history
 from tests.image.visitor import Visitor
+from tests.image.watched_install import INSTALL_SECONDS
 
 pytestmark = pytest.mark.timeout(2400)
 
-HANGING = "1.1.0"
+HANGING = "1.3.0"
 TRIES = 3
 A_START = "BdsDxe: starting Boot"
 """What the firmware says when it hands over to the boot loader."""
-INSTALL_SECONDS = 1200.0
 LONGEST_TRY_SECONDS = 300.0
 LONGEST_SILENCE_SECONDS = 180
 """The watchdog's minute, and what the machine needs to start again."""
@@ -39,31 +39,30 @@ ExecStart=/bin/sh -c 'echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze'
 
 
 def test_a_release_that_hangs_is_restarted_by_the_watchdog_until_the_old_one_is_back(
-    claimed: Box, works: Works, channel: ChannelServer
+    second: Box, works: Works, channel: ChannelServer
 ) -> None:
     works.make(HANGING, stand_still)
     publish(works, channel.folder, HANGING)
-    with Visitor(claimed) as ada:
+    with Visitor(second) as ada:
         ada.sign_in()
-        choose_channel(ada, channel.url)
-        install(claimed, ada, HANGING)
-    since, starts = len(claimed.screen), list[float]()
+        install(second, ada, HANGING)
+    since, starts = len(second.screen), list[float]()
 
     # each hanging start ends by the watchdog, the last one with the old release's
     while len(starts) < TRIES + 1:
         limit = LONGEST_TRY_SECONDS if starts else INSTALL_SECONDS
-        found = claimed.wait_for_console(A_START, limit, since)
+        found = second.wait_for_console(A_START, limit, since)
         since += found.end()
         starts.append(time.monotonic())
     took = [round(later - earlier) for earlier, later in pairwise(starts)]
     print(f"seconds from start to start: {took}")
-    claimed.wait_for_console(rf"{re.escape(FIRST_VERSION)}, slot a", BOOT_SECONDS, since)
-    claimed.wait_for_console("cellule-demo answers", since=since)
+    second.wait_for_console(rf"{re.escape(SECOND_VERSION)}, slot b", BOOT_SECONDS, since)
+    second.wait_for_console("cellule-demo answers", since=since)
 
-    with Visitor(claimed) as ada:
+    with Visitor(second) as ada:
         ada.sign_in()
-        claimed.wait_until(lambda: ada.http.get(f"/starts/{HANGING}").is_success, "the story is told", 120)
-        assert "tried and undone" in wait_for_history(claimed, ada, HANGING, "tried and undone", 120)
+        second.wait_until(lambda: ada.http.get(f"/starts/{HANGING}").is_success, "the story is told", 120)
+        assert "tried and undone" in wait_for_history(second, ada, HANGING, "tried and undone", 120)
         story = ada.http.get(f"/starts/{HANGING}.txt").text
         page = ada.http.get("/updates").text
     assert f"Release {HANGING} was started {TRIES} times and did not become good." in story, story

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.conftest import CLAIM_CODE, Works
+from tests.image.works import CLAIM_CODE, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 

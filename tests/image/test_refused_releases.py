@@ -21,12 +21,11 @@ from appliance.updating.channel_folder import ChannelFolder
 from appliance.updating.packing import pack
 from tests.image.box import BOOT_SECONDS, Box
 from tests.image.channel_server import ChannelServer
-from tests.image.conftest import FIRST_VERSION, ROOT, Works
+from tests.image.works import FIRST_VERSION, ROOT, SECOND_VERSION, Works
 from tests.image.disk_state import kernels_on
 from tests.image.releases import (
     block_that_every_box_fetches,
     bundle_again,
-    change_a_line,
     choose_channel,
     flip_a_byte,
     order,
@@ -36,15 +35,15 @@ from tests.image.releases import (
     words_of,
 )
 from tests.image.visitor import Visitor
+from tests.image.watched_install import INSTALL_SECONDS
 
 pytestmark = pytest.mark.timeout(2400)
 
-GOOD, OLDER, OF_ANOTHER_SIGNER, TAMPERED, STALLING = "1.1.0", "0.9.0", "1.2.0", "1.3.0", "1.4.0"
+OLDER, OF_ANOTHER_SIGNER, TAMPERED, STALLING = "0.9.0", "1.4.0", "1.5.0", "1.6.0"
 THE_ONE_THAT_RUNS = f"cellule_{FIRST_VERSION}_a"
 COUNTER = r"(\+\d+(-\d+)?)?\.efi$"
 DAY = 24 * 3600.0
 IN_MID_DOWNLOAD_BYTES = 1_000_000
-INSTALL_SECONDS = 1200.0
 CHECKED_SECONDS = 180.0
 GIVEN_UP_SECONDS = 400.0
 """The kernel gives up a network block device that is silent for 300 s."""
@@ -75,12 +74,11 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def channels(works: Works, others: Path, channel: ChannelServer) -> Channels:
+def channels(works: Works, second_release: str, others: Path, channel: ChannelServer) -> Channels:
     """The vendor's channel with one good release among bad ones, and two that the box must not believe."""
     channels = Channels(channel)
-    works.make(GOOD, change_a_line)
     ours = channels.folder(channels.ours)
-    publish(works, ours, GOOD)
+    publish(works, ours, second_release)
     for version, signer in ((OLDER, works.keys), (OF_ANOTHER_SIGNER, others), (TAMPERED, works.keys)):
         bundle_again(works, version, signer)
         bundle = publish(works, ours, version)
@@ -88,7 +86,7 @@ def channels(works: Works, others: Path, channel: ChannelServer) -> Channels:
             flip_a_byte(bundle, block_that_every_box_fetches(bundle))
     bundle_again(works, STALLING)
     publish(works, ours, STALLING)
-    publish(works, channels.folder(channels.of_others), GOOD, others)
+    publish(works, channels.folder(channels.of_others), SECOND_VERSION, others)
     shutil.copytree(ours / "metadata", channels.folder(channels.expired) / "metadata")
     ChannelFolder(channels.folder(channels.expired), works.keys / "channel", at=now() - 60 * DAY).refresh()
     return channels
@@ -123,14 +121,14 @@ def check_that_nothing_changed(box: Box, ada: Visitor, key: str) -> None:
 def test_a_channel_that_others_signed(claimed: Box, channels: Channels, ada: Visitor, key: str) -> None:
     choose_channel(ada, channels.url(channels.of_others))
     page = wait_for_page(claimed, ada, "The signatures do not hold. Nothing was taken from it")
-    assert f'value="{GOOD}"' not in page
+    assert f'value="{SECOND_VERSION}"' not in page
     check_that_nothing_changed(claimed, ada, key)
 
 
 def test_a_channel_that_nobody_has_renewed(claimed: Box, channels: Channels, ada: Visitor, key: str) -> None:
     choose_channel(ada, channels.url(channels.expired))
     page = wait_for_page(claimed, ada, "The signatures of the channel are out of date")
-    assert f'value="{GOOD}"' not in page
+    assert f'value="{SECOND_VERSION}"' not in page
     check_that_nothing_changed(claimed, ada, key)
 
 
@@ -138,7 +136,7 @@ def test_a_release_older_than_the_one_that_runs(
     claimed: Box, channels: Channels, ada: Visitor, key: str
 ) -> None:
     choose_channel(ada, channels.url(channels.ours))
-    page = wait_for_page(claimed, ada, f'value="{GOOD}"')
+    page = wait_for_page(claimed, ada, f'value="{SECOND_VERSION}"')
     assert f'value="{OLDER}"' not in page
     forced = ada.submit("/updates", "/updates/install", version=OLDER, origin="channel", restart="now")
     assert f"It is not newer than {FIRST_VERSION}, which runs." in forced.text, words_of(forced.text)
@@ -197,7 +195,7 @@ def test_an_uploaded_file_with_one_tampered_byte(
     claimed: Box, channels: Channels, ada: Visitor, key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "tampered.tar"
-    pack(channels.folder(channels.ours), file, GOOD)
+    pack(channels.folder(channels.ours), file, SECOND_VERSION)
     flip_a_byte(file, file.stat().st_size // 2)
     ada.send_file("/updates", "/updates/file", file)
     page = wait_for_page(claimed, ada, f"{file.name} was refused.", CHECKED_SECONDS)
@@ -210,16 +208,16 @@ def test_the_same_file_untouched_is_installed_without_any_network(
     claimed: Box, channels: Channels, ada: Visitor, key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "release.tar"
-    pack(channels.folder(channels.ours), file, GOOD)
+    pack(channels.folder(channels.ours), file, SECOND_VERSION)
     began = time.monotonic()
     ada.send_file("/updates", "/updates/file", file)
     print(f"{file.stat().st_size / 1e6:.0f} MB uploaded in {time.monotonic() - began:.0f} s")
-    order(claimed, ada, GOOD, origin="upload")
+    order(claimed, ada, SECOND_VERSION, origin="upload")
     since = len(claimed.screen)
-    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS + BOOT_SECONDS, since)
+    claimed.wait_for_console(rf"{re.escape(SECOND_VERSION)}, slot b", INSTALL_SECONDS + BOOT_SECONDS, since)
     claimed.wait_for_console("cellule-demo answers", since=since)
     with Visitor(claimed) as again:
         again.sign_in()
-        assert f'<h2 id="running">{GOOD}</h2>' in again.http.get("/updates").text
+        assert f'<h2 id="running">{SECOND_VERSION}</h2>' in again.http.get("/updates").text
         answer, _ = again.ask(key, "What is Cellule?")
         assert answer

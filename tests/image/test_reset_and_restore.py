@@ -14,7 +14,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.conftest import Works
+from tests.image.works import Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 

@@ -7,55 +7,48 @@ import pytest
 
 from tests.image.box import Box
 from tests.image.channel_server import ChannelServer
-from tests.image.conftest import Works
-from tests.image.releases import change_a_line, choose_channel, install, publish
+from tests.image.works import SECOND_VERSION, Works
+from tests.image.releases import install, publish
 from tests.image.visitor import Visitor
+from tests.image.watched_install import INSTALL_SECONDS, Updated
 
 pytestmark = pytest.mark.timeout(2400)
 
-GOOD, MUTE = "1.1.0", "1.2.0"
+MUTE = "1.2.0"
 LARGEST_SHARE_FETCHED = 0.15
-INSTALL_SECONDS = 1200.0
 GIVEN_UP_SECONDS = 900.0
 
 
 def test_only_what_changed_is_fetched_and_the_new_release_answers(
-    claimed: Box, works: Works, channel: ChannelServer
+    second: Box, works: Works, updated: Updated
 ) -> None:
-    works.make(GOOD, change_a_line)
-    publish(works, channel.folder, GOOD)
-    with Visitor(claimed) as ada:
-        ada.sign_in()
-        key = ada.make_key("Before")
-        choose_channel(ada, channel.url)
-        install(claimed, ada, GOOD)
-    since = len(claimed.screen)
-    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", INSTALL_SECONDS, since)
-    claimed.wait_for_console("cellule-demo answers", since=since)
-    bundle_bytes = works.bundle(GOOD).stat().st_size
-    print(f"fetched {channel.sent_bytes / 1e6:.1f} of {bundle_bytes / 1e6:.1f} MB")
-    assert channel.sent_bytes < LARGEST_SHARE_FETCHED * bundle_bytes
-    with Visitor(claimed) as ada:
-        answer, chunks = ada.ask(key, "What is Cellule?")
+    bundle_bytes = works.bundle(updated.version).stat().st_size
+    print(
+        f"fetched {updated.fetched_bytes / 1e6:.1f} of {bundle_bytes / 1e6:.1f} MB,"
+        f" installed in {updated.moments[-1].seconds:.0f} s"
+    )
+    assert 0 < updated.fetched_bytes < LARGEST_SHARE_FETCHED * bundle_bytes
+    with Visitor(second) as ada:
+        answer, chunks = ada.ask(updated.key, "What is Cellule?")
         assert answer
         assert chunks > 1
 
 
 def test_a_release_that_cannot_answer_is_given_up_and_the_box_says_why(
-    claimed: Box, works: Works, channel: ChannelServer
+    second: Box, works: Works, channel: ChannelServer
 ) -> None:
     works.make(MUTE, take_its_voice)
     publish(works, channel.folder, MUTE)
-    with Visitor(claimed) as ada:
+    with Visitor(second) as ada:
         ada.sign_in()
-        install(claimed, ada, MUTE)
-    since = len(claimed.screen)
-    claimed.wait_for_console(rf"{re.escape(MUTE)}, slot a", INSTALL_SECONDS, since)
-    claimed.wait_for_console(rf"{re.escape(GOOD)}, slot b", GIVEN_UP_SECONDS, since)
-    claimed.wait_for_console("cellule-demo answers", since=since)
-    with Visitor(claimed) as ada:
+        install(second, ada, MUTE)
+    since = len(second.screen)
+    second.wait_for_console(rf"{re.escape(MUTE)}, slot a", INSTALL_SECONDS, since)
+    second.wait_for_console(rf"{re.escape(SECOND_VERSION)}, slot b", GIVEN_UP_SECONDS, since)
+    second.wait_for_console("cellule-demo answers", since=since)
+    with Visitor(second) as ada:
         ada.sign_in()
-        claimed.wait_until(lambda: ada.http.get(f"/starts/{MUTE}").is_success, "the story is told", 120)
+        second.wait_until(lambda: ada.http.get(f"/starts/{MUTE}").is_success, "the story is told", 120)
         story = ada.http.get(f"/starts/{MUTE}").text
         updates = ada.http.get("/updates").text
     assert "No engine is ready" in story

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import Works
+from tests.image.works import Works
 from tests.image.userspace import Userspace
 from tests.waiting import wait_until
 

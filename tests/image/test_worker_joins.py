@@ -17,7 +17,7 @@ import pytest
 
 from appliance.settings import TUNNEL_BOX_ADDRESS, WORKER_ENGINE_PORT
 from tests.image.box import Box
-from tests.image.conftest import Works
+from tests.image.works import Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
 from tests.waiting import wait_until
