@@ -23,6 +23,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from appliance.clock import Clock, now
+from appliance.private_file import sync_folder
 
 BOOTS_KEPT = 50
 LONGEST_LOG_CHARACTERS = 16_000
@@ -141,7 +142,7 @@ class Trail:
                 raise
         if is_new:
             forget_old_boots(self._folder)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
 
 def trail_path(folder: Path, boot_id: str) -> Path:
@@ -201,11 +202,3 @@ def _crumbs(path: Path) -> tuple[Breadcrumb, ...]:
         except ValidationError:
             continue  # empty, or torn by a power cut
     return tuple(crumbs)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

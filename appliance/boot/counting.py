@@ -11,10 +11,11 @@ come. An image as it comes with a new disk has no counter until its first good b
 by the same rule (decision 0010).
 """
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from appliance.private_file import sync_folder
 
 _NAME = re.compile(
     r"cellule_(?P<version>[^_]+)_(?P<slot>[ab])(?:\+(?P<left>\d+)(?:-(?P<done>\d+))?)?\.efi", re.IGNORECASE
@@ -128,11 +129,7 @@ def give_try_back(folder: Path, kernel: Kernel) -> None:
     if name == kernel.name:
         return
     (folder / kernel.name).rename(folder / name)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def root_hash_of(path: Path) -> str:

@@ -7,7 +7,6 @@ keeping/former     what the last restore replaced, as long as there is a way bac
 """
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,15 +72,6 @@ def require_space(folder: Path, needed_bytes: int) -> None:
             f"{_megabytes(free_bytes)} MB.",
             next_step="Remove models that nobody uses, then try again. Nothing was changed.",
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in `folder` outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _megabytes(size_bytes: int) -> int:

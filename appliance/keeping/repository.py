@@ -125,7 +125,17 @@ def _by_sftp(settings: Settings, target: SftpTarget) -> Repository:
         "ServerAliveCountMax": "4",
     }
     words = keeping_dir(settings) / "ssh.log"
-    ssh = ["ssh", "-F", "none", "-E", str(words), "-i", str(settings.secrets_dir / SFTP_KEY_FILE), "-p", str(target.port)]
+    ssh = [
+        "ssh",
+        "-F",
+        "none",
+        "-E",
+        str(words),
+        "-i",
+        str(settings.secrets_dir / SFTP_KEY_FILE),
+        "-p",
+        str(target.port),
+    ]
     ssh += [text for name, value in options.items() for text in ("-o", f"{name}={value}")]
     command = shlex.join([*ssh, "-l", target.username, target.host, "-s", "sftp"])
     return Repository(

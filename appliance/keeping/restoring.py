@@ -23,10 +23,10 @@ from appliance.errors import Refusal, Refused
 from appliance.keeping.archive import read_archive
 from appliance.keeping.identity import IDENTITY_FILE
 from appliance.keeping.key import FORMER_PASSWORD_FILE, BackupKey, kept_of
-from appliance.keeping.places import at_work, empty_folder, keeping_dir, sync_folder
+from appliance.keeping.places import at_work, empty_folder, keeping_dir
 from appliance.keeping.snapshot import SECRETS, Manifest, check_snapshot, prove
 from appliance.people.audit import AuditEvent, record_audit
-from appliance.private_file import replace
+from appliance.private_file import replace, sync_folder
 from appliance.settings import Settings
 from appliance.storage import DATABASE_FILES, open_activity, open_cellule
 
@@ -234,9 +234,7 @@ def _advance(
 
 
 def _record(settings: Settings, restore: Restore) -> Restore:
-    folder = keeping_dir(settings)
     replace(settings.restore_record, restore.model_dump_json().encode())
-    sync_folder(folder)
     return restore
 
 

@@ -8,7 +8,6 @@ with `second`, which was updated once as well.
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,6 +19,7 @@ from tests.image.releases import change_a_line, publish
 from tests.image.visitor import Visitor
 from tests.image.watched_install import Updated, update_and_watch
 from tests.image.works import CLAIM_CODE, FIRST_VERSION, ROOT, SECOND_VERSION, Works
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of them chroot, mount and make namespaces; what waits for ten idle minutes comes last."""
@@ -118,7 +118,7 @@ def second(
     channel: ChannelServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Box]:
-    """A running box that Ada has claimed, at the release SECOND_VERSION in slot b; `channel` is its vendor's."""
+    """A running box that Ada has claimed, at SECOND_VERSION in slot b; `channel` is its vendor's."""
     shutil.copytree(updated.channel, channel.folder, dirs_exist_ok=True)
     box = Box(office, tmp_path_factory.mktemp("box"), works.disk, frozen=updated.frozen)
     box.start()

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.image.box import Box
-from tests.image.works import ROOT, Works
 from tests.image.visitor import Visitor
+from tests.image.works import ROOT, Works
 
 FOUND_SECONDS = 180.0
 _SUPERBLOCK_INODE_TABLE = slice(64, 72)

@@ -10,11 +10,11 @@ import re
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.works import FIRST_VERSION, SECOND_VERSION
 from tests.image.disk_state import kernels_in
 from tests.image.releases import install
 from tests.image.visitor import Visitor
 from tests.image.watched_install import INSTALL_SECONDS, Updated
+from tests.image.works import FIRST_VERSION, SECOND_VERSION
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -45,7 +45,9 @@ def test_a_flipped_bit_in_the_root_starts_the_other_slot_and_is_told(second: Box
         answer, _ = ada.ask(updated.key, "What is Cellule?")
         assert answer
         ada.sign_in()
-        second.wait_until(lambda: ada.http.get(f"/starts/{SECOND_VERSION}").is_success, "the story is told", 120)
+        second.wait_until(
+            lambda: ada.http.get(f"/starts/{SECOND_VERSION}").is_success, "the story is told", 120
+        )
         overview, story = ada.http.get("/overview").text, ada.http.get(f"/starts/{SECOND_VERSION}").text
         updates = ada.http.get("/updates").text
     assert f"Release {SECOND_VERSION} no longer starts." in overview

@@ -11,9 +11,9 @@ from itertools import islice
 import pytest
 
 from tests.image.box import Box
-from tests.image.works import CLAIM_CODE, FIRST_VERSION, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
+from tests.image.works import CLAIM_CODE, FIRST_VERSION, Works
 
 pytestmark = pytest.mark.core
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.image.box import BOOT_SECONDS, Box
 from tests.image.channel_server import ChannelServer
-from tests.image.works import SECOND_VERSION, Works
 from tests.image.releases import install, publish, wait_for_history
 from tests.image.visitor import Visitor
 from tests.image.watched_install import INSTALL_SECONDS
+from tests.image.works import SECOND_VERSION, Works
 
 pytestmark = pytest.mark.timeout(2400)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.works import CLAIM_CODE, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
+from tests.image.works import CLAIM_CODE, Works
 
 pytestmark = pytest.mark.timeout(1800)
 

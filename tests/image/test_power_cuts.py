@@ -16,12 +16,12 @@ from typing import TypeVar
 import pytest
 
 from tests.image.box import Box
-from tests.image.works import FIRST_VERSION, Works
 from tests.image.disk_state import copy_state, kernels_in
 from tests.image.office import Office
 from tests.image.releases import history_of
 from tests.image.visitor import Visitor
 from tests.image.watched_install import Moment, Updated
+from tests.image.works import FIRST_VERSION, Works
 
 pytestmark = pytest.mark.timeout(2400)
 

@@ -21,7 +21,6 @@ from appliance.updating.channel_folder import ChannelFolder
 from appliance.updating.packing import pack
 from tests.image.box import BOOT_SECONDS, Box
 from tests.image.channel_server import ChannelServer
-from tests.image.works import FIRST_VERSION, ROOT, SECOND_VERSION, Works
 from tests.image.disk_state import kernels_on
 from tests.image.releases import (
     block_that_every_box_fetches,
@@ -36,6 +35,7 @@ from tests.image.releases import (
 )
 from tests.image.visitor import Visitor
 from tests.image.watched_install import INSTALL_SECONDS
+from tests.image.works import FIRST_VERSION, ROOT, SECOND_VERSION, Works
 
 pytestmark = pytest.mark.timeout(2400)
 

@@ -14,9 +14,9 @@ import httpx2 as httpx
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.works import Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
+from tests.image.works import Works
 
 CLAIM_CODE = r"\b(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}\b"
 BACKUP_KEY = r"\b(?:[0-9A-Z]{4}-){7}[0-9A-Z]{4}\b"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.image.box import Box, in_tools
-from tests.image.works import CLAIM_CODE, FIRST_VERSION, Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
+from tests.image.works import CLAIM_CODE, FIRST_VERSION, Works
 
 RECOVERY_KEY = r"[a-z]{8}(?:-[a-z]{8}){7}"
 ASKS = r"Recovery key, as it was shown at the claim: \(press TAB for no echo\)"

@@ -7,10 +7,10 @@ import pytest
 
 from tests.image.box import Box
 from tests.image.channel_server import ChannelServer
-from tests.image.works import SECOND_VERSION, Works
 from tests.image.releases import install, publish
 from tests.image.visitor import Visitor
 from tests.image.watched_install import INSTALL_SECONDS, Updated
+from tests.image.works import SECOND_VERSION, Works
 
 pytestmark = pytest.mark.timeout(2400)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.works import Works
 from tests.image.userspace import Userspace
+from tests.image.works import Works
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.core

@@ -17,9 +17,9 @@ import pytest
 
 from appliance.settings import TUNNEL_BOX_ADDRESS, WORKER_ENGINE_PORT
 from tests.image.box import Box
-from tests.image.works import Works
 from tests.image.office import Office
 from tests.image.visitor import Visitor
+from tests.image.works import Works
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1500)
