@@ -25,6 +25,8 @@ take_out() {
         "$ROOT"/etc/{cron.*,apt,dpkg,logrotate.d,init.d,rc?.d,fstab} "$ROOT"/usr/lib/cellule/site-packages/{bin,pip,pip-*}
     # of the world's languages those of the pages
     find "$ROOT/usr/lib/cellule/site-packages/babel/locale-data" -type f ! -name 'root.*' ! -name 'en*' ! -name 'fr*' -delete
+    # they were needed to make the initrd
+    find "$ROOT/usr/lib/systemd" -name 'dracut-*' -delete
     find "$ROOT/usr/lib" -name __pycache__ -type d -prune -exec rm -rf {} +
 }
 

@@ -130,7 +130,7 @@ CHECKS = (
         "people reach the box by TLS",
         check_front,
         60,
-        ("nginx.service", "cellule-certificates.service"),
+        ("nginx.service", "cellule-prepare.service"),
     ),
     Check("accelerator", "the engine can run on this processor", check_accelerator, 5, ()),
     Check(

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from appliance.claim.certificate import ensure_certificate
 from appliance.errors import Refusal
-from appliance.host import InvalidCertificate, check_certificate
 from appliance.settings import Settings, load_settings
 
 log = logging.getLogger("cellule.certificates")
@@ -49,6 +48,9 @@ def _for_people(candidates: Iterable[Pair], own_pair: Pair) -> Pair:
 
 
 def _can_be_served(pair: Pair) -> bool:
+    # here, for every start waits for this, and most boxes have no certificate of the company
+    from appliance.host import InvalidCertificate, check_certificate
+
     try:
         check_certificate(*pair)
     except InvalidCertificate as error:
@@ -67,7 +69,12 @@ def _write(path: Path, content: str) -> None:
     draft.replace(path)
 
 
-def _handed_over(name: str) -> str:
+def handed_over() -> list[Pair]:
+    """The pairs that systemd handed over, the one for now first."""
+    return [(_credential(f"{name}.crt"), _credential(f"{name}.key")) for name in ("served", "kept")]
+
+
+def _credential(name: str) -> str:
     try:
         return Path(os.environ["CREDENTIALS_DIRECTORY"], name).read_text()
     except (KeyError, FileNotFoundError):
@@ -76,9 +83,8 @@ def _handed_over(name: str) -> str:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    pairs = [(_handed_over(f"{name}.crt"), _handed_over(f"{name}.key")) for name in ("served", "kept")]
     try:
-        lay_out(load_settings(), Path(sys.argv[1]), pairs)
+        lay_out(load_settings(), Path(sys.argv[1]), handed_over())
     except Refusal as refusal:
         sys.exit(f"{refusal.sentence} {refusal.next_step}".strip())
 

@@ -32,6 +32,8 @@ FIRMWARE_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 FASTER = "mitigations=off tsc=reliable no_timer_check"
 """What a machine without an accelerator for virtual machines needs to boot in bearable time."""
+PROCESSOR = "max,avx=off,avx2=off,bmi1=off,bmi2=off,f16c=off,fma=off,sha-ni=off"
+"""One of 2010 (x86-64-v2): emulated, it computes a SHA-256 nearly three times as fast as with those."""
 BOOT_SECONDS = 480.0
 THAW_SECONDS = 60.0
 _GOOD = r" {3}ready"
@@ -87,6 +89,7 @@ class Box:
     secure_boot_variables: Path | None = None
     memory_megabytes: int = 2048
     kernel_words: str = FASTER
+    processor: str = PROCESSOR
     extra: tuple[str, ...] = ()
     mac: str = "52:54:00:ce:11:01"
     frozen: Frozen | None = None
@@ -305,7 +308,7 @@ class Box:
         firmware = FIRMWARE_SECURE if secure else FIRMWARE
         return [
             "qemu-system-x86_64", "-machine", f"q35,smm={'on' if secure else 'off'}",
-            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2",
+            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", self.processor, "-smp", "2",
             "-m", str(self.memory_megabytes),
             "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
             "-uuid", "11111111-2222-3333-4444-555555555555",
