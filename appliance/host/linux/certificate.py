@@ -29,13 +29,15 @@ def keep_pair(places: Places, pair: Pair | None) -> None:
 
 
 def serve_pair(places: Places, pair: Pair | None) -> None:
-    """Lays out the pair, or the box's own for None; cellule-certificates.path hands it to nginx."""
-    pair = pair or _read(places.own_tls / "tls.crt", places.own_tls / "tls.key")
-    if pair is None:
-        # the very first start: the box's own is being made
-        return
+    """Lays out the pair, or the box's own for None; cellule-certificates.path hands it to nginx.
+
+    Nothing is laid out as long as it is what nginx started with (appliance/claim/serving.py).
+    """
+    own = _read(places.own_tls / "tls.crt", places.own_tls / "tls.key")
     served = places.settled / "tls"
-    if _read(served / "served.crt", served / "served.key") == pair:
+    pair = pair or own
+    # None: the very first start, the box's own is being made
+    if pair in {None, _read(served / "served.crt", served / "served.key") or kept_pair(places) or own}:
         return
     replace(served / "served.key", pair[1].encode())
     replace(served / "served.crt", pair[0].encode())
