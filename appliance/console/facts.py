@@ -63,11 +63,13 @@ class Fleet:
 class Facts:
     """`urls` best first; `scan_url` is for the QR code. Fingerprints: SHA-256 in hex, "" if none.
 
-    `claimed` is None while storage can't be read. `steps` is empty outside of a boot that is being judged.
+    `slot` is the one that this start came from. `claimed` is None while storage can't be read. `steps` is
+    empty outside of a boot that is being judged.
     """
 
     name: str = "cellule"
     version: str = ""
+    slot: str = ""
     language: str = "en"
     urls: tuple[str, ...] = ()
     scan_url: str = ""

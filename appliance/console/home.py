@@ -84,8 +84,9 @@ def _fleet(facts: Facts, language: str) -> list[str]:
 
 
 def _release(facts: Facts, language: str) -> list[str]:
-    slot = facts.machine.slot if facts.machine else ""
-    version = text(language, "release_in", version=facts.version, slot=slot) if slot else facts.version
+    version = facts.version
+    if facts.slot:
+        version = text(language, "release_in", version=version, slot=facts.slot)
     lines = [_row(language, "release", version)] if version else []
     if update := _update(facts, language):
         lines.append(_row(language, "update", update))

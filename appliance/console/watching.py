@@ -187,6 +187,7 @@ def look(settings: Settings, at: float, trouble_file: Path) -> Facts:
     facts = Facts(
         name=socket.gethostname() if settings.appliance else "cellule",
         version=running.version,
+        slot=running.slot,
         word=read_word(where.verdict),
         told=_clock_trouble(at),
     )

@@ -158,6 +158,12 @@ def test_every_trouble_is_said_and_costs_no_key(trouble: Trouble, language: str)
     assert shown[-1].strip().endswith("QR code")
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "2.0, slot b"), ("fr", "2.0, emplacement b")])
+def test_release_and_slot_are_said_before_the_broker_answers(language: str, said: str) -> None:
+    facts = Facts(version="2.0", slot="b", language=language)
+    assert said in "\n".join(draw(facts, Menu(), Size(), language))
+
+
 def test_the_story_of_a_rollback_is_told_in_both_languages() -> None:
     story = FULL.story
     assert story
