@@ -30,6 +30,7 @@ LAST_SECONDS = 20.0
 """In these the root is there, and the slot is made one that can be started: the hook of the bundle."""
 AT_ONCE = 2
 START_SECONDS = 600.0
+SETTLED_SECONDS = 180.0
 Item = TypeVar("Item")
 
 
@@ -74,7 +75,7 @@ def start_after_cut(updated: Updated, works: Works, scratch: Path, cut: Moment) 
                 assert "Made before the update" in ada.http.get("/keys").text
                 answer, _ = ada.ask(updated.key, "What is Cellule?")
                 assert answer
-                told = history_of(ada.http.get("/updates").text, updated.version)
+                told = told_in_the_end(machine, ada, updated.version)
         finally:
             machine.pull_the_cord()
             shutil.rmtree(folder)
@@ -83,3 +84,15 @@ def start_after_cut(updated: Updated, works: Works, scratch: Path, cut: Moment) 
         f" came up with {came_up} after {time.monotonic() - machine.started_at:.0f} s; told: {told}"
     )
     return came_up
+
+
+def told_in_the_end(machine: Box, ada: Visitor, version: str) -> str:
+    """What the history says of the install that was cut off, once the box has seen how far it came."""
+    told: list[str] = []
+
+    def is_settled() -> bool:
+        told.append(history_of(ada.http.get("/updates").text, version))
+        return "being installed" not in told[-1]
+
+    machine.wait_until(is_settled, "the history knows how the install ended", SETTLED_SECONDS)
+    return told[-1]
