@@ -23,7 +23,7 @@ arguments=(
     -device virtio-net-pci,netdev=lan,romfile= -device virtio-rng-pci -device i6300esb -action watchdog=reset
     -uuid "$(cat "$MACHINE/uuid" 2>/dev/null || { cat /proc/sys/kernel/random/uuid | tee "$MACHINE/uuid"; })"
 )
-if (: <>/dev/kvm) 2>/dev/null; then
+if [ -c /dev/kvm ] && (: <>/dev/kvm) 2>/dev/null; then
     arguments+=(-accel kvm -cpu host)
 else
     # without these instructions it is emulated faster: a hash in a third of the time
