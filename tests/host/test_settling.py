@@ -134,6 +134,20 @@ def test_a_certificate_on_trial_is_served_and_gone_after_a_restart(places: Place
     assert served.read_text() == "own certificate"
 
 
+def test_a_certificate_kept_without_a_trial_is_served_at_once(places: Places) -> None:
+    write(places.own_tls / "tls.crt", "own certificate")
+    write(places.own_tls / "tls.key", "own key")
+    served = places.settled / "tls" / "served.crt"
+    a_host(places).serve_certificate("company's", "its key")
+    assert served.read_text() == "company's"
+    # the next boot: nginx starts with the kept one, and then it is taken away
+    served.unlink()
+    host = a_host(places)
+    assert not served.exists()
+    host.serve_certificate(None, None)
+    assert served.read_text() == "own certificate"
+
+
 def test_an_address_is_opened_exactly_and_a_name_by_its_port() -> None:
     rules = outbound_rules(
         MachinePlan(

@@ -29,18 +29,23 @@ def keep_pair(places: Places, pair: Pair | None) -> None:
 
 
 def serve_pair(places: Places, pair: Pair | None) -> None:
-    """Lays out the pair, or the box's own for None; cellule-certificates.path hands it to nginx.
-
-    Nothing is laid out as long as it is what nginx started with (appliance/claim/serving.py).
-    """
-    own = _read(places.own_tls / "tls.crt", places.own_tls / "tls.key")
+    """Lays out the pair, or the box's own for None; cellule-certificates.path hands it to nginx."""
+    pair = pair or _read(places.own_tls / "tls.crt", places.own_tls / "tls.key")
     served = places.settled / "tls"
-    pair = pair or own
     # None: the very first start, the box's own is being made
-    if pair in {None, _read(served / "served.crt", served / "served.key") or kept_pair(places) or own}:
+    if pair in {None, _read(served / "served.crt", served / "served.key")}:
         return
     replace(served / "served.key", pair[1].encode())
     replace(served / "served.crt", pair[0].encode())
+
+
+def end_certificate_trial(places: Places) -> None:
+    """At a start of the broker: serves the kept pair in the place of one that was on trial.
+
+    Where nothing was laid out since the box started, nginx has the kept pair (appliance/claim/serving.py).
+    """
+    if (places.settled / "tls" / "served.crt").exists():
+        serve_pair(places, kept_pair(places))
 
 
 def _read(certificate: Path, key: Path) -> Pair | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from appliance.errors import Refusal
 from appliance.host.contract import NotFound, Unsupported
 from appliance.host.linux import power, recovery, reset, stick
-from appliance.host.linux.certificate import Pair, keep_pair, kept_pair, serve_pair
+from appliance.host.linux.certificate import Pair, end_certificate_trial, keep_pair, kept_pair, serve_pair
 from appliance.host.linux.disk_install import DiskInstall
 from appliance.host.linux.install import begin_install, read_install, resume_watch
 from appliance.host.linux.network import apply_hostname, apply_network, keep_network
@@ -164,7 +164,7 @@ class LinuxMachine:
             lambda: apply_hostname(places, plan.hostname),
             lambda: apply_time(places, plan.timezone, plan.ntp_servers),
             lambda: apply_outbound(plan),
-            lambda: serve_pair(places, kept_pair(places)),
+            lambda: end_certificate_trial(places),
             lambda: resume_watch(places),
         )
         for step in steps:
