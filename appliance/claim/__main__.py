@@ -18,8 +18,8 @@ def main() -> None:
     try:
         settings = load_settings()
         prepare_box(settings)
-        if folder := sys.argv[1:]:
-            lay_out(settings, Path(*folder), handed_over())
+        if len(sys.argv) > 1:
+            lay_out(settings, Path(sys.argv[1]), handed_over())
     except Refusal as refusal:
         sys.exit(f"{refusal.sentence} {refusal.next_step}".strip())
 

@@ -125,17 +125,8 @@ def _by_sftp(settings: Settings, target: SftpTarget) -> Repository:
         "ServerAliveCountMax": "4",
     }
     words = keeping_dir(settings) / "ssh.log"
-    ssh = [
-        "ssh",
-        "-F",
-        "none",
-        "-E",
-        str(words),
-        "-i",
-        str(settings.secrets_dir / SFTP_KEY_FILE),
-        "-p",
-        str(target.port),
-    ]
+    ssh = ["ssh", "-F", "none", "-E", str(words), "-p", str(target.port)]
+    ssh += ["-i", str(settings.secrets_dir / SFTP_KEY_FILE)]
     ssh += [text for name, value in options.items() for text in ("-o", f"{name}={value}")]
     command = shlex.join([*ssh, "-l", target.username, target.host, "-s", "sftp"])
     return Repository(

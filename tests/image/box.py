@@ -89,7 +89,6 @@ class Box:
     secure_boot_variables: Path | None = None
     memory_megabytes: int = 2048
     kernel_words: str = FASTER
-    processor: str = PROCESSOR
     extra: tuple[str, ...] = ()
     mac: str = "52:54:00:ce:11:01"
     frozen: Frozen | None = None
@@ -308,7 +307,7 @@ class Box:
         firmware = FIRMWARE_SECURE if secure else FIRMWARE
         return [
             "qemu-system-x86_64", "-machine", f"q35,smm={'on' if secure else 'off'}",
-            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", self.processor, "-smp", "2",
+            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", PROCESSOR, "-smp", "2",
             "-m", str(self.memory_megabytes),
             "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
             "-uuid", "11111111-2222-3333-4444-555555555555",
