@@ -10,6 +10,8 @@ MODULES='systemd systemd-initrd systemd-udevd systemd-modules-load systemd-verit
 DRIVERS='virtio_pci virtio_blk virtio_scsi sd_mod nvme ahci usb_storage uas xhci_pci mmc_block sdhci_pci
     erofs dm_verity dm_mod i6300esb iTCO_wdt'
 
+LATER='tty vc mem memory misc bdi workqueue input leds rtc thermal'
+
 main() {
     local base=$1 target=$2 folder
     folder="$CACHE/initrd-$VARIANT-$( (sha256sum <"$base"; cat "$IMAGE/30-initrd.sh") | sha256sum | cut -c1-16)"
@@ -20,6 +22,11 @@ main() {
         mkdir -p "$folder.new/root/etc/systemd/system.conf.d"
         # a hang before the root is open must end in a reboot, too
         printf '[Manager]\nRuntimeWatchdogSec=2min\n' >"$folder.new/root/etc/systemd/system.conf.d/watchdog.conf"
+        # the disk first; a terminal, and all that lies open anyway, can wait for the root's own udev
+        mkdir -p "$folder.new/root/etc/systemd/system/systemd-udev-trigger.service.d"
+        printf '[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add %s\n' \
+            "--prioritized-subsystem=pci,virtio,block $(printf -- '--subsystem-nomatch=%s ' $LATER)" \
+            >"$folder.new/root/etc/systemd/system/systemd-udev-trigger.service.d/disk.conf"
         in_tools --bind "$folder.new" -- sh -euc "
             cd '$folder.new/root'
             mount -t proc proc proc; mount --rbind /dev dev
@@ -27,7 +34,8 @@ main() {
             kernel=\$(ls usr/lib/modules)
             chroot . env TMPDIR=/tmp SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH dracut --quiet --force --no-hostonly --no-hostonly-cmdline \
                 --early-microcode --reproducible --kver \$kernel --modules '$(echo $MODULES)' --add-drivers '$(echo $DRIVERS)' \
-                --filesystems erofs --install /etc/systemd/system.conf.d/watchdog.conf --zstd /tmp/initrd.img
+                --filesystems erofs --install /etc/systemd/system.conf.d/watchdog.conf \
+                --install /etc/systemd/system/systemd-udev-trigger.service.d/disk.conf --zstd /tmp/initrd.img
             cp tmp/initrd.img '$folder.new/initrd.img'
             cp boot/vmlinuz-\$kernel '$folder.new/vmlinuz'
         " >&2 || die "the initrd could not be made" "The lines above say why."

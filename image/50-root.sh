@@ -25,6 +25,9 @@ take_out() {
         "$ROOT"/etc/{cron.*,apt,dpkg,logrotate.d,init.d,rc?.d,fstab} "$ROOT"/usr/lib/cellule/site-packages/{bin,pip,pip-*}
     # of the world's languages those of the pages
     find "$ROOT/usr/lib/cellule/site-packages/babel/locale-data" -type f ! -name 'root.*' ! -name 'en*' ! -name 'fr*' -delete
+    # each is a program that every start waits for, and what it looks for is never here
+    rm -f "$ROOT"/usr/lib/systemd/system-generators/{rpc-pipefs,systemd-{debug,getty,gpt-auto,hibernate-resume,integritysetup}}-generator \
+        "$ROOT"/usr/lib/systemd/system-generators/systemd-{rc-local,run,ssh,system-update,sysv}-generator
     # they were needed to make the initrd
     find "$ROOT/usr/lib/systemd" -name 'dracut-*' -delete
     find "$ROOT/usr/lib" -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,8 +10,9 @@ source "$(dirname "$0")/where.sh"
 VERSION=$1 KEYS=$2 SLOT="$WORK/slot"
 
 # console= comes last on the serial line, so that is where the kernel's own words go; tty1 is the console program's.
+# Of the kernel's security modules those that have something to do here: no unit has a policy for the others.
 # A root that fails its check is not read on: the machine restarts, and tries used up are the other slot's turn.
-COMMAND_LINE="rootfstype=erofs ro console=tty0 console=ttyS0,115200 panic=5 rd.shell=0 rd.emergency=reboot quiet loglevel=4
+COMMAND_LINE="rootfstype=erofs ro console=tty0 console=ttyS0,115200 panic=5 rd.shell=0 rd.emergency=reboot quiet loglevel=4 lsm=lockdown,yama,landlock
     systemd.show_status=no systemd.gpt_auto=no systemd.verity_root_options=panic-on-corruption systemd.machine_id=firmware"
 
 # 128 bits of the root hash as a UUID: the partition's own identity says what must be in it
@@ -25,7 +26,7 @@ grep -v '^IMAGE_VERSION=' "$ROOT/usr/lib/os-release" >"$WORK/os-release"
 in_tools --bind "$WORK" --bind "$KEYS" -- sh -euc "
     cd '$SLOT'
     KEYS='$KEYS'; $SIGN
-    mkfs.erofs -zlz4hc,9 -C65536 -T $SOURCE_DATE_EPOCH --all-time -U clear --quiet root.img '$ROOT'
+    mkfs.erofs -zlz4hc,9 -C16384 -T $SOURCE_DATE_EPOCH --all-time -U clear --quiet root.img '$ROOT'
     truncate -s %4096 root.img
     veritysetup format --salt=\$(echo cellule $VERSION | sha256sum | cut -c1-64) \
         --uuid=\$(python3 -c 'import uuid; print(uuid.uuid5(uuid.NAMESPACE_DNS, \"cellule $VERSION\"))') \

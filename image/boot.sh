@@ -27,7 +27,7 @@ if [ -c /dev/kvm ] && (: <>/dev/kvm) 2>/dev/null; then
     arguments+=(-accel kvm -cpu host)
 else
     # without these instructions it is emulated faster: a hash in a third of the time
-    arguments+=(-accel tcg,thread=multi,tb-size=512 -cpu max,avx=off,avx2=off,bmi1=off,bmi2=off,f16c=off,fma=off,sha-ni=off
+    arguments+=(-accel tcg,thread=multi,tb-size=1024 -cpu max,avx=off,avx2=off,bmi1=off,bmi2=off,f16c=off,fma=off,sha-ni=off
         -smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=mitigations=off tsc=reliable no_timer_check")
     say "no KVM here: the machine is emulated, and takes about a minute to start"
 fi

@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 class Breadcrumb(BaseModel):
     """One line. `at` is epoch seconds as the clock then was; `log` is the journal around a failure."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     step: str
     outcome: Outcome

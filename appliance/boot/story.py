@@ -27,7 +27,7 @@ class Ending(StrEnum):
 
 
 class _Told(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
 
 class Attempt(_Told):

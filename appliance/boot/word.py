@@ -17,7 +17,7 @@ class Kind(StrEnum):
 class Word(BaseModel):
     """What was found; `check` is "" for a good boot."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     kind: Kind
     version: str

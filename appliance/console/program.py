@@ -1,40 +1,63 @@
 """The loop: wait for a key, a change or a second of a countdown; draw; send what differs.
 
 Deeds run on a thread, so that the screen lives while the machine works. No exception of a source reaches the
-loop; what breaks the loop itself ends the program, and systemd starts it anew.
+loop; what breaks the loop itself ends the program, and systemd starts it anew. A terminal that can't be
+opened or hangs up is tried again, for one that is gone must not take the others along.
 """
 
+import logging
 import os
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from appliance.console.effects import Deeds
 from appliance.console.keyboard import REPAINT
 from appliance.console.menu import HOME, TRIAL_SECONDS, Effect, Menu, Page, after, step, tick
 from appliance.console.screen import draw
-from appliance.console.terminal import Terminal
+from appliance.console.terminal import Terminal, TerminalGone
 from appliance.console.watching import Watch
-from appliance.host import Host
-from appliance.settings import Settings
+
+log = logging.getLogger("cellule.console")
+AGAIN_SECONDS = 2.0
 
 
 class Console:
-    """The box's screen on one terminal."""
+    """The box's screen on the terminal `path`; `kind` is its TERM."""
 
-    def __init__(self, settings: Settings, host: Host, terminal: Terminal) -> None:
-        self._terminal = terminal
+    def __init__(self, watch: Watch, deeds: Deeds, path: Path, kind: str) -> None:
+        self._path, self._kind = path, kind
         self._woken, self._wake = os.pipe()
-        self._watch = Watch(settings, host, self._poke)
-        self._deeds = Deeds(settings, host)
+        self._watch, self._deeds = watch, deeds
+        watch.tell(self._poke)
         self._worker = ThreadPoolExecutor(1)
         self._running: tuple[Effect, Menu, Future[str | None]] | None = None
         self._menu = HOME
         self._trial_ends = 0.0
+        self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Until the terminal is gone. Raises TerminalGone."""
-        self._watch.start()
-        while True:
+        """Until `stop`."""
+        said = ""
+        while not self._stopped.is_set():
+            try:
+                with Terminal(self._path, self._kind) as self._terminal:
+                    self._serve()
+            except TerminalGone as gone:
+                if str(gone) != said:
+                    said = str(gone)
+                    log.warning("%s: %s", self._path, said)
+                self._stopped.wait(AGAIN_SECONDS)
+        self._worker.shutdown(wait=False)
+
+    def stop(self) -> None:
+        """From a signal's handler or another thread: `run` returns, with the terminal as it was."""
+        self._stopped.set()
+        self._poke()
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
             self._show()
             keys, woken = self._terminal.wait(self._woken, self._until_next_second())
             if woken:

@@ -1,4 +1,4 @@
-"""The terminal that standard input is: keys in, screens out, and its settings as they were when we leave."""
+"""A terminal: keys in, screens out, and its settings as they were when we leave."""
 
 import fcntl
 import os
@@ -6,6 +6,7 @@ import select
 import struct
 import sys
 import termios
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,23 +23,30 @@ class TerminalGone(Exception):
 
 
 class Terminal:
-    """A context manager around file descriptor `fd`; a terminal that tells no size is taken for 80 × 24."""
+    """A context manager around the device `path`; a terminal that tells no size is taken for 80 × 24.
 
-    def __init__(self, fd: int, kind: str) -> None:
-        self._fd = fd
+    Raises TerminalGone when it can't be opened.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self._path = path
         self._plain = kind in _NO_UNICODE
         self._pending = b""
         self._shown: list[str] | None = None
 
     def __enter__(self) -> Self:
-        if not os.isatty(self._fd):
-            raise TerminalGone("Standard input is not a terminal.")
-        self._before = termios.tcgetattr(self._fd)
-        modes = termios.tcgetattr(self._fd)
-        # every key is ours, ^C and ^Z too: there is no shell to fall back to
-        modes[_LOCAL_MODES] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
-        modes[_INPUT_MODES] &= ~(termios.IXON | termios.ICRNL | termios.BRKINT)
-        termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+        try:
+            # not blocking: a serial line without a carrier would hold up the opening for ever
+            self._fd = os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.set_blocking(self._fd, True)
+            self._before = termios.tcgetattr(self._fd)
+            modes = termios.tcgetattr(self._fd)
+            # every key is ours, ^C and ^Z too: there is no shell to fall back to
+            modes[_LOCAL_MODES] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+            modes[_INPUT_MODES] &= ~(termios.IXON | termios.ICRNL | termios.BRKINT)
+            termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+        except (OSError, termios.error) as error:
+            raise TerminalGone(str(error)) from error
         return self
 
     def __exit__(
@@ -49,6 +57,8 @@ class Terminal:
             termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
         except (OSError, termios.error, TerminalGone):
             print("the terminal is gone", file=sys.stderr)  # noqa: T201 the journal
+        finally:
+            os.close(self._fd)
 
     def size(self) -> Size:
         """As the terminal tells it now."""

@@ -73,23 +73,26 @@ class Said:
 
 
 class Watch:
-    """`facts` is the newest picture; `changed` is called, on a thread of ours, when it differs."""
+    """`facts` is the newest picture; those given to `tell` are called, on a thread of ours."""
 
     def __init__(
         self,
         settings: Settings,
         host: Host,
-        changed: Callable[[], None],
         *,
         clock: Clock = now,
         trouble_file: Path = TROUBLE_FILE,
     ) -> None:
         self._settings, self._host, self._clock = settings, host, clock
-        self._changed = changed
+        self._told: list[Callable[[], None]] = []
         self._trouble_file = trouble_file
         self._said = Said(away=True)
         self._hurry = {name: threading.Event() for name in ("look", "ask")}
         self.facts = Facts()
+
+    def tell(self, changed: Callable[[], None]) -> None:
+        """Before `start`: `changed` is called when `facts` are others."""
+        self._told.append(changed)
 
     def start(self) -> None:
         """Begins, on two daemon threads."""
@@ -112,7 +115,8 @@ class Watch:
                 seen = self.facts
             if seen != self.facts:
                 self.facts = seen
-                self._changed()
+                for changed in self._told:
+                    changed()
             self._hurry["look"].wait(LOOK_WHILE_BOOTING_SECONDS if seen.is_booting else LOOK_SECONDS)
 
     def _keep_asking(self) -> None:

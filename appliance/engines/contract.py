@@ -23,7 +23,7 @@ MAX_EMBEDDING_INPUTS = 2048
 class Strict(BaseModel):
     """Unknown names are errors; nulls are dropped before anything is looked at."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="before")
     @classmethod

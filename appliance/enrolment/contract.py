@@ -77,7 +77,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Message(BaseModel):
     """Frozen; bytes as hex in JSON; NaN and infinities refused."""
 
-    model_config = ConfigDict(frozen=True, ser_json_bytes="hex", val_json_bytes="hex", allow_inf_nan=False)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, ser_json_bytes="hex", val_json_bytes="hex", allow_inf_nan=False
+    )
 
 
 class WorkerFacts(Message):

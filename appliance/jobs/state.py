@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class JobState(BaseModel):
     """The last run. `said` is its sentence, or the error's kind when it `failed`. Times are epoch seconds."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     began_at: float
     seconds: float

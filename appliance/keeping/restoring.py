@@ -57,7 +57,7 @@ class RestoreStep(StrEnum):
 class Restore(BaseModel):
     """The last restore. `asked_by` is an account's name; `trouble` says why the box itself undid it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     step: RestoreStep
     manifest: Manifest

@@ -54,7 +54,7 @@ class BackupTooNew(Refused):
 class PackedFile(BaseModel):
     """A file of a snapshot; `path` is relative to it, `sha256` in hex."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     path: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}$")
     size_bytes: int
@@ -64,7 +64,7 @@ class PackedFile(BaseModel):
 class Manifest(BaseModel):
     """What a snapshot is, for people who choose one and for the check. Times are epoch seconds."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     format: int = FORMAT
     box: str

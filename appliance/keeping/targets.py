@@ -50,7 +50,7 @@ class TargetKind(StrEnum):
 
 
 class _Target(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
 
 class SmbTarget(_Target):

@@ -17,7 +17,7 @@ from appliance.clock import now
 class Choice(BaseModel):
     """A subject of choice. Every field needs a default: the box works before anybody chose."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
 
 _C = TypeVar("_C", bound=Choice)

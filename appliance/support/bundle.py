@@ -67,7 +67,7 @@ class BundleState(StrEnum):
 class BundleFile(BaseModel):
     """One file as it would leave; `removed` counts what was taken out, by kind."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     path: str
     size_bytes: int
@@ -77,7 +77,7 @@ class BundleFile(BaseModel):
 class Bundle(BaseModel):
     """The bundle as it is now. `step` names the source that is being read."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     state: BundleState = BundleState.NONE
     requested_by: str = ""

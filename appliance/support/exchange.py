@@ -35,7 +35,7 @@ class CommandNotTrusted(NotTrusted):
 class AskedCommand(BaseModel):
     """What the vendor sends."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     command: str = Field(max_length=64)
     arguments: dict[str, str] = Field(default={}, max_length=8)
@@ -45,7 +45,7 @@ class AskedCommand(BaseModel):
 class Reply(BaseModel):
     """What the box sends; `nonce` is for the next command."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     nonce: str
     answer: str = ""

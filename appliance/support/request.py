@@ -63,7 +63,7 @@ class RequestOutOfTime(NotTrusted):
 class SessionRequest(BaseModel):
     """What the vendor asks for. Times are epoch seconds; keys are base64, the tunnel's are WireGuard's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     id: str = Field(pattern=r"^[0-9a-f]{32}$")

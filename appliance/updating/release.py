@@ -34,7 +34,7 @@ class Origin(StrEnum):
 
 
 class _Signed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
 
 class WaveStep(_Signed):

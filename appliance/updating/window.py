@@ -28,7 +28,7 @@ class Weekday(IntEnum):
 class Window(BaseModel):
     """`ends` at or before `begins` is on the next day; the same time means the whole day."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     days: frozenset[Weekday] = frozenset(Weekday)
     begins: time = time(2, 0)

@@ -96,16 +96,16 @@ class Glass:
 
     def __init__(self, process: subprocess.Popen[bytes], terminal: int, screen: Screen) -> None:
         self.process, self.screen = process, screen
-        self._terminal = terminal
+        self.terminal = terminal
 
     def type(self, keys: str) -> None:
-        os.write(self._terminal, keys.encode())
+        os.write(self.terminal, keys.encode())
 
     def look(self) -> Screen:
         """The screen, with all that has arrived by now."""
-        while select.select([self._terminal], [], [], 0.01)[0]:
+        while select.select([self.terminal], [], [], 0.01)[0]:
             try:
-                self.screen.feed(os.read(self._terminal, 65536))
+                self.screen.feed(os.read(self.terminal, 65536))
             except OSError:
                 break
         return self.screen
@@ -120,43 +120,46 @@ class Glass:
         return str(self.screen)
 
     def close(self) -> None:
-        os.close(self._terminal)
+        os.close(self.terminal)
 
     def hang_up(self) -> None:
         """Unplugs the terminal."""
-        os.close(self._terminal)
-        self._terminal = os.open(os.devnull, os.O_RDONLY)
+        os.close(self.terminal)
+        self.terminal = os.open(os.devnull, os.O_RDONLY)
 
     def bytes_within(self, seconds: float) -> int:
         """How many bytes arrive in that time."""
         self.look()
         before, until = self.screen.received, time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            select.select([self._terminal], [], [], left)
+            select.select([self.terminal], [], [], left)
             self.look()
         return self.screen.received - before
 
 
 @contextmanager
 def console(
-    environment: Mapping[str, str], *, columns: int = 80, rows: int = 24, term: str = "linux"
+    environment: Mapping[str, str],
+    *others: str,
+    columns: int = 80,
+    rows: int = 24,
+    term: str = "linux",
 ) -> Iterator[Glass]:
-    """Runs `python -m appliance.console` on a pseudo-terminal of its own."""
+    """Runs `python -m appliance.console` on a pseudo-terminal of its own, and on the terminals `others`."""
     ours, theirs = os.openpty()
     if columns:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-m", "appliance.console"],
-        stdin=theirs,
-        stdout=theirs,
+        [sys.executable, "-m", "appliance.console", os.ttyname(theirs), *others],
+        stdin=subprocess.DEVNULL,
         env={**os.environ, **environment, "TERM": term},
         start_new_session=True,
     )
-    os.close(theirs)
     glass = Glass(process, ours, Screen(columns or 80, rows or 24))
     try:
         yield glass
     finally:
         process.terminate()
         process.wait(10)
+        os.close(theirs)
         glass.close()

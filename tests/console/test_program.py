@@ -2,10 +2,10 @@
 
 import os
 import signal
+import termios
 import time
 from contextlib import closing
-
-import pytest
+from pathlib import Path
 
 from appliance.boot.breadcrumbs import Outcome, Trail
 from appliance.boot.places import places, running_now
@@ -17,7 +17,7 @@ from appliance.people import Role, audit_lines, create_account
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from tests.console.conftest import brokering
-from tests.console.glass import console
+from tests.console.glass import Glass, Screen, console
 from tests.waiting import wait_until
 
 
@@ -281,13 +281,40 @@ def test_the_language_is_kept(box: Settings, machine: SimulatedHost) -> None:
     assert [detail for _, _, detail in events(box)] == ["fr", "en"]
 
 
-@pytest.mark.parametrize("end", ["hang up", "stop"])
-def test_leaves_the_terminal_as_it_was(box: Settings, end: str) -> None:
+def test_leaves_the_terminal_as_it_was(box: Settings) -> None:
     with console(box.environment()) as glass:
         glass.wait_for("1 Network")
-        if end == "stop":
-            os.kill(glass.process.pid, signal.SIGTERM)
-        else:
-            glass.hang_up()
+        changed = termios.tcgetattr(glass.terminal)
+        os.kill(glass.process.pid, signal.SIGTERM)
         wait_until(lambda: glass.process.poll() is not None, within_seconds=5, what="it ends")
-        assert (glass.process.returncode == 0) == (end == "stop")
+        assert glass.process.returncode == 0
+        left = termios.tcgetattr(glass.terminal)
+        assert not changed[3] & termios.ICANON
+        assert left[3] & termios.ICANON
+        assert not str(glass.look()).strip()
+
+
+def test_a_terminal_that_is_not_there_or_hangs_up_takes_no_other_along(
+    box: Settings, machine: SimulatedHost, tmp_path: Path
+) -> None:
+    second, theirs = os.openpty()
+    late = tmp_path / "late"
+    with brokering(box, machine), console(box.environment(), os.ttyname(theirs), str(late)) as glass:
+        other = Glass(glass.process, second, Screen(80, 24))
+        other.wait_for("TPM")
+        other.type("2")
+        other.wait_for("Certificate authority of this box")
+        # each has a menu of its own
+        assert "Certificate authority" not in str(glass.look())
+        os.close(theirs)
+        other.hang_up()
+        glass.wait_for("TPM")
+        glass.type("2")
+        glass.wait_for("Certificate authority of this box")
+        third, theirs = os.openpty()
+        late.symlink_to(os.ttyname(theirs))
+        another = Glass(glass.process, third, Screen(80, 24))
+        another.wait_for("TPM")
+        another.close()
+        os.close(theirs)
+        other.close()

@@ -307,7 +307,7 @@ class Box:
         firmware = FIRMWARE_SECURE if secure else FIRMWARE
         return [
             "qemu-system-x86_64", "-machine", f"q35,smm={'on' if secure else 'off'}",
-            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", PROCESSOR, "-smp", "2",
+            "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", PROCESSOR, "-smp", "2",
             "-m", str(self.memory_megabytes),
             "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
             "-uuid", "11111111-2222-3333-4444-555555555555",

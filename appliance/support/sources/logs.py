@@ -22,7 +22,7 @@ UNITS = (
     "cellule-web",
     "cellule-engine@cellule-demo",
     "cellule-support",
-    "cellule-console@tty1",
+    "cellule-console",
     "nginx",
     "rauc",
 )
