@@ -6,7 +6,7 @@
 # It is what debootstrap installs (every package that Debian calls required or important: systemd, udev, ifupdown,
 # cron, apt's timers …) with dbus and that kernel, on ext4, with Debian's own initrd (initramfs-tools), its network by
 # DHCP. Firmware, systemd-boot and the form of the kernel image are those of our own disk. A unit behind
-# multi-user.target says so on the serial line.
+# multi-user.target says so on the serial line, then turns the machine off.
 VARIANT=small
 source "$(dirname "$0")/../../image/where.sh"
 
@@ -22,6 +22,7 @@ After=multi-user.target
 [Service]
 Type=oneshot
 ExecStart=/bin/echo multi-user.target is reached
+ExecStart=systemctl --no-block poweroff
 StandardOutput=tty
 TTYPath=/dev/ttyS0
 [Install]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,7 +152,8 @@ def _start(small: Built, folder: Path) -> bool:
         ours = Box(office, folder / "cellule", own_disk)
         for which in STARTS:
             load = os.getloadavg()[0]
-            peer, own = seconds_to(debian, MULTI_USER), seconds_to(ours, GOOD)
+            peer = seconds_to(debian, MULTI_USER, Box.wait_until_off)
+            own = seconds_to(ours, GOOD, Box.press_power_button)
             met &= verdict(
                 f"{which}, power on to the first answered prompt",
                 f"at most {MOST_TIMES_DEBIAN} x a bare Debian with kernel {kernel}",
@@ -162,14 +163,14 @@ def _start(small: Built, folder: Path) -> bool:
     return met
 
 
-def seconds_to(box: Box, words: str) -> float:
+def seconds_to(box: Box, words: str, turn_off: Callable[[Box], None]) -> float:
     """From power on until its serial line shows `words`; then it is turned off in good order."""
     since = len(box.screen)
     box.start()
     try:
         box.wait_for_console(words, since=since)
         seconds = time.monotonic() - box.started_at
-        box.press_power_button()
+        turn_off(box)
     finally:
         box.pull_the_cord()
     return seconds

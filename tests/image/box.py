@@ -180,8 +180,12 @@ class Box:
 
     def press_power_button(self, timeout: float = 90) -> None:
         """Asks the system to shut down (ACPI) and waits until it has."""
-        assert self._qemu is not None
         self.monitor("system_powerdown")
+        self.wait_until_off(timeout)
+
+    def wait_until_off(self, timeout: float = 90) -> None:
+        """Until the machine has turned itself off."""
+        assert self._qemu is not None
         self._qemu.wait(timeout)
         self.pull_the_cord()
 

@@ -5,9 +5,13 @@ bottom; most begin with `claimed`, a box that was started and claimed once and h
 with `second`, which was updated once as well.
 """
 
+import fcntl
+import os
+import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -20,31 +24,62 @@ from tests.image.visitor import Visitor
 from tests.image.watched_install import Updated, update_and_watch
 from tests.image.works import CLAIM_CODE, FIRST_VERSION, ROOT, SECOND_VERSION, Works
 
+LONGEST_FIRST = (
+    "test_updates",
+    "test_silence",
+    "test_power_cuts",
+    "test_trust",
+    "test_reset",
+    "test_refused",
+)
+"""Files in the order in which they are begun, so that the lanes end together; the others come after them."""
+MadeOnce = Callable[[str, Callable[[], Any]], Any]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them chroot, mount and make namespaces; what waits for ten idle minutes comes last."""
+    """All of them chroot, mount and make namespaces."""
     for item in items:
         if "tests/image" in str(item.path):
             item.add_marker(pytest.mark.root)
-    items.sort(key=_waits_for_silence)
+    items.sort(key=_turn)
 
 
-def _waits_for_silence(item: pytest.Item) -> bool:
-    return "left_alone" in getattr(item, "fixturenames", ())
+def _turn(item: pytest.Item) -> int:
+    return next((at for at, name in enumerate(LONGEST_FIRST) if name in item.path.name), len(LONGEST_FIRST))
 
 
 @pytest.fixture(scope="session")
-def works(tmp_path_factory: pytest.TempPathFactory) -> Works:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Of the lanes that tests run in (pytest-xdist) the first one makes a thing, the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made_once(name: str, make: Callable[[], Any]) -> Any:
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = shared / f"{name}.pickle"
+            if not kept.exists():
+                kept.write_bytes(pickle.dumps(make()))
+            return pickle.loads(kept.read_bytes())
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def works(tmp_path_factory: pytest.TempPathFactory, made_once: MadeOnce) -> Works:
     """The small image of the working tree, signed with keys made now."""
-    folder = tmp_path_factory.mktemp("image")
-    keys = folder / "keys"
-    subprocess.run([str(ROOT / "image" / "keys.sh"), str(keys)], check=True)
-    works = Works(folder / "out", keys)
-    works.out.mkdir()
-    works.make(FIRST_VERSION, only_bundle=False)
-    for name in ("roothash", "kernel.sha256"):
-        works.first_slot[name] = (works.out / "work" / "slot" / name).read_text()
-    return works
+
+    def make() -> Works:
+        folder = tmp_path_factory.mktemp("image")
+        keys = folder / "keys"
+        subprocess.run([str(ROOT / "image" / "keys.sh"), str(keys)], check=True)
+        works = Works(folder / "out", keys)
+        works.out.mkdir()
+        works.make(FIRST_VERSION, only_bundle=False)
+        return works
+
+    made: Works = made_once("works", make)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -56,47 +91,66 @@ def office() -> Iterator[Office]:
 
 
 @pytest.fixture(scope="session")
-def frozen(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+def frozen(works: Works, tmp_path_factory: pytest.TempPathFactory, made_once: MadeOnce) -> Frozen:
     """A box that was claimed by Ada and whose first boot was good, standing still."""
-    with Office("pc") as office:
-        office.open_for_business()
-        box = Box(office, tmp_path_factory.mktemp("frozen"), works.disk)
-        box.start()
-        try:
-            code = box.wait_for_console(CLAIM_CODE)[0]
-            with Visitor(box) as ada:
-                ada.claim(code)
-            box.wait_until_good()
-            return box.freeze()
-        finally:
-            box.pull_the_cord()
+
+    def make() -> Frozen:
+        with Office("pc") as office:
+            office.open_for_business()
+            box = Box(office, tmp_path_factory.mktemp("frozen"), works.disk)
+            box.start()
+            try:
+                code = box.wait_for_console(CLAIM_CODE)[0]
+                with Visitor(box) as ada:
+                    ada.claim(code)
+                box.wait_until_good()
+                return box.freeze()
+            finally:
+                box.pull_the_cord()
+
+    made: Frozen = made_once("frozen", make)
+    return made
 
 
 @pytest.fixture(scope="session")
-def second_release(works: Works) -> str:
+def second_release(works: Works, made_once: MadeOnce) -> str:
     """Its version: the release after the first, good, with a changed line."""
-    works.make(SECOND_VERSION, change_a_line)
-    return SECOND_VERSION
+
+    def make() -> str:
+        works.make(SECOND_VERSION, change_a_line)
+        return SECOND_VERSION
+
+    made: str = made_once("second_release", make)
+    return made
 
 
 @pytest.fixture(scope="session")
 def updated(
-    works: Works, frozen: Frozen, second_release: str, tmp_path_factory: pytest.TempPathFactory
+    works: Works,
+    frozen: Frozen,
+    second_release: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    made_once: MadeOnce,
 ) -> Updated:
     """The claimed box, once it has installed the second release from slot b and was judged good with it."""
-    folder = tmp_path_factory.mktemp("updated")
-    with Office("pc", "server") as office:
-        office.open_for_business()
-        with office.inside("server"):
-            server = ChannelServer(folder / "channel", office.address("server"))
-        publish(works, server.folder, second_release)
-        box = Box(office, folder / "box", works.disk, frozen=frozen)
-        box.start()
-        try:
-            return update_and_watch(box, server, second_release)
-        finally:
-            box.pull_the_cord()
-            server.go_away()
+
+    def make() -> Updated:
+        folder = tmp_path_factory.mktemp("updated")
+        with Office("pc", "server") as office:
+            office.open_for_business()
+            with office.inside("server"):
+                server = ChannelServer(folder / "channel", office.address("server"))
+            publish(works, server.folder, second_release)
+            box = Box(office, folder / "box", works.disk, frozen=frozen)
+            box.start()
+            try:
+                return update_and_watch(box, server, second_release)
+            finally:
+                box.pull_the_cord()
+                server.go_away()
+
+    made: Updated = made_once("updated", make)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +190,8 @@ def channel(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def left_alone(works: Works, frozen: Frozen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeftAlone]:
     """A claimed box that nobody uses, and somebody who listens to it."""
     with leave_alone(frozen, works.disk, tmp_path_factory.mktemp("left-alone")) as left_alone:
         yield left_alone
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _leave_it_alone_from_the_start(request: pytest.FixtureRequest) -> None:
-    if any(_waits_for_silence(item) for item in request.session.items):
-        request.getfixturevalue("left_alone")

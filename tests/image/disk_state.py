@@ -6,7 +6,7 @@ written. (A real disk may lose what it still keeps in a cache of its own; the em
 
 from pathlib import Path
 
-from tests.image.box import Box, in_tools
+from tests.image.box import Box, Frozen, in_tools
 
 ESP_OFFSET_MIB, ESP_MIB = 1, 256
 
@@ -26,7 +26,7 @@ def kernels_on(box: Box) -> set[str]:
     return kernels_in(box, keep_state(box))
 
 
-def kernels_in(box: Box, state: Path) -> set[str]:
+def kernels_in(box: Box | Frozen, state: Path) -> set[str]:
     """The names of the files in the boot partition's folder of kernel images."""
     head = box.folder / f"{state.stem}.head"
     in_tools(
@@ -40,7 +40,7 @@ def kernels_in(box: Box, state: Path) -> set[str]:
     return {Path(line).name for line in listed.splitlines() if not line.endswith("/")}
 
 
-def copy_state(box: Box, state: Path, folder: Path) -> None:
+def copy_state(box: Box | Frozen, state: Path, folder: Path) -> None:
     """Makes the disk of another machine from it, in the machine's folder."""
     folder.mkdir()
     in_tools(

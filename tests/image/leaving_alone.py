@@ -1,6 +1,6 @@
 """A claimed box that nobody uses, on a LAN of its own, with somebody who listens: see test_silence.
 
-It stands there from the start of the tests, so that its ten minutes pass while others run.
+It needs next to nothing of the machine: other tests run meanwhile, in a lane of their own.
 """
 
 import time

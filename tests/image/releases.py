@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.image.box import Box
 from tests.image.visitor import Visitor
-from tests.image.works import ROOT, Works
+from tests.image.works import ROOT, SECOND_VERSION, Works
 
 FOUND_SECONDS = 180.0
 _SUPERBLOCK_INODE_TABLE = slice(64, 72)
@@ -32,12 +32,14 @@ def publish(works: Works, channel: Path, version: str, keys: Path | None = None)
 
 
 def bundle_again(works: Works, version: str, keys: Path | None = None) -> None:
-    """Makes another bundle of the root that was built last: under another version, or with other keys."""
+    """Makes another bundle of the second release's root: under another version, or with other keys."""
     subprocess.run(
         [str(ROOT / "image" / "80-bundle.sh"), version, str(keys or works.keys)],
-        env=os.environ | {"VARIANT": "small", "OUT": str(works.out)},
+        env=os.environ | {"VARIANT": "small", "OUT": str(works.folder(SECOND_VERSION))},
         check=True,
     )
+    works.folder(version).mkdir()
+    (works.folder(SECOND_VERSION) / works.bundle(version).name).rename(works.bundle(version))
 
 
 def change_a_line(root: Path) -> None:

@@ -10,7 +10,7 @@ from tests.image.channel_server import ChannelServer
 from tests.image.releases import install, publish
 from tests.image.visitor import Visitor
 from tests.image.watched_install import INSTALL_SECONDS, Updated
-from tests.image.works import SECOND_VERSION, Works
+from tests.image.works import ROOT, SECOND_VERSION, Works
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -57,7 +57,12 @@ def test_a_release_that_cannot_answer_is_given_up_and_the_box_says_why(
 
 
 def take_its_voice(root: Path) -> None:
-    """Everything starts, only no engine does."""
-    engines = root / "usr/lib/cellule/appliance/engines/__main__.py"
-    engines.parent.mkdir(parents=True)
-    engines.write_text('raise SystemExit("no engine for a mute box")\n')
+    """Everything starts, only no engine does; and it is not waited for as long, three times."""
+    package = root / "usr/lib/cellule/appliance"
+    (package / "engines").mkdir(parents=True)
+    (package / "engines" / "__main__.py").write_text('raise SystemExit("no engine for a mute box")\n')
+    checks = (ROOT / "appliance" / "boot" / "checks.py").read_text()
+    waits = "        check_answer,\n        120,\n"
+    assert waits in checks
+    (package / "boot").mkdir()
+    (package / "boot" / "checks.py").write_text(checks.replace(waits, waits.replace("120", "40")))

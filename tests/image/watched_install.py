@@ -32,8 +32,8 @@ class Moment:
 class Updated:
     """A box that was updated to `version`, was judged good with it and stands still; and how it came there.
 
-    `key` is an API key from before the update, `channel` the folder that the release came from, `box` the
-    machine, off, on whose disks the `moments` lie.
+    `key` is an API key from before the update, `channel` the folder that the release came from; the `moments`
+    lie beside the disk of `frozen`.
     """
 
     frozen: Frozen
@@ -41,7 +41,6 @@ class Updated:
     key: str
     channel: Path
     fetched_bytes: int
-    box: Box
     moments: list[Moment]
 
 
@@ -65,7 +64,7 @@ def update_and_watch(box: Box, channel: ChannelServer, version: str) -> Updated:
             f"release {version} is no longer on trial",
             120,
         )
-    return Updated(box.freeze(), version, key, channel.folder, fetched, box, moments)
+    return Updated(box.freeze(), version, key, channel.folder, fetched, moments)
 
 
 def _watch(box: Box, ada: Visitor) -> list[Moment]:

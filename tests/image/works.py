@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,29 +20,31 @@ class Works:
 
     out: Path
     keys: Path
-    first_slot: dict[str, str] = field(default_factory=dict)
-    """What the first release's slot is known by: roothash, kernel.sha256."""
 
     @property
     def disk(self) -> Path:
         return self.out / f"cellule-{FIRST_VERSION}-small.raw"
 
+    def folder(self, version: str) -> Path:
+        """Each release has its own, so that two can be built at once and the first one's root stays."""
+        return self.out if version == FIRST_VERSION else self.out / version
+
     def bundle(self, version: str) -> Path:
-        return self.out / f"cellule-{version}-small.raucb"
+        return self.folder(version) / f"cellule-{version}-small.raucb"
 
     def make(self, version: str, overlay: Overlay | None = None, *, only_bundle: bool = True) -> Path:
         """Builds a release; returns its bundle. `overlay` makes it differ from what the tree says."""
-        folder = self.out / "overlay"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        differs = self.folder(version) / "overlay"
+        shutil.rmtree(differs, ignore_errors=True)
+        differs.mkdir(parents=True)
         if overlay:
-            overlay(folder)
+            overlay(differs)
         variables = {
             "VARIANT": "small",
-            "OUT": str(self.out),
+            "OUT": str(self.folder(version)),
             "FOLLOW": "1",
             "WORKING_TREE": "1",
-            "OVERLAY": str(folder),
+            "OVERLAY": str(differs),
         }
         if only_bundle:
             variables["ONLY_BUNDLE"] = "1"
