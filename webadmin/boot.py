@@ -1,5 +1,6 @@
 """What happened to a release that the box gave up: a banner on the overview, a page, and a text to download.
 
+Beside it on the overview stands what the console tells of the machine: a full disk, a wrong clock.
 Damaged storage is told as that on every page, by name of what is wrong: nothing here tries to repair it.
 """
 
@@ -21,8 +22,11 @@ from appliance.boot import (
     put_away,
     read_word,
 )
-from webadmin import boot_in_words
+from appliance.boot.room_and_clock import is_wrong_clock, room_when_short
+from appliance.clock import now
+from webadmin import boot_in_words, figures
 from webadmin.database import box_settings, cellule
+from webadmin.layout import datetime_text
 from webadmin.visitor import admins_only, signed_in
 
 log = logging.getLogger("webadmin")
@@ -60,7 +64,10 @@ def seen(version: str) -> Response:
 def install(app: Flask) -> None:
     """Gives templates the banner, and damaged storage its page."""
     app.jinja_env.globals["boot_banner"] = banner
+    app.jinja_env.globals["machine_troubles"] = machine_troubles
     app.jinja_env.globals["boot_words"] = boot_in_words
+    app.jinja_env.globals["room_text"] = figures.size
+    app.jinja_env.globals["clock_text"] = datetime_text
     app.register_error_handler(sqlite3.DatabaseError, _storage_damaged)
 
 
@@ -69,6 +76,12 @@ def banner() -> tuple[Word | None, tuple[GivenUp, ...]]:
     word = read_word(places(box_settings()).verdict)
     unseen = tuple(release for release in given_up_releases(cellule()) if release.seen_at is None)
     return (word if word and (word.unwritten or not word.is_good) else None), unseen
+
+
+def machine_troubles() -> tuple[int | None, float | None]:
+    """For admins: the bytes that are left on a full disk, and what a wrong clock says, epoch seconds."""
+    at = now()
+    return room_when_short(places(box_settings()).data), at if is_wrong_clock(at) else None
 
 
 def _release(version: str) -> GivenUp:

@@ -25,15 +25,22 @@ def trouble_page(word: Word) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="10">
 <meta name="color-scheme" content="light dark">
 <title>Cellule</title>
+<style>
+  :root {{ color-scheme: light dark; font: 1.0625rem/1.5 system-ui, sans-serif; }}
+  main {{ max-width: 38rem; margin: 15vh auto 0; padding: 0 1.5rem; }}
+  h1 {{ font-size: 1.25rem; margin: 0 0 .25rem; }}
+  p {{ margin: 0 0 1rem; overflow-wrap: anywhere; }}
+  .noted {{ border-left: .25rem solid #c2410c; padding-left: .75rem; }}
+</style>
 </head>
 <body>
 <main>
 <h1>{escape(english)}</h1>
 <p lang="fr">{escape(french)}</p>
-<p><code>{escape(word.sentence)}</code></p>
-<p>{escape(word.next_step)}</p>
+<p class="noted">{escape(word.sentence)} {escape(word.next_step)}</p>
 </main>
 </body>
 </html>

@@ -5,7 +5,6 @@ is asked on a thread of its own, for it does one thing at a time and may be busy
 """
 
 import logging
-import os
 import socket
 import sqlite3
 import threading
@@ -23,7 +22,8 @@ from appliance.boot import places, read_word
 from appliance.boot.breadcrumbs import Boot, Outcome, read_boots
 from appliance.boot.checks import CHECKS
 from appliance.boot.given_up import given_up_releases
-from appliance.boot.places import built_at, running_now
+from appliance.boot.places import running_now
+from appliance.boot.room_and_clock import is_wrong_clock, room_when_short
 from appliance.claim import is_claimed, read_claim_code
 from appliance.claim.names import box_names
 from appliance.clock import Clock, now
@@ -49,7 +49,6 @@ LOOK_SECONDS = 2.0
 LOOK_WHILE_BOOTING_SECONDS = 0.5
 ASK_SECONDS = 10.0
 ASK_WHILE_BUSY_SECONDS = 1.0
-FULL_BELOW_BYTES = 256 * 2**20
 TROUBLE_FILE = Path("/run/cellule-data/trouble")
 
 
@@ -289,18 +288,14 @@ def _fleet(activity: Database, workers: dict[str, str], at: float) -> Fleet:
 
 
 def _clock_trouble(at: float) -> tuple[Told, ...]:
-    if at >= built_at():
+    if not is_wrong_clock(at):
         return ()
     return (Told(Trouble.CLOCK_WRONG, f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"),)
 
 
 def _room_trouble(folder: Path) -> tuple[Told, ...]:
-    try:
-        room = os.statvfs(folder)
-    except OSError:
-        return ()
-    free = room.f_bavail * room.f_frsize
-    return (Told(Trouble.DISK_FULL, f"{free // 2**20} MiB"),) if free < FULL_BELOW_BYTES else ()
+    free = room_when_short(folder)
+    return () if free is None else (Told(Trouble.DISK_FULL, f"{free // 2**20} MiB"),)
 
 
 def _read(path: Path) -> str:

@@ -114,9 +114,14 @@ def after_look(
     )
 
 
-def is_due(state: ChannelState | None, url: str, at: float) -> bool:
-    """Whether to look now; a clock that was put back does not hold it up. Pure."""
-    return state is None or state.url != url or not state.looked_at <= at < state.next_look_at
+def is_due(state: ChannelState | None, url: str, at: float, *, damaged_at: float = 0.0) -> bool:
+    """Whether to look now; a clock that was put back does not hold it up. Pure.
+
+    `damaged_at`: since then a release no longer starts, and whoever reads of it wants it offered again.
+    """
+    if state is None or state.url != url:
+        return True
+    return not state.looked_at <= at < state.next_look_at or state.looked_at < damaged_at <= at
 
 
 def record_look(activity: Database, state: ChannelState) -> None:

@@ -8,6 +8,7 @@ import logging
 
 from sqlite_utils import Database
 
+from appliance.boot import damaged_releases
 from appliance.clock import Clock, now
 from appliance.errors import NotTrusted, Refusal
 from appliance.host import Host, HostUnavailable
@@ -50,7 +51,8 @@ def follow_channel(settings: Settings, host: Host, *, clock: Clock = now) -> str
             forget_found(activity, Origin.CHANNEL)
             return ""
         said = ""
-        if is_due(channel_state(activity), choice.channel_url, clock()):
+        damaged_at = max((each.at for each in damaged_releases(db) if each.over_at is None), default=0.0)
+        if is_due(channel_state(activity), choice.channel_url, clock(), damaged_at=damaged_at):
             said = _look(settings, activity, choice.channel_url, clock)
         return _decide(settings, db, activity, host, clock()) or said
 

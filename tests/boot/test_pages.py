@@ -1,5 +1,6 @@
 """What admins see of a release that was given up, and of storage that is damaged."""
 
+import os
 import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_a_release_that_was_good_has_another_story_and_is_history_once_repaired(
     end_damage(site.db, ())
     assert "no longer starts" not in admin.get("/overview").text
     assert "Repaired or replaced" in admin.get("/starts/2.0").text
+
+
+def test_a_full_disk_and_a_wrong_clock_are_told_as_on_the_console(
+    site: Site, admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = admin.get("/overview").text
+    assert "disk of the box is full" not in page and "clock of the box is wrong" not in page
+    real = os.statvfs(site.settings.state_dir)
+    short = os.statvfs_result((*real[:1], 4096, *real[2:4], 10_000, *real[5:]))
+    monkeypatch.setattr("appliance.boot.room_and_clock.os.statvfs", lambda _: short)
+    monkeypatch.setattr("webadmin.boot.now", lambda: 90_000.0)
+    page = admin.get("/overview").text
+    assert "The disk of the box is full: 41.0\N{NO-BREAK SPACE}MB left." in page
+    assert "The clock of the box is wrong: it says Jan 2, 1970" in page
 
 
 def test_without_a_refusal_there_is_no_banner_and_no_page(admin: Visitor) -> None:

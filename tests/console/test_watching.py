@@ -61,7 +61,7 @@ def test_a_wrong_clock_and_a_full_disk_are_said(box: Settings, monkeypatch: pyte
     assert Told(Trouble.CLOCK_WRONG, "1970-01-02") in look(box, 90_000.0, NOWHERE).told
     real = os.statvfs(box.state_dir)
     full = os.statvfs_result((*real[:4], 1, *real[5:]))
-    monkeypatch.setattr("appliance.console.watching.os.statvfs", lambda _: full)
+    monkeypatch.setattr("appliance.boot.room_and_clock.os.statvfs", lambda _: full)
     assert troubles(look(box, time.time(), NOWHERE)) == {Trouble.DISK_FULL}
 
 

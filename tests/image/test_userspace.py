@@ -16,6 +16,13 @@ SERVICES = ("cellule-broker", "cellule-core", "cellule-web", "cellule-pool", "ng
 MAY = {"nginx": 1 << 10}
 """Capabilities that a service has in spite of its sandbox: CAP_NET_BIND_SERVICE."""
 SHOW_CERTIFICATE = "import ssl; print(ssl.get_server_certificate(('127.0.0.1', 443)))"
+ASK_FRONT = """if True:
+    import http.client
+    front = http.client.HTTPConnection("127.0.0.1", 80)
+    front.request("GET", "/chat")
+    answer = front.getresponse()
+    print(answer.status, answer.read().decode())
+"""
 BLESSING = "cellule-blessing.service"
 _BOOTED_FROM_SLOT_B = f"""
 uuid=01234567-89ab-cdef-0123-456789abcdef
@@ -50,6 +57,7 @@ def test_the_boot_is_good_and_no_service_had_to_start_twice(userspace: Userspace
     for service in SERVICES:
         assert userspace.shown(service, "ActiveState") == "active", service
         assert userspace.shown(service, "NRestarts") == "0", service
+    assert userspace.shown("cellule-front-without-data", "ActiveState") == "inactive"
     failed = userspace.run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
     assert not [line for line in failed.splitlines() if "cellule" in line or "nginx" in line], failed
 
@@ -168,13 +176,21 @@ ExecStart=/usr/bin/sh -c 'echo The disk is not there. >/run/cellule-data/trouble
 
 
 def test_without_its_data_the_box_tells_why_and_can_still_be_reset(works: Works) -> None:
-    """What would take it for a new box stays down; network, power button and broker come up."""
+    """What would take it for a new box stays down; network, power button, broker and a page come up."""
     away = {"etc/systemd/system/cellule-partition.service": NO_DATA}
     with Userspace(works.out / "work" / "root", away) as userspace:
         for service in ("cellule-prepare", "cellule-core", "cellule-pool", "cellule-web"):
             assert userspace.shown(service, "ActiveState") == "inactive", service
         for service in ("cellule-broker", "systemd-logind", "systemd-networkd"):
             assert userspace.shown(service, "ActiveState") == "active", service
+        wait_until(
+            lambda: "The disk is not there." in userspace.run("python3", "-c", ASK_FRONT).stdout,
+            within_seconds=30,
+            every_seconds=0.5,
+            what="a browser is told why",
+        )
+        assert userspace.run("python3", "-c", ASK_FRONT).stdout.startswith("503 ")
+        assert userspace.shown("nginx", "ActiveState") == "inactive"
         # what has state below /var starts again, and nobody is asked for the recovery key again
         tried = userspace.shown("cellule-partition", "InvocationID")
         again = userspace.run("systemctl", "restart", "systemd-logind", "cellule-broker")

@@ -115,6 +115,7 @@ def configuration(folder: Path) -> Path:
         text = (NGINX / name).read_text()
         for there, here in {
             "/run/cellule-tls": folder / "tls",
+            "/run/cellule-boot": folder / "boot",
             "/run/cellule/": f"{folder}/",
             "/run/nginx": folder,
             "/var/lib/nginx": folder / "nginx",

@@ -14,6 +14,8 @@ from openai import OpenAI
 from appliance.boot.checks import Box, check_front
 from appliance.boot.failure import CheckFailed
 from appliance.boot.places import places
+from appliance.boot.trouble_page import trouble_page
+from appliance.boot.word import Kind, Word
 from appliance.claim.certificate import certificate_pin
 from appliance.enrolment import WorkerFacts, approve_worker, create_invitation
 from appliance.enrolment.contract import REPORT_PATH, SUBMIT_PATH, Submission, WorkerReport
@@ -188,6 +190,15 @@ def test_who_calls_while_the_product_starts_is_told_to_come_again(front: Front) 
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert api.json()["error"]["code"] == "starting"
         assert "Le boîtier démarre" in page.text
+        word = Word(kind=Kind.BAD_DATA, version="1.0", check="storage", sentence="cellule.db is damaged.")
+        told = front.folder / "boot" / "trouble.html"
+        told.parent.mkdir()
+        told.write_text(trouble_page(word))
+        with front.lab.inside("pc"), front.client() as client:
+            page = client.get("/")
+        told.unlink()
+        assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+        assert "cellule.db is damaged." in page.text and "besoin d’aide" in page.text
     finally:
         front.start_product()
         wait_until(front.is_ready, within_seconds=30, what="the product answers again")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot import Attempt, Ending, RollbackStory, refuse_release
+from appliance.boot import Attempt, Ending, RollbackStory, record_damaged, refuse_release
 from appliance.host import Busy, HostFailed, InstallPlan, MachinePlan, Outbound, SlotState
 from appliance.keeping import ChangeKind, begin_change
 from appliance.settings import Settings
@@ -262,6 +262,26 @@ def test_a_release_that_was_good_and_no_longer_starts_is_installed_again(
     connected.until(Stage.HELD)
     assert connected.host.machine_status().version == "1.1.0"
     assert connected.host.slots()[1].state is SlotState.GOOD
+
+
+def test_what_no_longer_starts_is_looked_for_at_once(
+    connected: Box, vendor: Vendor, server: ChannelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.publish("1.1.0")
+    connected.turn()
+    connected.until(Stage.HELD)
+    before = len(server.asked)
+    connected.turn()
+    assert len(server.asked) == before, "it was looked a moment ago"
+    monkeypatch.setattr("appliance.boot.damaged.now", lambda: connected.at + 1)
+    never = (Attempt(ending=Ending.NEVER_ARRIVED),)
+    story = RollbackStory(version="1.1.0", slot="b", tries=5, attempts=never, running_version="0.1.0")
+    record_damaged(connected.db, story)
+    connected.turn()
+    after = len(server.asked)
+    assert after > before
+    connected.turn()
+    assert len(server.asked) == after, "once is enough"
 
 
 def test_the_way_back_is_not_written_over_while_a_release_is_on_trial(connected: Box, vendor: Vendor) -> None:
