@@ -18,11 +18,12 @@ from appliance.boot import (
     find_given_up,
     full_text,
     given_up_releases,
+    is_wrong_clock,
     places,
     put_away,
     read_word,
+    room_when_short,
 )
-from appliance.boot.room_and_clock import is_wrong_clock, room_when_short
 from appliance.clock import now
 from webadmin import boot_in_words, figures
 from webadmin.database import box_settings, cellule

@@ -9,6 +9,7 @@ from appliance.boot.damaged import DamagedRelease, damaged_releases, record_dama
 from appliance.boot.given_up import GivenUp, find_given_up, given_up_releases, put_away
 from appliance.boot.places import places
 from appliance.boot.refused import RefusedRelease, is_refused, refuse_release, refused_releases
+from appliance.boot.room_and_clock import is_wrong_clock, room_when_short
 from appliance.boot.story import Attempt, Ending, RollbackStory, rollback_story
 from appliance.boot.telling import full_text, how_it_ended, paragraph
 from appliance.boot.word import Word, read_word
@@ -27,6 +28,7 @@ __all__ = [
     "given_up_releases",
     "how_it_ended",
     "is_refused",
+    "is_wrong_clock",
     "paragraph",
     "places",
     "put_away",
@@ -35,4 +37,5 @@ __all__ = [
     "refuse_release",
     "refused_releases",
     "rollback_story",
+    "room_when_short",
 ]

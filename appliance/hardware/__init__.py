@@ -1,0 +1,28 @@
+"""Which accelerator this machine has, what runs on it best, and why not the rest.
+
+Order: `gathering` reads facts, or a record of another machine is taken → `recognise` asks each profile of
+hwprofiles/ for its `signs` and for `obstacles` (pure) → the choice, and a reason for everything else.
+"""
+
+from appliance.hardware.facts import Device, MachineFacts, Processor
+from appliance.hardware.gathering import gather
+from appliance.hardware.matching import Candidate, Recognition, recognise
+from appliance.hardware.places import profile_folders
+from appliance.hardware.profile import Profile, ProfileUnusable, read_profile, read_profiles
+from appliance.hardware.telling import told
+
+__all__ = [
+    "Candidate",
+    "Device",
+    "MachineFacts",
+    "Processor",
+    "Profile",
+    "ProfileUnusable",
+    "Recognition",
+    "gather",
+    "profile_folders",
+    "read_profile",
+    "read_profiles",
+    "recognise",
+    "told",
+]

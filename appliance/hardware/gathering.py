@@ -1,0 +1,123 @@
+"""Reads the facts of this machine. What can't be read is no fact; nothing is loaded or changed."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from appliance.hardware.facts import Device, MachineFacts, Processor
+from appliance.hardware.tools import NVIDIA_SMI, ROCMINFO, VULKANINFO
+
+_TOOL_SECONDS = 20
+_SYSTEMS = {"Linux": "linux", "Windows": "windows", "Darwin": "macos"}
+_OPENVINO_PLUGINS = {"cpu": "intel_cpu", "gpu": "intel_gpu", "npu": "intel_npu"}
+_SERVERS = {"vllm": "vllm", "mlx_lm.server": "mlx", "ollama": "ollama", "lemonade-server": "lemonade"}
+
+
+def gather(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> MachineFacts:
+    """The facts of the machine that this runs on; a platform's tools are given 20 s each."""
+    return MachineFacts(
+        source="this machine",
+        system=_SYSTEMS.get(platform.system(), platform.system().lower()),
+        architecture=platform.machine(),
+        model=_model(sysfs, proc),
+        kernel=platform.release(),
+        processor=_processor(proc),
+        memory_bytes=psutil.virtual_memory().total,
+        devices=tuple(_devices(sysfs)),
+        runtimes=_runtimes(),
+        engines=frozenset(_engines()),
+        tools={
+            command[0]: printed
+            for command in (NVIDIA_SMI, ROCMINFO, VULKANINFO)
+            if (printed := _run(command))
+        },
+    )
+
+
+def _model(sysfs: Path, proc: Path) -> str:
+    names = [_read(sysfs / "class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
+    return " ".join(filter(None, names)) or _read(proc / "device-tree/model").rstrip("\0")
+
+
+def _processor(proc: Path) -> Processor:
+    said: dict[str, str] = {}
+    for line in _read(proc / "cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        said.setdefault(name.strip(), value.strip())
+    return Processor(
+        name=said.get("model name") or platform.processor(),
+        vendor=said.get("vendor_id", ""),
+        # Arm has them under another name
+        flags=frozenset((said.get("flags") or said.get("Features", "")).split()),
+        cores=psutil.cpu_count(logical=False) or 0,
+    )
+
+
+def _devices(sysfs: Path) -> Iterator[Device]:
+    for folder in sorted(sysfs.glob("bus/pci/devices/*")):
+        vendor, device, pci_class = (_read(folder / name)[2:] for name in ("vendor", "device", "class"))
+        driver = (folder / "driver").resolve().name if (folder / "driver").exists() else ""
+        memory = _read(folder / "mem_info_vram_total")  # amdgpu's
+        yield Device(
+            pci=f"{vendor}:{device}",
+            pci_class=pci_class[:4],
+            name=_read(folder / "label") or _read(folder / "product_name"),
+            driver=driver,
+            driver_version=_read(sysfs / "module" / driver / "version") if driver else "",
+            memory_bytes=int(memory) if memory.isdecimal() else None,
+        )
+
+
+def _runtimes() -> dict[str, str]:
+    found = {}
+    for name in ("openvino", "mlx"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    rocm = _read(Path("/opt/rocm/.info/version"))
+    return found | ({"rocm": rocm} if rocm else {})
+
+
+def _engines() -> Iterator[str]:
+    for file in _package("llama_cpp").glob("lib/*ggml-*"):
+        yield f"llama.cpp/{file.name.split('ggml-')[1].partition('.')[0].partition('-')[0]}"
+    for backend, plugin in _OPENVINO_PLUGINS.items():
+        if find_spec("openvino_genai") and list(
+            _package("openvino").glob(f"libs/*openvino_{plugin}_plugin*")
+        ):
+            yield f"openvino/{backend}"
+    for command, backend in _SERVERS.items():
+        if shutil.which(command):
+            yield f"adopted/{backend}"
+
+
+def _package(name: str) -> Path:
+    """Its folder; one that is not there when it isn't installed."""
+    found = find_spec(name)
+    folders = found.submodule_search_locations if found else None
+    return Path(folders[0]) if folders else Path(os.devnull) / "none"
+
+
+def _run(command: tuple[str, ...]) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,264 @@
+"""One hwprofile: an accelerator class in one TOML file; what is in it, and what is wrong with one.
+
+`recognise` says which device it is about, `needs` what must be there to use it, `bad` what is known not to
+work: the first finds, the second and third may turn down, and each says why.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, get_args
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.errors import Refused
+
+
+def _version_range(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise ValueError('is not a range of versions like ">=6.14" or ">=535,<580"') from error
+    return text
+
+
+VersionRange = Annotated[str, AfterValidator(_version_range)]
+"""PEP 440 specifiers: ">=6.14,<7"."""
+PciPattern = Annotated[str, Field(pattern=r"^[0-9a-f?*]{1,4}:[0-9a-f?*]{1,4}$")]
+"""Vendor and device with * and ?: "10de:2[2-5]*" is written as several."""
+
+
+class ProfileUnusable(Refused):
+    """A file of hwprofiles that can't be read; nothing of it is used."""
+
+    code = "hwprofile_unusable"
+
+
+class Kind(StrEnum):
+    """What an accelerator is."""
+
+    NPU = "npu"
+    GPU = "gpu"
+    CPU = "cpu"
+
+
+class EngineName(StrEnum):
+    """What computes; `adopted` is a server that the station already runs."""
+
+    LLAMA_CPP = "llama.cpp"
+    OPENVINO = "openvino"
+    ADOPTED = "adopted"
+
+
+class Exercised(StrEnum):
+    """How far a profile was tried: on the hardware, on something in its place, or only written."""
+
+    HARDWARE = "hardware"
+    EMULATED = "emulated"
+    CONFIGURED = "configured"
+
+
+class MemoryOf(StrEnum):
+    """Whose memory a model takes."""
+
+    DEVICE = "device"
+    SYSTEM = "system"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Signs(_Part):
+    """Everything named must hold; a list holds if one of it does."""
+
+    pci: tuple[PciPattern, ...] = ()
+    pci_class: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
+    architecture: tuple[str, ...] = ()
+    machine_model: str = ""
+    """A regular expression, searched in the maker's name of the machine."""
+    processor: str = ""
+    """A regular expression, searched in the processor's name."""
+    flags: tuple[str, ...] = ()
+    """All of them must be among the processor's."""
+    compute_capability: VersionRange = ""
+    """NVIDIA's, as nvidia-smi tells it."""
+    gfx: tuple[str, ...] = ()
+    """AMD's name of the instruction set, as rocminfo tells it: gfx1100."""
+    vulkan: bool = False
+    """A device that vulkaninfo lists, software renderers aside."""
+
+
+class Needs(_Part):
+    """Without one of these the device is recognised and not used, and the reason says what to do."""
+
+    kernel: VersionRange = ""
+    driver: tuple[str, ...] = ()
+    driver_version: VersionRange = ""
+    firmware: VersionRange = ""
+    runtime: dict[str, VersionRange] = Field(default_factory=dict)
+    memory_gib: float = Field(default=0, ge=0)
+    missing_is_mended_by: str = ""
+    """What to do about it, a sentence."""
+
+
+class Bad(_Part):
+    """A combination that is known not to work: everything named holds at once."""
+
+    kernel: VersionRange = ""
+    driver_version: VersionRange = ""
+    firmware: VersionRange = ""
+    runtime: dict[str, VersionRange] = Field(default_factory=dict)
+    because: str = Field(min_length=1)
+    source: str = Field(pattern=r"^https://")
+
+
+class EngineUse(_Part):
+    """`backend` is a build of llama.cpp (cuda …), a device of OpenVINO (NPU …) or an adopted server's name.
+
+    `settings` are that engine's own; `start` is how an adopted server is started.
+    """
+
+    name: EngineName
+    backend: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    start: str = ""
+
+
+class Memory(_Part):
+    """A model with its cache may take `share` of it, less `reserve_gib`."""
+
+    of: MemoryOf
+    share: float = Field(gt=0, le=1)
+    reserve_gib: float = Field(default=0, ge=0)
+
+
+class Answers(_Part):
+    """`parallel` at once; a prompt above `prompt_tokens` is refused early (0: the model's own limit)."""
+
+    parallel: int = Field(ge=1, le=512)
+    prompt_tokens: int = Field(default=0, ge=0)
+
+
+class Power(_Part):
+    """Watts of the accelerator alone, idle and answering; `source` is the maker's page."""
+
+    idle_watts: float = Field(ge=0)
+    busy_watts: float = Field(gt=0)
+    source: str = Field(pattern=r"^https://")
+
+
+class Health(_Part):
+    """The check after a start and once a day: the prompt must be answered with `expects` in the limit."""
+
+    prompt: str = Field(min_length=1)
+    expects: str = Field(min_length=1)
+    limit_seconds: float = Field(gt=0, le=600)
+
+
+class Profile(_Part):
+    """`name` is the file's. Of the profiles that fit, the one with the highest `preference` is taken.
+
+    `formats` are the model files it runs best, the best first: "gguf:Q4_K_M", "openvino:int4".
+    """
+
+    name: str = ""
+    title: str = Field(min_length=1)
+    kind: Kind
+    preference: int = Field(ge=0, le=100)
+    exercised: Exercised
+    sources: tuple[str, ...] = Field(min_length=1)
+    recognise: tuple[Signs, ...] = Field(min_length=1)
+    needs: Needs = Needs()
+    engine: EngineUse
+    memory: Memory
+    answers: Answers
+    power: Power
+    health: Health
+    formats: tuple[str, ...] = Field(min_length=1)
+    bad: tuple[Bad, ...] = ()
+
+    @property
+    def engine_name(self) -> str:
+        """As facts name what can be started: "llama.cpp/cuda"."""
+        return f"{self.engine.name.value}/{self.engine.backend.lower()}"
+
+
+def read_profile(file: Path) -> Profile:
+    """Raises ProfileUnusable, with a sentence for each thing that is wrong."""
+    try:
+        given = tomllib.loads(file.read_text())
+        return Profile.model_validate({**given, "name": file.stem})
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileUnusable(f"{file.name} can't be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileUnusable(f"{file.name} is not TOML: {error}.", next_step="Mend that line.") from error
+    except ValidationError as error:
+        wrong = " ".join(f"{file.name}: {_sentence(each)}" for each in _innermost(error))
+        raise ProfileUnusable(wrong, next_step="hwprofiles/README.md explains each name.") from error
+
+
+def read_profiles(folders: Iterable[Path]) -> tuple[dict[str, Profile], tuple[ProfileUnusable, ...]]:
+    """By name; a file in a later folder takes the place of one of the same name in an earlier one.
+
+    A file that can't be used is told and left out, and with it nothing else: the one before it stays.
+    """
+    profiles: dict[str, Profile] = {}
+    unusable: list[ProfileUnusable] = []
+    for folder in folders:
+        for file in sorted(folder.glob("*.toml")):
+            try:
+                profiles[file.stem] = read_profile(file)
+            except ProfileUnusable as trouble:
+                unusable.append(trouble)
+    return profiles, tuple(unusable)
+
+
+def _innermost(error: ValidationError) -> list[ErrorDetails]:
+    """Without those that only follow from one within: a list that is too short for its item is bad."""
+    errors = error.errors()
+    return [
+        outer
+        for outer in errors
+        if not any(
+            inner["loc"][: len(outer["loc"])] == outer["loc"] for inner in errors if inner is not outer
+        )
+    ]
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """For whoever typed the file."""
+    path = [str(part) for part in error["loc"]]
+    where = " ".join(f"[{part}]" if not part.isdigit() else f"number {int(part) + 1}" for part in path[:-1])
+    within, name = (f" in {where}" if where else ""), path[-1] if path else ""
+    match error["type"]:
+        case "missing":
+            return f'"{name}" is missing{within}.'
+        case "extra_forbidden":
+            close = difflib.get_close_matches(name, _names_at(path[:-1]), 1)
+            meant = f' Is "{close[0]}" meant?' if close else ""
+            return f'there is no "{name}"{within}.{meant}'
+        case "value_error":
+            return f'"{name}"{within} {error["ctx"]["error"]}.'
+        case _:
+            return f'"{name}"{within}: {error["msg"]} (it is {error["input"]!r}).'
+
+
+def _names_at(path: list[str]) -> list[str]:
+    """The names that may stand there."""
+    model: type[BaseModel] = Profile
+    for part in path:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(
+            each
+            for each in (annotation, *get_args(annotation))
+            if isinstance(each, type) and issubclass(each, BaseModel)
+        )
+    return list(model.model_fields)

@@ -1,0 +1,80 @@
+"""Is this what a profile is about? Each sign is asked one by one, and what holds is the reason. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from appliance.hardware.facts import Device, MachineFacts
+from appliance.hardware.profile import Signs
+from appliance.hardware.tools import rocm_architectures, vulkan_devices
+from appliance.hardware.versions import is_in, nvidia_card
+
+_GRAPHICS_AND_ACCELERATORS = ("03", "12", "1180")
+_AMD = "1002:"
+_NOTHING = "$^"
+
+
+def accelerators(facts: MachineFacts) -> list[Device]:
+    """The devices that could compute, as many times as they are there."""
+    return [device for device in facts.devices if device.pci_class.startswith(_GRAPHICS_AND_ACCELERATORS)]
+
+
+def recognised(signs: Iterable[Signs], facts: MachineFacts, device: Device | None) -> tuple[str, ...] | None:
+    """By what the first set of signs that holds does so; None when none holds.
+
+    `device` None asks about the machine itself: its processor, or a system on a chip.
+    """
+    for each in signs:
+        if _is_about_a_device(each, facts) == (device is not None):
+            because = _hold(each, facts, device)
+            if because is not None:
+                return because
+    return None
+
+
+def _is_about_a_device(signs: Signs, facts: MachineFacts) -> bool:
+    asks_a_tool = bool(signs.compute_capability or signs.gfx or signs.vulkan)
+    # a system on a chip has graphics that are on no bus
+    return bool(signs.pci or signs.pci_class) or (asks_a_tool and bool(accelerators(facts)))
+
+
+def _hold(signs: Signs, facts: MachineFacts, device: Device | None) -> tuple[str, ...] | None:
+    """What holds, as reasons; None unless everything does."""
+    because: list[str] = []
+    for asked, holds, reason in _signs_one_by_one(signs, facts, device):
+        if asked and not holds:
+            return None
+        if asked:
+            because.append(reason)
+    return tuple(because)
+
+
+def _signs_one_by_one(
+    signs: Signs, facts: MachineFacts, device: Device | None
+) -> Iterator[tuple[bool, bool, str]]:
+    """Each sign: whether it is asked for, whether it holds, and how that reads."""
+    pci, processor = device.pci if device else "", facts.processor
+    yield bool(signs.pci), any(fnmatchcase(pci, one) for one in signs.pci), f"device {pci}"
+    pci_class = device.pci_class if device else ""
+    yield bool(signs.pci_class), pci_class in signs.pci_class, f"class {pci_class}"
+    yield bool(signs.system), facts.system in signs.system, facts.system
+    yield bool(signs.architecture), facts.architecture in signs.architecture, facts.architecture
+    yield (
+        bool(signs.machine_model),
+        bool(re.search(signs.machine_model or _NOTHING, facts.model)),
+        facts.model,
+    )
+    yield bool(signs.processor), bool(re.search(signs.processor or _NOTHING, processor.name)), processor.name
+    yield bool(signs.flags), processor.flags >= set(signs.flags), f"processor with {', '.join(signs.flags)}"
+    card = nvidia_card(facts, device)
+    capability = card.compute_capability if card else ""
+    in_range = bool(capability) and is_in(capability, signs.compute_capability)
+    yield bool(signs.compute_capability), in_range, f"compute capability {capability}"
+    gfx = [name for name in rocm_architectures(facts.tools.get("rocminfo", "")) if name in signs.gfx]
+    yield bool(signs.gfx), bool(gfx) and (device is None or pci.startswith(_AMD)), ", ".join(gfx)
+    vulkan = [
+        each.name
+        for each in vulkan_devices(facts.tools.get("vulkaninfo", ""))
+        if not each.is_software and (device is None or each.pci == pci)
+    ]
+    yield signs.vulkan, bool(vulkan), f"Vulkan lists {', '.join(vulkan)}"
