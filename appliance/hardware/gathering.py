@@ -15,9 +15,25 @@ from appliance.hardware.facts import Device, MachineFacts, Processor
 from appliance.hardware.tools import NVIDIA_SMI, ROCMINFO, VULKANINFO
 
 _TOOL_SECONDS = 20
+_ARCHITECTURES = {"AMD64": "x86_64", "ARM64": "aarch64"}  # as Windows has them
+_MAC_PROCESSOR = ("sysctl", "-n", "machdep.cpu.brand_string")
 _SYSTEMS = {"Linux": "linux", "Windows": "windows", "Darwin": "macos"}
 _OPENVINO_PLUGINS = {"cpu": "intel_cpu", "gpu": "intel_gpu", "npu": "intel_npu"}
-_SERVERS = {"vllm": "vllm", "mlx_lm.server": "mlx", "ollama": "ollama", "lemonade-server": "lemonade"}
+_BACKENDS = {"cpu": "cpu", "cuda": "cuda", "hip": "rocm", "metal": "metal", "vulkan": "vulkan"}
+"""How llama.cpp's libraries are called, and what they compute by."""
+_SERVERS = {
+    "vllm": "vllm",
+    "mlx_lm.server": "mlx",
+    "ollama": "ollama",
+    "lemonade-server": "lemonade",
+    "lemond": "lemonade",
+}
+_DEBIAN_PACKAGES = {
+    "intel-level-zero-npu": "level-zero-npu",
+    "intel-opencl-icd": "compute-runtime",
+    "xrt": "xrt",
+}
+"""What is no Python package, by the package that brings it."""
 
 
 def gather(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> MachineFacts:
@@ -25,7 +41,7 @@ def gather(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> MachineFac
     return MachineFacts(
         source="this machine",
         system=_SYSTEMS.get(platform.system(), platform.system().lower()),
-        architecture=platform.machine(),
+        architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
         model=_model(sysfs, proc),
         kernel=platform.release(),
         processor=_processor(proc),
@@ -52,7 +68,7 @@ def _processor(proc: Path) -> Processor:
         name, _, value = line.partition(":")
         said.setdefault(name.strip(), value.strip())
     return Processor(
-        name=said.get("model name") or platform.processor(),
+        name=said.get("model name") or _run(_MAC_PROCESSOR).strip() or platform.processor(),
         vendor=said.get("vendor_id", ""),
         # Arm has them under another name
         flags=frozenset((said.get("flags") or said.get("Features", "")).split()),
@@ -82,13 +98,19 @@ def _runtimes() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    for line in _run(("dpkg-query", "-W", "-f=${Package} ${Version}\n", *_DEBIAN_PACKAGES)).splitlines():
+        package, _, installed = line.partition(" ")
+        if installed:
+            found[_DEBIAN_PACKAGES[package]] = installed
     rocm = _read(Path("/opt/rocm/.info/version"))
     return found | ({"rocm": rocm} if rocm else {})
 
 
 def _engines() -> Iterator[str]:
     for file in _package("llama_cpp").glob("lib/*ggml-*"):
-        yield f"llama.cpp/{file.name.split('ggml-')[1].partition('.')[0].partition('-')[0]}"
+        backend = file.name.split("ggml-")[1].partition(".")[0].partition("-")[0]
+        if backend in _BACKENDS:
+            yield f"llama.cpp/{_BACKENDS[backend]}"
     for backend, plugin in _OPENVINO_PLUGINS.items():
         if find_spec("openvino_genai") and list(
             _package("openvino").glob(f"libs/*openvino_{plugin}_plugin*")
@@ -113,7 +135,7 @@ def _run(command: tuple[str, ...]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return done.stdout
 
 
 def _read(file: Path) -> str:

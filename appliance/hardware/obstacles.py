@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from appliance.hardware.facts import Device, MachineFacts
 from appliance.hardware.profile import Bad, MemoryOf, Profile
+from appliance.hardware.signs import listed_by_vulkan
 from appliance.hardware.versions import is_in, nvidia_card, versions
 
 _GIB = 2**30
@@ -47,6 +48,8 @@ def _missing(profile: Profile, facts: MachineFacts, device: Device | None) -> It
             yield f"It needs {name} {version_range}, which is not installed."
         elif not is_in(installed, version_range):
             yield f"It needs {name} {version_range}, and {installed} is installed."
+    if needs.vulkan and not listed_by_vulkan(facts, device):
+        yield "Vulkan does not list it."
     if profile.engine_name not in facts.engines:
         yield f"The engine {profile.engine_name} can't be started here."
 

@@ -102,6 +102,8 @@ class Needs(_Part):
     driver_version: VersionRange = ""
     firmware: VersionRange = ""
     runtime: dict[str, VersionRange] = Field(default_factory=dict)
+    vulkan: bool = False
+    """Vulkan must list it."""
     memory_gib: float = Field(default=0, ge=0)
     missing_is_mended_by: str = ""
     """What to do about it, a sentence."""

@@ -9,14 +9,26 @@ from appliance.hardware.profile import Signs
 from appliance.hardware.tools import rocm_architectures, vulkan_devices
 from appliance.hardware.versions import is_in, nvidia_card
 
-_GRAPHICS_AND_ACCELERATORS = ("03", "12", "1180")
+_GRAPHICS_AND_ACCELERATORS = ("03", "12")
+_SIGNAL_PROCESSING = "1180"
+"""AMD's NPUs say that they are of this class, as do Intel's sensors."""
+_NPU_OF_AMD = "1022:"
+_ONLY_FOR_A_SCREEN = ("1a03:", "102b:", "1234:", "1af4:", "1b36:", "15ad:")
+"""ASPEED and Matrox in servers; QEMU, virtio, QXL and VMware in virtual machines."""
 _AMD = "1002:"
 _NOTHING = "$^"
 
 
 def accelerators(facts: MachineFacts) -> list[Device]:
     """The devices that could compute, as many times as they are there."""
-    return [device for device in facts.devices if device.pci_class.startswith(_GRAPHICS_AND_ACCELERATORS)]
+    return [device for device in facts.devices if _could_compute(device)]
+
+
+def _could_compute(device: Device) -> bool:
+    if device.pci_class == _SIGNAL_PROCESSING:
+        return device.pci.startswith(_NPU_OF_AMD)
+    graphics = device.pci_class.startswith(_GRAPHICS_AND_ACCELERATORS)
+    return graphics and not device.pci.startswith(_ONLY_FOR_A_SCREEN)
 
 
 def recognised(signs: Iterable[Signs], facts: MachineFacts, device: Device | None) -> tuple[str, ...] | None:
@@ -72,9 +84,14 @@ def _signs_one_by_one(
     yield bool(signs.compute_capability), in_range, f"compute capability {capability}"
     gfx = [name for name in rocm_architectures(facts.tools.get("rocminfo", "")) if name in signs.gfx]
     yield bool(signs.gfx), bool(gfx) and (device is None or pci.startswith(_AMD)), ", ".join(gfx)
-    vulkan = [
+    listed = listed_by_vulkan(facts, device)
+    yield signs.vulkan, bool(listed), f"Vulkan lists {', '.join(listed)}"
+
+
+def listed_by_vulkan(facts: MachineFacts, device: Device | None) -> list[str]:
+    """The names under which it does so; of all where the machine itself is asked about."""
+    return [
         each.name
         for each in vulkan_devices(facts.tools.get("vulkaninfo", ""))
-        if not each.is_software and (device is None or each.pci == pci)
+        if not each.is_software and (device is None or each.pci == device.pci)
     ]
-    yield signs.vulkan, bool(vulkan), f"Vulkan lists {', '.join(vulkan)}"

@@ -53,7 +53,7 @@ def rocm_architectures(printed: str) -> tuple[str, ...]:
 
 
 def vulkan_devices(printed: str) -> tuple[VulkanDevice, ...]:
-    """From VULKANINFO: each block GPU0:, GPU1: …"""
+    """From VULKANINFO, each block GPU0:, GPU1: …, in that order."""
     devices = []
     for block in re.split(r"^GPU\d+:\s*$", printed, flags=re.MULTILINE)[1:]:
         said = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", block, re.MULTILINE))

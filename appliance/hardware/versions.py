@@ -13,8 +13,8 @@ _NVIDIA = "10de:"
 
 
 def is_in(version: str, wanted: str) -> bool:
-    """Whether the first number of `version` ("6.14.0-33-generic") is in a range; False if it has none."""
-    found = _LEADING_VERSION.search(version)
+    """Whether the number that `version` begins with ("6.14.0-33-generic") is in a range."""
+    found = _LEADING_VERSION.match(version)
     try:
         return found is not None and Version(found[0]) in SpecifierSet(wanted, prereleases=True)
     except InvalidVersion:
@@ -30,11 +30,12 @@ def nvidia_card(facts: MachineFacts, device: Device | None) -> NvidiaCard | None
 
 
 def versions(facts: MachineFacts, device: Device | None) -> dict[str, str]:
-    """Of "kernel", "driver" and "firmware"; "" for what nobody tells."""
+    """Of "kernel", "driver" and "firmware"; "" for what nobody tells, or tells as a date in words."""
     card = nvidia_card(facts, device)
     driver = device.driver_version if device else ""
-    return {
+    said = {
         "kernel": facts.kernel,
         "driver": driver or (card.driver_version if card else ""),
         "firmware": device.firmware if device else "",
     }
+    return {name: version if _LEADING_VERSION.match(version) else "" for name, version in said.items()}

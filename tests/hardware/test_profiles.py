@@ -77,6 +77,19 @@ def test_every_profile_that_ships_is_valid_and_none_is_missing() -> None:
     assert {name: profiles[name].kind for name in WANTED_KINDS} == WANTED_KINDS
 
 
+def test_the_readme_lists_each_profile_with_what_was_exercised() -> None:
+    profiles, _ = read_profiles([SHIPPED])
+    rows = {
+        f"| {profile.name} | {profile.engine_name} | {profile.exercised.value} |"
+        for profile in profiles.values()
+    }
+    table = (SHIPPED / "README.md").read_text().split("## What was tried")[1]
+    assert {line for line in table.splitlines() if line.startswith("| ")} - rows == {
+        "| profile | engine | exercised |"
+    }
+    assert rows <= set(table.splitlines())
+
+
 def test_what_was_tried_on_hardware_is_what_there_was_to_try_on() -> None:
     profiles, _ = read_profiles([SHIPPED])
     tried = {name for name, profile in profiles.items() if profile.exercised is Exercised.HARDWARE}

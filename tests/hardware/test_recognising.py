@@ -9,7 +9,7 @@ from appliance.hardware.tools import nvidia_cards, rocm_architectures, vulkan_de
 from appliance.hardware.versions import is_in
 
 GIB = 2**30
-CARD = Device(pci="1234:5678", pci_class="0300", driver="good", driver_version="5.2", memory_bytes=16 * GIB)
+CARD = Device(pci="abcd:5678", pci_class="0300", driver="good", driver_version="5.2", memory_bytes=16 * GIB)
 FACTS = MachineFacts(
     model="Test PC",
     kernel="6.14.0-33-generic",
@@ -25,7 +25,7 @@ BASE: dict[str, Any] = {
     "preference": 50,
     "exercised": "configured",
     "sources": ["https://example.org"],
-    "recognise": [{"pci": ["1234:*"]}],
+    "recognise": [{"pci": ["abcd:*"]}],
     "engine": {"name": "llama.cpp", "backend": "vulkan"},
     "memory": {"of": "device", "share": 0.5, "reserve_gib": 1},
     "answers": {"parallel": 4},
@@ -63,7 +63,7 @@ def test_the_preferred_one_that_fits_is_taken_and_the_other_says_why_not() -> No
     recognition = recognise(FACTS, {"card": profile(), "cpu": profile("cpu", **CPU)})
     choice = recognition.choice
     assert choice is not None and choice.profile.name == "card" and choice.device == CARD
-    assert choice.because == ("device 1234:5678",)
+    assert choice.because == ("device abcd:5678",)
     assert choice.model_bytes == 7 * GIB
     assert [(each.profile.name, reason) for each, reason in recognition.others] == [
         ("cpu", "It fits, and A card comes before it.")
