@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.console.effects import Deeds
@@ -29,6 +30,8 @@ class Console:
     def __init__(self, watch: Watch, deeds: Deeds, path: Path, kind: str) -> None:
         self._path, self._kind = path, kind
         self._woken, self._wake = os.pipe()
+        # of a terminal that is gone nobody reads it, and who tells of news must not wait
+        os.set_blocking(self._wake, False)
         self._watch, self._deeds = watch, deeds
         watch.tell(self._poke)
         self._worker = ThreadPoolExecutor(1)
@@ -48,6 +51,9 @@ class Console:
                 if str(gone) != said:
                     said = str(gone)
                     log.warning("%s: %s", self._path, said)
+                if self._running is None and self._menu.page is not Page.TRIAL:
+                    # who comes next must not find what another had half typed
+                    self._menu = HOME
                 self._stopped.wait(AGAIN_SECONDS)
         self._worker.shutdown(wait=False)
 
@@ -84,10 +90,10 @@ class Console:
             self._terminal.forget()
         before, self._menu = self._menu, menu
         if effect is not None:
-            self._show()
             future = self._worker.submit(self._deeds.perform, effect)
             self._running = effect, before, future
             future.add_done_callback(lambda _: self._poke())
+            self._show()
 
     def _finish(self) -> None:
         if self._running is None or not self._running[2].done():
@@ -103,4 +109,5 @@ class Console:
         return 1.0 if self._menu.page is Page.TRIAL else None
 
     def _poke(self) -> None:
-        os.write(self._wake, b".")
+        with suppress(BlockingIOError):  # it is full of news already
+            os.write(self._wake, b".")

@@ -38,16 +38,24 @@ class Terminal:
         try:
             # not blocking: a serial line without a carrier would hold up the opening for ever
             self._fd = os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.set_blocking(self._fd, True)
-            self._before = termios.tcgetattr(self._fd)
-            modes = termios.tcgetattr(self._fd)
-            # every key is ours, ^C and ^Z too: there is no shell to fall back to
-            modes[_LOCAL_MODES] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
-            modes[_INPUT_MODES] &= ~(termios.IXON | termios.ICRNL | termios.BRKINT)
-            termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+        except OSError as error:
+            raise TerminalGone(str(error)) from error
+        try:
+            self._take_over()
         except (OSError, termios.error) as error:
+            # where no line is behind it, the device is there all the same
+            os.close(self._fd)
             raise TerminalGone(str(error)) from error
         return self
+
+    def _take_over(self) -> None:
+        os.set_blocking(self._fd, True)
+        self._before = termios.tcgetattr(self._fd)
+        modes = termios.tcgetattr(self._fd)
+        # every key is ours, ^C and ^Z too: there is no shell to fall back to
+        modes[_LOCAL_MODES] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+        modes[_INPUT_MODES] &= ~(termios.IXON | termios.ICRNL | termios.BRKINT)
+        termios.tcsetattr(self._fd, termios.TCSANOW, modes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

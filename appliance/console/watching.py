@@ -195,8 +195,11 @@ def look(settings: Settings, at: float, trouble_file: Path) -> Facts:
         told=_clock_trouble(at),
     )
     if where.is_mounted_separately and not where.data.is_mount():
-        told = (Told(Trouble.DATA_MISSING, _read(trouble_file)),) if trouble_file.exists() else ()
-        return replace(facts, told=facts.told + told, steps=boot_steps(None))
+        if trouble_file.exists():
+            told = (*facts.told, Told(Trouble.DATA_MISSING, _read(trouble_file)))
+            # without data there is no certificate: the front says the same by plain HTTP
+            facts = replace(facts, told=told, urls=tuple(f"http://{each}/" for each in lan_addresses()))
+        return replace(facts, steps=boot_steps(None))
     boot = next((b for b in reversed(read_boots(where.breadcrumbs)) if b.boot_id == running.boot_id), None)
     facts = replace(
         facts,

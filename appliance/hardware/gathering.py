@@ -31,6 +31,8 @@ _SERVERS = {
 _DEBIAN_PACKAGES = {
     "intel-level-zero-npu": "level-zero-npu",
     "intel-opencl-icd": "compute-runtime",
+    "firmware-amd-graphics": "linux-firmware",
+    "linux-firmware": "linux-firmware",
     "xrt": "xrt",
 }
 """What is no Python package, by the package that brings it."""
@@ -86,6 +88,7 @@ def _devices(sysfs: Path) -> Iterator[Device]:
             pci_class=pci_class[:4],
             name=_read(folder / "label") or _read(folder / "product_name"),
             driver=driver,
+            firmware=_read(folder / "fw_version"),  # amdxdna's
             driver_version=_read(sysfs / "module" / driver / "version") if driver else "",
             memory_bytes=int(memory) if memory.isdecimal() else None,
         )
@@ -98,9 +101,10 @@ def _runtimes() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    for line in _run(("dpkg-query", "-W", "-f=${Package} ${Version}\n", *_DEBIAN_PACKAGES)).splitlines():
-        package, _, installed = line.partition(" ")
-        if installed:
+    shown = "-f=${Package} ${Version} ${db:Status-Status}\n"
+    for line in _run(("dpkg-query", "-W", shown, *_DEBIAN_PACKAGES)).splitlines():
+        package, installed, *status = line.split()
+        if status == ["installed"]:
             found[_DEBIAN_PACKAGES[package]] = installed
     rocm = _read(Path("/opt/rocm/.info/version"))
     return found | ({"rocm": rocm} if rocm else {})

@@ -54,9 +54,9 @@ def recognise(facts: MachineFacts, profiles: Mapping[str, Profile]) -> Recogniti
 
 
 def _candidates(facts: MachineFacts, profiles: Mapping[str, Profile]) -> Iterator[Candidate]:
-    devices = accelerators(facts)
-    counts = Counter(device.pci for device in devices)
-    subjects = [*{device.pci: device for device in devices}.values(), None]
+    # cards of one kind may differ in what drives them
+    counts = Counter(accelerators(facts))
+    subjects = [*counts, None]
     for profile in profiles.values():
         for device in subjects:
             because = recognised(profile.recognise, facts, device)
@@ -64,7 +64,7 @@ def _candidates(facts: MachineFacts, profiles: Mapping[str, Profile]) -> Iterato
                 yield Candidate(
                     profile,
                     device,
-                    counts[device.pci] if device else 1,
+                    counts[device] if device else 1,
                     because,
                     tuple(obstacles(profile, facts, device)),
                     model_bytes(profile, facts, device),
@@ -79,5 +79,6 @@ def _why_not(candidate: Candidate, choice: Candidate | None) -> str:
     if candidate.obstacles or choice is None:
         return " ".join(candidate.obstacles)
     if choice.profile is candidate.profile:
-        return "It is of the same kind, with less memory."
+        less = (candidate.model_bytes or 0) < (choice.model_bytes or 0)
+        return f"It is of the same kind{', with less memory' if less else ', and one kind is taken'}."
     return f"It fits, and {choice.profile.title} comes before it."

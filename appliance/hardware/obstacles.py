@@ -39,7 +39,7 @@ def _missing(profile: Profile, facts: MachineFacts, device: Device | None) -> It
         yield f"It needs the driver {' or '.join(needs.driver)}, and {loaded}."
     wanted = {"kernel": needs.kernel, "driver": needs.driver_version, "firmware": needs.firmware}
     for name, version_range in wanted.items():
-        # a version that nobody tells is not held against it: the health check will see
+        # a version that nobody tells is not held against it
         if version_range and have[name] and not is_in(have[name], version_range):
             yield f"It needs {name} {version_range}, and this is {have[name]}."
     for name, version_range in needs.runtime.items():
@@ -66,7 +66,8 @@ def _is_bad(bad: Bad, have: Mapping[str, str], runtimes: Mapping[str, str]) -> b
 
 
 def _memory(profile: Profile, facts: MachineFacts, device: Device | None) -> int | None:
-    if profile.memory.of is MemoryOf.SYSTEM:
+    shares = not any(each.is_discrete for each in listed_by_vulkan(facts, device))
+    if profile.memory.of is MemoryOf.SYSTEM and shares:
         return facts.memory_bytes or None
     if device is not None and device.memory_bytes:
         return device.memory_bytes

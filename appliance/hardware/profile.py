@@ -5,14 +5,15 @@ work: the first finds, the second and third may turn down, and each says why.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Self, get_args
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from appliance.errors import Refused
@@ -30,6 +31,18 @@ VersionRange = Annotated[str, AfterValidator(_version_range)]
 """PEP 440 specifiers: ">=6.14,<7"."""
 PciPattern = Annotated[str, Field(pattern=r"^[0-9a-f?*]{1,4}:[0-9a-f?*]{1,4}$")]
 """Vendor and device with * and ?: "10de:2[2-5]*" is written as several."""
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression ({error})") from error
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression, searched, not matched."""
 
 
 class ProfileUnusable(Refused):
@@ -80,10 +93,10 @@ class Signs(_Part):
     pci_class: tuple[str, ...] = ()
     system: tuple[str, ...] = ()
     architecture: tuple[str, ...] = ()
-    machine_model: str = ""
-    """A regular expression, searched in the maker's name of the machine."""
-    processor: str = ""
-    """A regular expression, searched in the processor's name."""
+    machine_model: Pattern = ""
+    """In the maker's name of the machine."""
+    processor: Pattern = ""
+    """In the processor's name."""
     flags: tuple[str, ...] = ()
     """All of them must be among the processor's."""
     compute_capability: VersionRange = ""
@@ -92,6 +105,12 @@ class Signs(_Part):
     """AMD's name of the instruction set, as rocminfo tells it: gfx1100."""
     vulkan: bool = False
     """A device that vulkaninfo lists, software renderers aside."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("names no sign, and would hold for every machine")
+        return self
 
 
 class Needs(_Part):
@@ -156,7 +175,7 @@ class Power(_Part):
 
 
 class Health(_Part):
-    """The check after a start and once a day: the prompt must be answered with `expects` in the limit."""
+    """The prompt must be answered with `expects` in the limit."""
 
     prompt: str = Field(min_length=1)
     expects: str = Field(min_length=1)

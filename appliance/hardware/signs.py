@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from appliance.hardware.facts import Device, MachineFacts
 from appliance.hardware.profile import Signs
-from appliance.hardware.tools import rocm_architectures, vulkan_devices
+from appliance.hardware.tools import VulkanDevice, rocm_architectures, vulkan_devices
 from appliance.hardware.versions import is_in, nvidia_card
 
 _GRAPHICS_AND_ACCELERATORS = ("03", "12")
@@ -84,14 +84,14 @@ def _signs_one_by_one(
     yield bool(signs.compute_capability), in_range, f"compute capability {capability}"
     gfx = [name for name in rocm_architectures(facts.tools.get("rocminfo", "")) if name in signs.gfx]
     yield bool(signs.gfx), bool(gfx) and (device is None or pci.startswith(_AMD)), ", ".join(gfx)
-    listed = listed_by_vulkan(facts, device)
+    listed = [each.name for each in listed_by_vulkan(facts, device)]
     yield signs.vulkan, bool(listed), f"Vulkan lists {', '.join(listed)}"
 
 
-def listed_by_vulkan(facts: MachineFacts, device: Device | None) -> list[str]:
-    """The names under which it does so; of all where the machine itself is asked about."""
+def listed_by_vulkan(facts: MachineFacts, device: Device | None) -> list[VulkanDevice]:
+    """What Vulkan says of it; of everything where the machine itself is asked about."""
     return [
-        each.name
+        each
         for each in vulkan_devices(facts.tools.get("vulkaninfo", ""))
         if not each.is_software and (device is None or each.pci == device.pci)
     ]

@@ -25,7 +25,7 @@ def _lines(facts: MachineFacts, recognition: Recognition) -> Iterator[str]:
         yield f"Chosen: {_name(recognition.choice)}"
         yield f"  by {'; '.join(recognition.choice.because)}"
         yield from _how(recognition.choice)
-    if recognition.others:
+    if recognition.others or recognition.unknown:
         yield ""
         yield "Not chosen:"
     for candidate, reason in recognition.others:

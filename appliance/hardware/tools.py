@@ -27,11 +27,12 @@ class NvidiaCard:
 
 @dataclass(frozen=True)
 class VulkanDevice:
-    """`is_software`: a processor that only pretends (llvmpipe)."""
+    """`is_software`: a processor that only pretends (llvmpipe); `is_discrete`: with memory of its own."""
 
     name: str
     pci: str
     is_software: bool
+    is_discrete: bool
 
 
 def nvidia_cards(printed: str) -> tuple[NvidiaCard, ...]:
@@ -58,6 +59,8 @@ def vulkan_devices(printed: str) -> tuple[VulkanDevice, ...]:
     for block in re.split(r"^GPU\d+:\s*$", printed, flags=re.MULTILINE)[1:]:
         said = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", block, re.MULTILINE))
         ids = (said.get(name, "").removeprefix("0x").rjust(4, "0") for name in ("vendorID", "deviceID"))
-        software = said.get("deviceType") == "PHYSICAL_DEVICE_TYPE_CPU"
-        devices.append(VulkanDevice(said.get("deviceName", ""), ":".join(ids), software))
+        kind = said.get("deviceType", "").removeprefix("PHYSICAL_DEVICE_TYPE_")
+        devices.append(
+            VulkanDevice(said.get("deviceName", ""), ":".join(ids), kind == "CPU", kind == "DISCRETE_GPU")
+        )
     return tuple(devices)

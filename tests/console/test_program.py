@@ -7,9 +7,15 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from appliance.boot.breadcrumbs import Outcome, Trail
 from appliance.boot.places import places, running_now
 from appliance.claim import read_claim_code
+from appliance.console.effects import Deeds
+from appliance.console.program import Console
+from appliance.console.terminal import Terminal, TerminalGone
+from appliance.console.watching import Watch
 from appliance.host.machine import Disk, DiskInstallState, MachineStatus
 from appliance.host.simulated import SimulatedHost
 from appliance.keeping import ChangeKind, begin_change
@@ -292,6 +298,25 @@ def test_leaves_the_terminal_as_it_was(box: Settings) -> None:
         assert not changed[3] & termios.ICANON
         assert left[3] & termios.ICANON
         assert not str(glass.look()).strip()
+
+
+def test_a_serial_line_without_a_chip_behind_it_is_closed_again(tmp_path: Path) -> None:
+    """Its device opens, and is no terminal; it is tried again every few seconds, for years."""
+    line = tmp_path / "ttyS0"
+    line.write_text("")
+    opened = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(TerminalGone), Terminal(line, "linux"):
+        pass
+    assert sorted(Path("/proc/self/fd").iterdir()) == opened
+
+
+def test_news_that_a_terminal_takes_no_notice_of_hold_up_nobody(
+    box: Settings, machine: SimulatedHost, tmp_path: Path
+) -> None:
+    console = Console(Watch(box, machine), Deeds(box, machine), tmp_path / "nowhere", "linux")
+    for _ in range(70_000):  # a pipe holds 65,536 bytes
+        console.stop()
+    console.run()
 
 
 def test_a_terminal_that_is_not_there_or_hangs_up_takes_no_other_along(

@@ -14,6 +14,7 @@ from appliance.console.facts import BootStep, Facts, StepState, Told, Trouble
 from appliance.console.menu import Menu, Page
 from appliance.console.screen import Size, draw
 from appliance.console.watching import Said, ask, look, with_said
+from appliance.enrolment.lan import lan_addresses
 from appliance.errors import Refusal
 from appliance.host.contract import HostUnavailable
 from appliance.host.machine import DiskInstallState, DiskInstallStatus, MachineStatus
@@ -54,7 +55,8 @@ def test_a_missing_data_partition_is_said_and_shows_no_new_box(
     trouble.write_text("The data partition is damaged: bad magic number.\n")
     facts = look(box, time.time(), trouble)
     assert facts.told == (Told(Trouble.DATA_MISSING, "The data partition is damaged: bad magic number."),)
-    assert (facts.claimed, facts.claim_code, facts.urls) == (None, "", ())
+    assert (facts.claimed, facts.claim_code) == (None, "")
+    assert facts.urls == tuple(f"http://{address}/" for address in lan_addresses())
 
 
 def test_a_wrong_clock_and_a_full_disk_are_said(box: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

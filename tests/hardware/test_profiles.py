@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.hardware import ProfileUnusable, profile_folders, read_profile, read_profiles
+from appliance.hardware.gathering import _DEBIAN_PACKAGES
 from appliance.hardware.places import SHIPPED
 from appliance.hardware.profile import Exercised, Kind
 from appliance.settings import Settings
@@ -90,6 +91,17 @@ def test_the_readme_lists_each_profile_with_what_was_exercised() -> None:
     assert rows <= set(table.splitlines())
 
 
+def test_every_library_that_a_profile_names_is_one_that_is_looked_for() -> None:
+    profiles, _ = read_profiles([SHIPPED])
+    named = {
+        name
+        for profile in profiles.values()
+        for runtime in (profile.needs.runtime, *(bad.runtime for bad in profile.bad))
+        for name in runtime
+    }
+    assert named <= {"openvino", "mlx", "rocm", *_DEBIAN_PACKAGES.values()}
+
+
 def test_what_was_tried_on_hardware_is_what_there_was_to_try_on() -> None:
     profiles, _ = read_profiles([SHIPPED])
     tried = {name for name, profile in profiles.items() if profile.exercised is Exercised.HARDWARE}
@@ -107,6 +119,8 @@ def test_what_was_tried_on_hardware_is_what_there_was_to_try_on() -> None:
         ("[answers]", "[needs]\nkernel = 'six'\n[answers]", '"kernel" in [needs] is not a range of versions'),
         ('pci = ["1234:5678"]', 'pcie = ["1:2"]', 'no "pcie" in [recognise] number 1. Is "pci" meant?'),
         ('pci = ["1234:5678"]', 'pci = ["GeForce"]', "String should match pattern"),
+        ('pci = ["1234:5678"]', 'processor = "PC ("', '"processor" in [recognise] number 1 is not a regular'),
+        ('pci = ["1234:5678"]', "", "names no sign, and would hold for every machine"),
         ("[engine]", "[engine", "card.toml is not TOML"),
     ],
 )  # fmt: skip

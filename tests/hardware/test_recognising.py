@@ -110,6 +110,34 @@ def test_a_combination_is_bad_only_when_all_of_it_holds() -> None:
         assert choice is not None, other
 
 
+def test_one_of_two_cards_that_is_given_to_somebody_else_leaves_the_other() -> None:
+    lent = CARD.model_copy(update={"driver": "vfio-pci"})
+    for devices in ((CARD, lent), (lent, CARD)):
+        facts = FACTS.model_copy(update={"devices": devices})
+        choice = recognise(facts, {"card": profile(needs={"driver": ["good"]})}).choice
+        assert choice is not None and choice.count == 1 and choice.device == CARD
+
+
+@pytest.mark.parametrize(("kind", "gib"), [("DISCRETE_GPU", 7), ("INTEGRATED_GPU", 15)])
+def test_graphics_that_share_the_machines_memory_count_that_and_a_card_its_own(kind: str, gib: int) -> None:
+    listed = f"""GPU0:
+\tvendorID = 0xabcd
+\tdeviceID = 0x5678
+\tdeviceType = PHYSICAL_DEVICE_TYPE_{kind}
+\tdeviceName = Card
+"""
+    facts = FACTS.model_copy(update={"tools": {"vulkaninfo": listed}})
+    shared = {"of": "system", "share": 0.5, "reserve_gib": 1}
+    choice = recognise(facts, {"any": profile("any", recognise=[{"vulkan": True}], memory=shared)}).choice
+    assert choice is not None and choice.model_bytes == gib * GIB
+
+
+def test_two_of_a_kind_with_the_same_memory_are_not_told_apart_by_it() -> None:
+    other = CARD.model_copy(update={"pci": "abcd:9999"})
+    recognition = recognise(FACTS.model_copy(update={"devices": (CARD, other)}), {"card": profile()})
+    assert [reason for _, reason in recognition.others] == ["It is of the same kind, and one kind is taken."]
+
+
 def test_the_same_card_twice_is_one_candidate_counted_twice() -> None:
     choice = recognise(FACTS.model_copy(update={"devices": (CARD, CARD)}), {"card": profile()}).choice
     assert choice is not None and choice.count == 2
