@@ -9,7 +9,7 @@ from appliance.console.qr import half_blocks
 from appliance.console.texts import text
 from appliance.host.machine import InstallState, SlotState
 
-_LABEL = 13
+LABEL_COLUMNS = 13
 
 
 def home(facts: Facts, menu: Menu, language: str, width: int, rows: int, *, blocks: bool) -> list[str]:
@@ -119,7 +119,7 @@ def gigabytes(count: int, language: str) -> str:
 
 
 def _row(language: str, key: str, value: str) -> str:
-    return f"{text(language, key):<{_LABEL}}{value}"
+    return f"{text(language, key):<{LABEL_COLUMNS}}{value}"
 
 
 def _beside(left: list[str], code: tuple[str, ...], width: int) -> list[str]:

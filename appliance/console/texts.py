@@ -10,7 +10,7 @@ _TEXTS = {
     "unjudged": ("running", "en marche"),
     "open": ("Open in a browser of this network:", "À ouvrir dans un navigateur du réseau :"),
     "no_url": ("No network address yet.", "Pas encore d'adresse sur le réseau."),
-    "claim_code": ("Claim code", "Code de prise"),
+    "claim_code": ("Claim code", "Code boîtier"),
     "claim_how": (
         "Type it on the page: it makes you the first admin.",
         "À saisir sur la page : il fait de vous l'admin.",

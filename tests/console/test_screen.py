@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from appliance.boot import Attempt, Ending, RollbackStory, Word
 from appliance.console import texts
 from appliance.console.facts import BootStep, Facts, Fleet, StepState, Told, Trouble
+from appliance.console.home import LABEL_COLUMNS
 from appliance.console.menu import Menu, Page
 from appliance.console.network_form import Problem
 from appliance.console.painting import START, changes
@@ -139,6 +140,12 @@ def test_the_story_of_a_damaged_release_is_told_whole_on_the_smallest_usual_scre
     assert no_longer in shown
     assert again in shown
     assert (damaged in shown) == (ending in {Ending.NEVER_ARRIVED, Ending.HUNG})
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+def test_no_label_runs_into_what_it_names(language: str) -> None:
+    for key in ("claim_code", "model", "workers", "requests", "release", "update", "data"):
+        assert len(texts.text(language, key)) < LABEL_COLUMNS, key
 
 
 @pytest.mark.parametrize("language", texts.LANGUAGES)
