@@ -12,8 +12,8 @@ VERSION=$1 KEYS=$2 SLOT="$WORK/slot"
 # console= comes last on the serial line, so that is where the kernel's own words go; tty1 is the console program's.
 # Of the kernel's security modules those that have something to do here: no unit has a policy for the others.
 # A root that fails its check is not read on: the machine restarts, and tries used up are the other slot's turn.
-COMMAND_LINE="rootfstype=erofs ro console=tty0 console=ttyS0,115200 panic=5 rd.shell=0 rd.emergency=reboot quiet loglevel=4 lsm=lockdown,yama,landlock
-    systemd.show_status=no systemd.gpt_auto=no systemd.verity_root_options=panic-on-corruption systemd.machine_id=firmware"
+COMMAND_LINE="rootfstype=erofs ro console=tty0 console=ttyS0,115200 panic=5 rd.shell=0 rd.emergency=reboot quiet loglevel=4
+    lsm=lockdown,yama,landlock systemd.show_status=no systemd.gpt_auto=no systemd.verity_root_options=panic-on-corruption systemd.machine_id=firmware"
 
 # 128 bits of the root hash as a UUID: the partition's own identity says what must be in it
 # (Discoverable Partitions Specification)

@@ -18,6 +18,8 @@ from appliance.settings import load_settings
 
 
 def main() -> None:
+    if len(sys.argv) == 1:
+        sys.exit("usage: python3 -m appliance.console TERMINAL...")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     settings, kind = load_settings(), os.environ.get("TERM", "linux")
     host = brokered(settings)

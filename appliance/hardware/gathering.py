@@ -28,7 +28,7 @@ _SERVERS = {
     "lemonade-server": "lemonade",
     "lemond": "lemonade",
 }
-_DEBIAN_PACKAGES = {
+DEBIAN_PACKAGES = {
     "intel-level-zero-npu": "level-zero-npu",
     "intel-opencl-icd": "compute-runtime",
     "firmware-amd-graphics": "linux-firmware",
@@ -102,10 +102,10 @@ def _runtimes() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     shown = "-f=${Package} ${Version} ${db:Status-Status}\n"
-    for line in _run(("dpkg-query", "-W", shown, *_DEBIAN_PACKAGES)).splitlines():
+    for line in _run(("dpkg-query", "-W", shown, *DEBIAN_PACKAGES)).splitlines():
         package, installed, *status = line.split()
         if status == ["installed"]:
-            found[_DEBIAN_PACKAGES[package]] = installed
+            found[DEBIAN_PACKAGES[package]] = installed
     rocm = _read(Path("/opt/rocm/.info/version"))
     return found | ({"rocm": rocm} if rocm else {})
 

@@ -16,7 +16,6 @@ _NPU_OF_AMD = "1022:"
 _ONLY_FOR_A_SCREEN = ("1a03:", "102b:", "1234:", "1af4:", "1b36:", "15ad:")
 """ASPEED and Matrox in servers; QEMU, virtio, QXL and VMware in virtual machines."""
 _AMD = "1002:"
-_NOTHING = "$^"
 
 
 def accelerators(facts: MachineFacts) -> list[Device]:
@@ -53,39 +52,45 @@ def _is_about_a_device(signs: Signs, facts: MachineFacts) -> bool:
 def _hold(signs: Signs, facts: MachineFacts, device: Device | None) -> tuple[str, ...] | None:
     """What holds, as reasons; None unless everything does."""
     because: list[str] = []
-    for asked, holds, reason in _signs_one_by_one(signs, facts, device):
-        if asked and not holds:
+    for holds, reason in _asked(signs, facts, device):
+        if not holds:
             return None
-        if asked:
-            because.append(reason)
+        because.append(reason)
     return tuple(because)
 
 
-def _signs_one_by_one(
-    signs: Signs, facts: MachineFacts, device: Device | None
-) -> Iterator[tuple[bool, bool, str]]:
-    """Each sign: whether it is asked for, whether it holds, and how that reads."""
-    pci, processor = device.pci if device else "", facts.processor
-    yield bool(signs.pci), any(fnmatchcase(pci, one) for one in signs.pci), f"device {pci}"
-    pci_class = device.pci_class if device else ""
-    yield bool(signs.pci_class), pci_class in signs.pci_class, f"class {pci_class}"
-    yield bool(signs.system), facts.system in signs.system, facts.system
-    yield bool(signs.architecture), facts.architecture in signs.architecture, facts.architecture
-    yield (
-        bool(signs.machine_model),
-        bool(re.search(signs.machine_model or _NOTHING, facts.model)),
-        facts.model,
-    )
-    yield bool(signs.processor), bool(re.search(signs.processor or _NOTHING, processor.name)), processor.name
-    yield bool(signs.flags), processor.flags >= set(signs.flags), f"processor with {', '.join(signs.flags)}"
-    card = nvidia_card(facts, device)
-    capability = card.compute_capability if card else ""
-    in_range = bool(capability) and is_in(capability, signs.compute_capability)
-    yield bool(signs.compute_capability), in_range, f"compute capability {capability}"
-    gfx = [name for name in rocm_architectures(facts.tools.get("rocminfo", "")) if name in signs.gfx]
-    yield bool(signs.gfx), bool(gfx) and (device is None or pci.startswith(_AMD)), ", ".join(gfx)
-    listed = [each.name for each in listed_by_vulkan(facts, device)]
-    yield signs.vulkan, bool(listed), f"Vulkan lists {', '.join(listed)}"
+def _asked(signs: Signs, facts: MachineFacts, device: Device | None) -> Iterator[tuple[bool, str]]:
+    """Each sign that is named: whether it holds, and how that reads."""
+    processor, pci = facts.processor, device.pci if device else ""
+    if signs.pci:
+        yield any(fnmatchcase(pci, one) for one in signs.pci), f"device {pci}"
+    if signs.pci_class:
+        pci_class = device.pci_class if device else ""
+        yield pci_class in signs.pci_class, f"class {pci_class}"
+    if signs.system:
+        yield facts.system in signs.system, facts.system
+    if signs.architecture:
+        yield facts.architecture in signs.architecture, facts.architecture
+    if signs.machine_model:
+        yield bool(re.search(signs.machine_model, facts.model)), facts.model
+    if signs.processor:
+        yield bool(re.search(signs.processor, processor.name)), processor.name
+    if signs.flags:
+        yield processor.flags >= set(signs.flags), f"processor with {', '.join(signs.flags)}"
+    yield from _told_by_a_tool(signs, facts, device)
+
+
+def _told_by_a_tool(signs: Signs, facts: MachineFacts, device: Device | None) -> Iterator[tuple[bool, str]]:
+    if signs.compute_capability:
+        card = nvidia_card(facts, device)
+        capability = card.compute_capability if card else ""
+        yield is_in(capability, signs.compute_capability), f"compute capability {capability}"
+    if signs.gfx:
+        gfx = [name for name in rocm_architectures(facts.tools.get("rocminfo", "")) if name in signs.gfx]
+        yield bool(gfx) and (device is None or device.pci.startswith(_AMD)), ", ".join(gfx)
+    if signs.vulkan:
+        listed = [each.name for each in listed_by_vulkan(facts, device)]
+        yield bool(listed), f"Vulkan lists {', '.join(listed)}"
 
 
 def listed_by_vulkan(facts: MachineFacts, device: Device | None) -> list[VulkanDevice]:

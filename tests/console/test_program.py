@@ -3,6 +3,7 @@
 import os
 import signal
 import termios
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -314,9 +315,15 @@ def test_news_that_a_terminal_takes_no_notice_of_hold_up_nobody(
     box: Settings, machine: SimulatedHost, tmp_path: Path
 ) -> None:
     console = Console(Watch(box, machine), Deeds(box, machine), tmp_path / "nowhere", "linux")
-    for _ in range(70_000):  # a pipe holds 65,536 bytes
-        console.stop()
-    console.run()
+
+    def tell() -> None:
+        for _ in range(70_000):  # a pipe holds 65,536 bytes
+            console.stop()
+
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(20)
+    assert not telling.is_alive(), "who tells of news waits for a terminal that is gone"
 
 
 def test_a_terminal_that_is_not_there_or_hangs_up_takes_no_other_along(

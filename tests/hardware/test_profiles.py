@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.hardware import ProfileUnusable, profile_folders, read_profile, read_profiles
-from appliance.hardware.gathering import _DEBIAN_PACKAGES
+from appliance.hardware.gathering import DEBIAN_PACKAGES
 from appliance.hardware.places import SHIPPED
 from appliance.hardware.profile import Exercised, Kind
 from appliance.settings import Settings
@@ -99,7 +99,7 @@ def test_every_library_that_a_profile_names_is_one_that_is_looked_for() -> None:
         for runtime in (profile.needs.runtime, *(bad.runtime for bad in profile.bad))
         for name in runtime
     }
-    assert named <= {"openvino", "mlx", "rocm", *_DEBIAN_PACKAGES.values()}
+    assert named <= {"openvino", "mlx", "rocm", *DEBIAN_PACKAGES.values()}
 
 
 def test_what_was_tried_on_hardware_is_what_there_was_to_try_on() -> None:

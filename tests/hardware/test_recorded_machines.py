@@ -1,5 +1,6 @@
 """What is chosen on machines that were recorded from public facts, and why not the rest."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from appliance.hardware import MachineFacts, Recognition, read_profiles, recogni
 from appliance.hardware.places import SHIPPED
 
 MACHINES = Path(__file__).parent / "machines"
+PROFILES, _ = read_profiles([SHIPPED])
 CHOSEN = {
     "a100-80gb-server": "nvidia-a100",
     "alder-lake-office-pc": "intel-igpu",
@@ -65,10 +67,10 @@ WHY_NOT = {
 }
 
 
+@cache
 def recognised(machine: str) -> Recognition:
-    profiles, _ = read_profiles([SHIPPED])
     record = (MACHINES / f"{machine}.json").read_text()
-    return recognise(MachineFacts.model_validate_json(record), profiles)
+    return recognise(MachineFacts.model_validate_json(record), PROFILES)
 
 
 def test_at_least_twenty_five_machines_are_recorded_each_with_its_source() -> None:
