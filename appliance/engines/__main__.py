@@ -6,6 +6,7 @@ other than 0 when the model can't be used or the engine thread dies; a superviso
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -17,9 +18,11 @@ from typing import Any, NoReturn
 import uvicorn
 import uvloop
 
-from appliance.engines.engine import Engine, EngineOptions
 from appliance.engines.http import EngineApp
+from appliance.engines.loading import load
 from appliance.engines.metrics import EngineMetrics
+from appliance.engines.options import EngineOptions, Kind, Setting
+from appliance.hardware.profile import EngineName
 from appliance.watchdog import watchdog_of_this_process
 
 _log = logging.getLogger("appliance.engines")
@@ -59,10 +62,23 @@ class _Server(uvicorn.Server):
 
 
 def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
-    parser = argparse.ArgumentParser(prog="python -m appliance.engines", description="Serve one GGUF model.")
-    parser.add_argument("--model", required=True, type=Path, help="GGUF file")
+    parser = argparse.ArgumentParser(prog="python -m appliance.engines", description="Serve one model.")
+    parser.add_argument("--model", required=True, type=Path, help="GGUF file, or folder of an OpenVINO model")
     parser.add_argument("--name", required=True, help="the model's name in the API")
     parser.add_argument("--listen", required=True, type=_listen_address, help="unix:PATH or HOST:PORT")
+    parser.add_argument("--engine", type=EngineName, default=EngineName.LLAMA_CPP, choices=list(EngineName))
+    parser.add_argument(
+        "--kind", type=Kind, default=Kind.TEXT, choices=list(Kind), help="what the model is for"
+    )
+    parser.add_argument("--device", default="CPU", help="of OpenVINO: CPU, GPU, NPU")
+    parser.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="of the engine's own",
+    )
     parser.add_argument("--slots", type=int, default=8, help="sequences that run at once")
     parser.add_argument(
         "--context-tokens", type=int, default=0, help="of one sequence; 0: as the model, at most 8192"
@@ -70,19 +86,39 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
     parser.add_argument("--kv-tokens", type=int, default=0, help="of all sequences; 0: what memory allows")
     parser.add_argument("--threads", type=int, default=0, help="0: one per physical core")
     parser.add_argument("--waiting", type=int, default=64, help="requests that may wait for a slot")
+    parser.add_argument(
+        "--prompt-tokens", type=int, default=0, help="a longer prompt is refused; 0: no limit"
+    )
     given = parser.parse_args()
     if not 1 <= given.slots <= 128:
         parser.error("--slots must be 1 to 128")
     options = EngineOptions(
         model_file=given.model,
         name=given.name,
+        engine=given.engine,
+        kind=given.kind,
+        device=given.device,
+        settings=dict(given.setting),
         slots=given.slots,
         context_tokens=given.context_tokens,
         kv_tokens=given.kv_tokens,
         threads=given.threads,
         waiting=given.waiting,
+        prompt_tokens=given.prompt_tokens,
     )
     return options, given.listen
+
+
+def _setting(text: str) -> tuple[str, Setting]:
+    """NAME=VALUE, the value as JSON writes numbers and truth, else as text."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    try:
+        read = json.loads(value)
+    except json.JSONDecodeError:
+        read = value
+    return name, read if isinstance(read, str | int | float | bool) else value
 
 
 def _listen_address(text: str) -> dict[str, Any]:
@@ -115,12 +151,11 @@ def _lives(app: EngineApp) -> bool:
 
 
 async def _load(app: EngineApp, options: EngineOptions) -> None:
-    engine = await asyncio.to_thread(Engine, options, app.metrics)
+    engine = await asyncio.to_thread(load, options, app.metrics)
     app.engine = engine
     await engine.warm_up()
-    _log.info(
-        "ready: %s with %d slots of %d tokens", engine.name, engine.limits.slots, engine.limits.context_tokens
-    )
+    health = engine.health()
+    _log.info("ready: %s with %d slots of %d tokens", engine.name, health["slots"], health["context_tokens"])
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from appliance.engines.completions import prompts_of
 from appliance.engines.contract import EmbeddingRequest
-from appliance.engines.engine import ContextLengthExceeded, Engine
+from appliance.engines.engine import Engine
 from appliance.engines.exchange import ClientLeft, Exchange
 from appliance.engines.metrics import Outcome
+from appliance.engines.served import ContextLengthExceeded
 from appliance.errors import Refused
 
 

@@ -1,9 +1,9 @@
-"""The loaded engine: model, batcher and what the endpoints ask of them together."""
+"""llama.cpp's engine, loaded: model, batcher and what the endpoints ask of them together."""
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any
 
 import psutil
 
@@ -14,8 +14,16 @@ from appliance.engines.embedder import Embedder
 from appliance.engines.generation import FinishReason, GenerationRequest, Output
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
+from appliance.engines.options import EngineOptions
 from appliance.engines.sampling import SamplingPlan
-from appliance.errors import Refused, TryAgain
+from appliance.engines.served import (
+    Answer,
+    ContextLengthExceeded,
+    PromptEmpty,
+    TokenUnknown,
+    check_model_name,
+    listing,
+)
 
 WARM_UP_PROMPT = "Bonjour"
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -23,42 +31,6 @@ _KV_SHARE_OF_FREE_MEMORY = 0.4
 _PREFIX_SHARE_OF_FREE_MEMORY = 0.1
 _STALLED_SECONDS = 60.0
 _LONG_TEXT_CHARACTERS = 8192
-
-
-class ContextLengthExceeded(Refused):
-    code: ClassVar[str] = "context_length_exceeded"
-
-
-class ModelNotFound(Refused):
-    code: ClassVar[str] = "model_not_found"
-    http_status: ClassVar[int] = 404
-
-
-class PromptEmpty(Refused):
-    code: ClassVar[str] = "prompt_empty"
-
-
-class TokenUnknown(Refused):
-    code: ClassVar[str] = "token_unknown"
-
-
-class EngineStarting(TryAgain):
-    code: ClassVar[str] = "engine_starting"
-    http_status: ClassVar[int] = 503
-    openai_type: ClassVar[str] = "server_error"
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """What the command line decides; 0 means: chosen by model and machine."""
-
-    model_file: Path
-    name: str
-    slots: int = 8
-    context_tokens: int = 0
-    kv_tokens: int = 0
-    threads: int = 0
-    waiting: int = 64
 
 
 class Engine:
@@ -74,6 +46,19 @@ class Engine:
         self.batcher = Batcher(self.model, self.limits, metrics)
         self.embedder = Embedder(self.model, self.limits)
         self.ready = False
+
+    @cached_property
+    def endpoints(self) -> Mapping[str, Answer]:
+        # they import this module for their types
+        from appliance.engines.chat import chat_completions
+        from appliance.engines.completions import completions
+        from appliance.engines.embeddings import embeddings
+
+        return {
+            "/v1/chat/completions": partial(chat_completions, engine=self),
+            "/v1/completions": partial(completions, engine=self),
+            "/v1/embeddings": partial(embeddings, engine=self),
+        }
 
     async def warm_up(self) -> None:
         """Makes one token with the batcher, the way every request does."""
@@ -91,7 +76,7 @@ class Engine:
         """False when work waits and no step has ended for a minute."""
         return self.batcher.seconds_without_step() < _STALLED_SECONDS
 
-    def health(self) -> dict[str, object]:
+    def health(self) -> dict[str, Any]:
         return {
             "ready": self.ready,
             "model": self.name,
@@ -110,9 +95,11 @@ class Engine:
             return self.model.tokenize(text, special=special, begin=begin)
         return await asyncio.to_thread(self.model.tokenize, text, special=special, begin=begin)
 
+    def listed(self) -> dict[str, Any]:
+        return listing(self.name, self.model.created, is_demo=self.model.is_demo)
+
     def check_model_name(self, name: str) -> None:
-        if name != self.name:
-            raise ModelNotFound(f"There is no model {name[:200]!r} here, only {self.name!r}.", param="model")
+        check_model_name(name, self.name)
 
     def check_prompt(self, prompt: list[int], param: str) -> None:
         """Raises ContextLengthExceeded where no token of an answer fits, PromptEmpty, TokenUnknown."""

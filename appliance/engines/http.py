@@ -2,22 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from appliance.engines.chat import chat_completions
-from appliance.engines.completions import completions
-from appliance.engines.embeddings import embeddings
-from appliance.engines.engine import Engine, EngineStarting
 from appliance.engines.exchange import ClientLeft, Exchange, Receive, Send
 from appliance.engines.metrics import EngineMetrics, Outcome
+from appliance.engines.served import Answer, EngineStarting, Served
 from appliance.errors import Broken, Refusal, Refused
 
 _log = logging.getLogger(__name__)
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
-REAL_MODEL_HINT = (
-    "This is the demo model: it knows the appliance and little else. An admin can import a real GGUF model."
-)
 
 
 class PathUnknown(Refused):
@@ -38,16 +31,13 @@ class EngineApp:
     """Answers from the first moment; until `engine` is set, that it is starting."""
 
     def __init__(self, metrics: EngineMetrics) -> None:
-        self.engine: Engine | None = None
+        self.engine: Served | None = None
         self.metrics = metrics
-        self._answers: dict[str, tuple[str, Callable[[Exchange], Awaitable[None]]]] = {
-            "/v1/chat/completions": ("POST", self._with_engine(chat_completions)),
-            "/v1/completions": ("POST", self._with_engine(completions)),
-            "/v1/embeddings": ("POST", self._with_engine(embeddings)),
-            "/v1/models": ("GET", self._with_engine(_models)),
-            "/health/live": ("GET", self._live),
-            "/health/ready": ("GET", self._ready),
-            "/metrics": ("GET", self._metrics),
+        self._own: dict[str, Answer] = {
+            "/v1/models": self._models,
+            "/health/live": self._live,
+            "/health/ready": self._ready,
+            "/metrics": self._metrics,
         }
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -70,43 +60,30 @@ class EngineApp:
             await exchange.refuse(InternalError("The engine failed on this request."))
 
     async def _route(self, exchange: Exchange) -> None:
-        known = self._answers.get(exchange.path)
-        if known is None:
+        own = self._own.get(exchange.path)
+        answer = own or self._loaded().endpoints.get(exchange.path)
+        if answer is None:
             raise PathUnknown(f"There is nothing at {exchange.path[:200]!r}.")
-        method, answer = known
+        method = "GET" if own else "POST"
         if exchange.method != method:
             raise MethodNotAllowed(f"{exchange.path} answers {method} only.")
         await answer(exchange)
 
-    def _with_engine(
-        self, answer: Callable[[Exchange, Engine], Awaitable[None]]
-    ) -> Callable[[Exchange], Awaitable[None]]:
-        async def checked(exchange: Exchange) -> None:
-            if self.engine is None or not self.engine.ready:
-                raise EngineStarting("The model is still being loaded.", retry_after_seconds=2)
-            await answer(exchange, self.engine)
+    def _loaded(self) -> Served:
+        if self.engine is None or not self.engine.ready:
+            raise EngineStarting("The model is still being loaded.", retry_after_seconds=2)
+        return self.engine
 
-        return checked
+    async def _models(self, exchange: Exchange) -> None:
+        await exchange.answer(200, {"object": "list", "data": [self._loaded().listed()]})
 
     async def _live(self, exchange: Exchange) -> None:
         live = self.engine is None or self.engine.is_alive
         await exchange.answer(200 if live else 503, {"live": live})
 
     async def _ready(self, exchange: Exchange) -> None:
-        health = self.engine.health() if self.engine else {"ready": False}
+        health: dict[str, Any] = self.engine.health() if self.engine else {"ready": False}
         await exchange.answer(200 if health["ready"] else 503, health)
 
     async def _metrics(self, exchange: Exchange) -> None:
         await exchange.answer(200, await asyncio.to_thread(self.metrics.text))
-
-
-async def _models(exchange: Exchange, engine: Engine) -> None:
-    model: dict[str, Any] = {
-        "id": engine.name,
-        "object": "model",
-        "created": engine.model.created,
-        "owned_by": "cellule",
-    }
-    if engine.model.is_demo:
-        model |= {"demo": True, "description": REAL_MODEL_HINT}
-    await exchange.answer(200, {"object": "list", "data": [model]})

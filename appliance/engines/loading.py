@@ -1,0 +1,27 @@
+"""From what an engine process was told to the loaded model. Adding a way to compute is adding a line here.
+
+Each way is imported only where it is asked for: a process holds one engine's library.
+"""
+
+from appliance.engines.metrics import EngineMetrics
+from appliance.engines.options import EngineOptions, Kind
+from appliance.engines.served import Served
+from appliance.errors import Refused
+from appliance.hardware.profile import EngineName
+
+
+class KindNotOffered(Refused):
+    """This engine can't serve models of that kind."""
+
+    code = "kind_not_offered"
+
+
+def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
+    """Takes seconds: not on an event loop. Raises ModelUnusable, KindNotOffered."""
+    match options.engine, options.kind:
+        case EngineName.LLAMA_CPP, Kind.TEXT | Kind.EMBEDDINGS:
+            from appliance.engines.engine import Engine
+
+            return Engine(options, metrics)
+        case engine, kind:
+            raise KindNotOffered(f"{engine} can't serve {kind} models here.")

@@ -1,0 +1,79 @@
+"""What every engine gives to the server above it: a name, paths that answer, its health.
+
+One class for each way to compute (llama.cpp, OpenVINO, a server that somebody else runs) keeps to `Served`;
+`http` and `__main__` know nothing else of it. The same contract tests run against each.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+from appliance.engines.exchange import Exchange
+from appliance.errors import Refused, TryAgain
+
+REAL_MODEL_HINT = (
+    "This is the demo model: it knows the appliance and little else. An admin can import a real GGUF model."
+)
+
+Answer = Callable[[Exchange], Awaitable[None]]
+"""Answers one POST request, or raises a Refusal."""
+
+
+class ContextLengthExceeded(Refused):
+    code: ClassVar[str] = "context_length_exceeded"
+
+
+class ModelNotFound(Refused):
+    code: ClassVar[str] = "model_not_found"
+    http_status: ClassVar[int] = 404
+
+
+class PromptEmpty(Refused):
+    code: ClassVar[str] = "prompt_empty"
+
+
+class TokenUnknown(Refused):
+    code: ClassVar[str] = "token_unknown"
+
+
+class EngineStarting(TryAgain):
+    code: ClassVar[str] = "engine_starting"
+    http_status: ClassVar[int] = 503
+    openai_type: ClassVar[str] = "server_error"
+
+
+class Served(Protocol):
+    """A loaded model. Made in a thread, for loading takes seconds; then `warm_up`, then `ready`."""
+
+    name: str
+    ready: bool
+
+    @property
+    def endpoints(self) -> Mapping[str, Answer]:
+        """The paths that answer POST."""
+
+    @property
+    def is_alive(self) -> bool:
+        """False when work waits and nothing has moved for a minute."""
+
+    async def warm_up(self) -> None:
+        """Makes one real answer and sets `ready`."""
+
+    def health(self) -> dict[str, Any]:
+        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens …"""
+
+    def listed(self) -> dict[str, Any]:
+        """The model as /v1/models shows it."""
+
+
+def check_model_name(name: str, served: str) -> None:
+    """Raises ModelNotFound unless the request's model is the one that is `served`."""
+    if name != served:
+        raise ModelNotFound(f"There is no model {name[:200]!r} here, only {served!r}.", param="model")
+
+
+def listing(name: str, created: int, *, is_demo: bool = False) -> dict[str, Any]:
+    """A model object of OpenAI; `created` in epoch seconds."""
+    model: dict[str, Any] = {"id": name, "object": "model", "created": created, "owned_by": "cellule"}
+    if is_demo:
+        model |= {"demo": True, "description": REAL_MODEL_HINT}
+    return model
