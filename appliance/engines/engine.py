@@ -24,6 +24,7 @@ from appliance.engines.served import (
     check_model_name,
     listing,
 )
+from appliance.hardware.profile import EngineName
 
 WARM_UP_PROMPT = "Bonjour"
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -38,6 +39,7 @@ class Engine:
 
     def __init__(self, options: EngineOptions, metrics: EngineMetrics) -> None:
         self.name = options.name
+        self.kind = options.kind
         self.metrics = metrics
         self.model = Model(options.model_file)
         self.sha256 = self.model.sha256()
@@ -86,6 +88,8 @@ class Engine:
             "context_tokens": self.limits.context_tokens,
             "tokens_per_second": round(self.batcher.tokens_per_second, 1),
             "demo": self.model.is_demo,
+            "kind": self.kind,
+            "engine": EngineName.LLAMA_CPP,
             "sha256": self.sha256,
         }
 

@@ -17,6 +17,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from appliance.engines.options import Kind, Setting
+from appliance.hardware.profile import EngineName
+from appliance.models.bundle import Bundle
+
 HELLO_PATH = "/enrol/hello"
 SUBMIT_PATH = "/enrol/submit"
 STATUS_PATH = "/enrol/status"
@@ -170,6 +174,10 @@ class EngineReport(Message):
     context_tokens: int = Field(default=0, ge=0)
     tokens_per_second: float = Field(default=0.0, ge=0)
     demo: bool = False
+    kind: Kind = Kind.TEXT
+    engine: EngineName = EngineName.LLAMA_CPP
+    prompt_tokens: int = Field(default=0, ge=0)
+    """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
@@ -197,6 +205,15 @@ class DesiredEngine(Message):
     slots: int
     context_tokens: int = 0
     """Of one sequence; 0 for as many as the model has, so that a prompt fits on every node or on none."""
+    engine: EngineName = EngineName.LLAMA_CPP
+    kind: Kind = Kind.TEXT
+    device: str = "CPU"
+    """Of OpenVINO."""
+    settings: dict[str, Setting] = Field(default_factory=dict)
+    prompt_tokens: int = 0
+    """A longer prompt is refused and answered elsewhere; 0: as the context allows."""
+    bundle: Bundle | None = None
+    """The model's files, fetched from the box or another worker; None: the one that ships."""
 
 
 class DesiredState(Message):
