@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from appliance.pool.upstream import Address
+from appliance.upstream import Address
 
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8

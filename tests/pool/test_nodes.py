@@ -4,8 +4,8 @@ import openai
 import pytest
 
 from appliance.pool.nodes import EngineHealth, Nodes
-from appliance.pool.upstream import Address
 from appliance.settings import BOX_NODE
+from appliance.upstream import Address
 from tests.pool.conftest import Box
 from tests.pool.test_relay import raw_request
 from tests.pool.upstreams import Asked
