@@ -6,5 +6,6 @@ http (bytes in) → contract (is it well-formed?) → chat or completions (promp
 → batcher (a place among the running sequences, token by token) → text (where may it be cut?)
 → answers (the OpenAI shape) → http (bytes out).
 
-Only `contract` and `options` are for other packages; they import nothing of an engine.
+Only `contract`, `options` and `adopted.finding` with its table are for other packages; they import nothing of
+an engine.
 """

@@ -45,7 +45,10 @@ class Served(Protocol):
     """A loaded model. Made in a thread, for loading takes seconds; then `warm_up`, then `ready`."""
 
     name: str
-    ready: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be asked now."""
 
     @property
     def endpoints(self) -> Mapping[str, Answer]:
@@ -56,10 +59,13 @@ class Served(Protocol):
         """False when work waits and nothing has moved for a minute."""
 
     async def warm_up(self) -> None:
-        """Makes one real answer and sets `ready`."""
+        """Makes one real answer, and is `ready` if that went well."""
 
     def health(self) -> dict[str, Any]:
-        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens …"""
+        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens …
+
+        `trouble`, where there is one, is a sentence that says why it is not ready.
+        """
 
     def listed(self) -> dict[str, Any]:
         """The model as /v1/models shows it."""

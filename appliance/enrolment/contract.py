@@ -179,6 +179,10 @@ class EngineReport(Message):
     prompt_tokens: int = Field(default=0, ge=0)
     """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    trouble: Annotated[str, Field(max_length=400), AfterValidator(_printable)] = ""
+    """Why it is not ready, a sentence."""
+    fingerprint: str = Field(default="", max_length=400, pattern=r"^[0-9a-f:,]*$")
+    """Of an adopted server's model, by which another one under the same name is noticed."""
 
 
 class WorkerLoad(Message):

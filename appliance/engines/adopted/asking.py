@@ -7,7 +7,7 @@ import asyncio
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -92,7 +92,7 @@ class Reply:
     headers: dict[str, str]
     body: bytes
 
-    def json(self) -> Any:
+    def json(self) -> object:
         """None where the body is none."""
         try:
             return orjson.loads(self.body)
@@ -156,7 +156,9 @@ class Asker:
 
     def _request(self, method: str, path: str, body: bytes | None) -> bytes:
         entity = "" if body is None else f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        head = f"{method} {path} HTTP/1.1\r\nhost: {self.place}\r\naccept: */*\r\n{self._authorization}{entity}"
+        head = (
+            f"{method} {path} HTTP/1.1\r\nhost: {self.place}\r\naccept: */*\r\n{self._authorization}{entity}"
+        )
         return f"{head}\r\n".encode("latin-1") + (body or b"")
 
 

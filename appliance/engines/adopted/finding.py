@@ -30,9 +30,7 @@ async def find_servers(ports: Iterable[int] = USUAL_PORTS) -> tuple[FoundAt, ...
     ports = sorted(set(ports))
     looked = await asyncio.gather(*(look_at(Place(LOOPBACK, port)) for port in ports))
     return tuple(
-        FoundAt(port, found)
-        for port, found in zip(ports, looked, strict=True)
-        if isinstance(found, Found)
+        FoundAt(port, found) for port, found in zip(ports, looked, strict=True) if isinstance(found, Found)
     )
 
 

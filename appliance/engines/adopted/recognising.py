@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.engines.adopted.asking import Reply
-from appliance.engines.adopted.servers import SERVERS, ServerKind
+from appliance.engines.adopted.servers import ServerKind
 
 MODELS = "/v1/models"
 ASKED_PATHS = (
@@ -204,11 +204,10 @@ def _plain_claims(seen: _Seen) -> tuple[Claim, ...]:
 
 def _llama_server_claims(seen: _Seen) -> tuple[Claim, ...]:
     props = seen.at("/props")
-    settings = props.get("default_generation_settings")
-    slot_tokens = _count(settings.get("n_ctx")) if isinstance(settings, dict) else 0
+    slot_tokens = _count(_object(props.get("default_generation_settings")).get("n_ctx"))
     claims = []
     for one in seen.listed(MODELS):
-        meta = one.get("meta") if isinstance(one.get("meta"), dict) else {}
+        meta = _object(one.get("meta"))
         marks = [str(meta.get(name, "")) for name in ("n_params", "size", "n_vocab", "n_embd", "ftype")]
         claims.append(
             Claim(
@@ -225,7 +224,7 @@ def _llama_server_claims(seen: _Seen) -> tuple[Claim, ...]:
 def _ollama_claims(seen: _Seen) -> tuple[Claim, ...]:
     claims = []
     for one in seen.listed("/api/tags", "models"):
-        details = one.get("details") if isinstance(one.get("details"), dict) else {}
+        details = _object(one.get("details"))
         family = _text(details.get("family"))
         claims.append(
             Claim(
@@ -287,6 +286,21 @@ _CLAIMS: Mapping[ServerKind, Callable[[_Seen], tuple[Claim, ...]]] = {
 }
 
 
+LOOKED_PATHS: Mapping[ServerKind, str] = {
+    ServerKind.OLLAMA: "/api/tags",
+    ServerKind.LM_STUDIO: "/api/v0/models",
+    ServerKind.TGI: "/info",
+    ServerKind.LEMONADE: "/api/v1/models",
+}
+"""Where a kind shows its models; all others at MODELS."""
+
+
+def claims_of(kind: ServerKind, reply: Reply) -> tuple[Claim, ...]:
+    """The claims in an answer to LOOKED_PATHS of that kind."""
+    path = LOOKED_PATHS.get(kind, MODELS)
+    return _CLAIMS.get(kind, _plain_claims)(_Seen({path: reply}, {path: reply.json()}))
+
+
 def _slots(seen: _Seen) -> int:
     return _count(seen.at("/props").get("total_slots")) or _count(
         seen.at("/info").get("max_concurrent_requests")
@@ -307,9 +321,9 @@ def _text(value: object) -> str:
     return str(value).strip() if is_name else ""
 
 
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _count(value: object) -> int:
     return value if type(value) is int and 0 <= value < 2**53 else 0
-
-
-def title_of(kind: ServerKind) -> str:
-    return SERVERS[kind].title

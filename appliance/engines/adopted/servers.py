@@ -88,8 +88,7 @@ SERVERS: dict[ServerKind, Server] = {
     ServerKind.MLX_LM: Server(
         title="MLX-LM",
         ports=(8080,),
-        refuses=frozenset(_A)
-        - {_A.PLAIN_COMPLETIONS, _A.LOGIT_BIAS, _A.SEED, _A.TOP_K, _A.MIN_P, _A.TOOLS},
+        refuses=frozenset(_A) - {_A.PLAIN_COMPLETIONS, _A.LOGIT_BIAS, _A.SEED, _A.TOP_K, _A.MIN_P, _A.TOOLS},
         source="https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/SERVER.md",
         chat_tokens=4096,
     ),
@@ -99,33 +98,49 @@ SERVERS: dict[ServerKind, Server] = {
         ports=(11434,),
         refuses=frozenset(_A)
         - {
-            _A.PLAIN_COMPLETIONS, _A.SUFFIX, _A.SEED, _A.PRESENCE_PENALTY, _A.FREQUENCY_PENALTY, _A.TOOLS,
-            _A.JSON_OBJECT, _A.JSON_SCHEMA,
+            _A.PLAIN_COMPLETIONS,
+            _A.SUFFIX,
+            _A.SEED,
+            _A.PRESENCE_PENALTY,
+            _A.FREQUENCY_PENALTY,
+            _A.TOOLS,
+            _A.JSON_OBJECT,
+            _A.JSON_SCHEMA,
         },
         source="https://docs.ollama.com/api/openai-compatibility",
-    ),  # fmt: skip
+    ),
     # it takes json_schema and refuses json_object
     ServerKind.LM_STUDIO: Server(
         title="LM Studio",
         ports=(1234,),
         refuses=frozenset(_A)
         - {
-            _A.PLAIN_COMPLETIONS, _A.SEED, _A.TOP_K, _A.LOGIT_BIAS, _A.PRESENCE_PENALTY,
-            _A.FREQUENCY_PENALTY, _A.TOOLS, _A.JSON_SCHEMA,
+            _A.PLAIN_COMPLETIONS,
+            _A.SEED,
+            _A.TOP_K,
+            _A.LOGIT_BIAS,
+            _A.PRESENCE_PENALTY,
+            _A.FREQUENCY_PENALTY,
+            _A.TOOLS,
+            _A.JSON_SCHEMA,
         },
         source="https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
-    ),  # fmt: skip
+    ),
     # 3000 is its own default, 8080 that of its documentation's container; logit_bias and n it ignores
     ServerKind.TGI: Server(
         title="Text Generation Inference",
         ports=(3000, 8080),
         refuses=frozenset(_A)
         - {
-            _A.PLAIN_COMPLETIONS, _A.SEED, _A.PRESENCE_PENALTY, _A.FREQUENCY_PENALTY, _A.TOOLS,
+            _A.PLAIN_COMPLETIONS,
+            _A.SEED,
+            _A.PRESENCE_PENALTY,
+            _A.FREQUENCY_PENALTY,
+            _A.TOOLS,
             _A.FORCED_TOOL,
         },
         source="https://huggingface.co/docs/text-generation-inference/reference/api_reference",
-    ),  # fmt: skip
+    ),
     # 13305 since release 10, 8000 before; it hands on to other servers, which differ in all else
     ServerKind.LEMONADE: Server(
         title="Lemonade",
