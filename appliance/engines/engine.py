@@ -22,6 +22,7 @@ from appliance.engines.served import (
     PromptEmpty,
     TokenUnknown,
     check_model_name,
+    check_prompt_limit,
     listing,
 )
 from appliance.hardware.profile import EngineName
@@ -41,6 +42,7 @@ class Engine:
         self.name = options.name
         self.kind = options.kind
         self.metrics = metrics
+        self.prompt_tokens = options.prompt_tokens
         self.model = Model(options.model_file)
         self.sha256 = self.model.sha256()
         self.limits = _limits(self.model, options)
@@ -86,6 +88,7 @@ class Engine:
             "busy": self.batcher.busy,
             "waiting": self.batcher.waiting,
             "context_tokens": self.limits.context_tokens,
+            "prompt_tokens": self.prompt_tokens,
             "tokens_per_second": round(self.batcher.tokens_per_second, 1),
             "demo": self.model.is_demo,
             "kind": self.kind,
@@ -106,7 +109,8 @@ class Engine:
         check_model_name(name, self.name)
 
     def check_prompt(self, prompt: list[int], param: str) -> None:
-        """Raises ContextLengthExceeded where no token of an answer fits, PromptEmpty, TokenUnknown."""
+        """Raises ContextLengthExceeded where no token of an answer fits, PromptTooLongHere, PromptEmpty,
+        TokenUnknown."""
         if len(prompt) >= self.limits.context_tokens:
             raise ContextLengthExceeded(
                 f"The prompt has {len(prompt)} tokens; "
@@ -114,6 +118,7 @@ class Engine:
                 param=param,
                 next_step="Shorten the prompt.",
             )
+        check_prompt_limit(len(prompt), self.prompt_tokens, param)
         if not prompt:
             raise PromptEmpty("The prompt has no token.", param=param)
         self.check_tokens(prompt, param)

@@ -22,6 +22,12 @@ class ContextLengthExceeded(Refused):
     code: ClassVar[str] = "context_length_exceeded"
 
 
+class PromptTooLongHere(Refused):
+    """The model could take the prompt, this engine on its device can't: another node may."""
+
+    code: ClassVar[str] = "prompt_too_long_here"
+
+
 class ModelNotFound(Refused):
     code: ClassVar[str] = "model_not_found"
     http_status: ClassVar[int] = 404
@@ -59,7 +65,8 @@ class Served(Protocol):
         """Makes one real answer and sets `ready`."""
 
     def health(self) -> dict[str, Any]:
-        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens …"""
+        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens,
+        prompt_tokens (the longest prompt, 0: as the context allows), tokens_per_second, kind, engine …"""
 
     def listed(self) -> dict[str, Any]:
         """The model as /v1/models shows it."""
@@ -69,6 +76,16 @@ def check_model_name(name: str, served: str) -> None:
     """Raises ModelNotFound unless the request's model is the one that is `served`."""
     if name != served:
         raise ModelNotFound(f"There is no model {name[:200]!r} here, only {served!r}.", param="model")
+
+
+def check_prompt_limit(prompt_tokens: int, limit: int, param: str) -> None:
+    """Raises PromptTooLongHere above `limit`, which is 0 where there is none."""
+    if limit and prompt_tokens > limit:
+        raise PromptTooLongHere(
+            f"The prompt has {prompt_tokens} tokens; this engine takes {limit}.",
+            param=param,
+            next_step="Shorten it, or ask a node that takes longer prompts.",
+        )
 
 
 def listing(name: str, created: int, *, is_demo: bool = False) -> dict[str, Any]:
