@@ -49,10 +49,10 @@ ENGINES = [
     ContractEngine("llama.cpp", _llama_cpp, engine="llama.cpp", slots=2, waiting=8),
     ContractEngine(
         "llama.cpp with a prompt limit",
-        lambda folder: _llama_cpp(folder, "--prompt-tokens", "128"),
+        lambda folder: _llama_cpp(folder, "--prompt-tokens", "512"),
         engine="llama.cpp",
         slots=2,
         waiting=8,
-        prompt_tokens=128,
+        prompt_tokens=512,
     ),
 ]
