@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from appliance.engines.exchange import Exchange
-from appliance.errors import Refused, TryAgain
+from appliance.errors import Broken, Refused, TryAgain
 
 REAL_MODEL_HINT = (
     "This is the demo model: it knows the appliance and little else. An admin can import a real GGUF model."
@@ -39,6 +39,23 @@ class PromptEmpty(Refused):
 
 class TokenUnknown(Refused):
     code: ClassVar[str] = "token_unknown"
+
+
+class ParameterNotOffered(Refused):
+    """The contract has the parameter, this engine can't honour it, and says so by its name."""
+
+    code: ClassVar[str] = "parameter_not_offered"
+
+
+class ModelUnusable(Broken):
+    """The files are missing, cut off, or nothing that this engine can read. Nothing is served."""
+
+    code: ClassVar[str] = "model_unusable"
+
+
+class EngineBusy(TryAgain):
+    code: ClassVar[str] = "engine_busy"
+    http_status: ClassVar[int] = 429
 
 
 class EngineStarting(TryAgain):
