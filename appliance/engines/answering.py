@@ -119,7 +119,7 @@ async def _collect(
 
 
 def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
-    """Exact counts: the prompt once, the generated tokens of all choices. Cached ones where the engine tells."""
+    """Exact counts: the prompt once, the tokens of all choices; cached ones where the engine tells."""
     prompts = {id(generation.request.prompt): generation for generation in generations}
     prompt = sum(len(generation.request.prompt) for generation in prompts.values())
     generated = sum(generation.generated for generation in generations)

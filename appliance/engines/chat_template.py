@@ -44,12 +44,8 @@ class ChatTemplate:
         environment.filters["tojson"] = _to_json
         self._template = environment.from_string(source) if source else None
         self._special = {
-            "bos_token": vocabulary.token_text(vocabulary.begin_token)
-            if vocabulary.begin_token is not None
-            else "",
-            "eos_token": vocabulary.token_text(vocabulary.stop_token)
-            if vocabulary.stop_token is not None
-            else "",
+            name: "" if token is None else vocabulary.token_text(token)
+            for name, token in (("bos_token", vocabulary.begin_token), ("eos_token", vocabulary.stop_token))
         }
         self.knows_tools = bool(source and "tools" in source and TOOL_CALL_BEGIN in source)
 

@@ -32,9 +32,8 @@ async def completions(exchange: Exchange, engine: TextEngine) -> None:
             top_logprobs=request.logprobs,
             grammar=request.grammar,
         )
-        echo = (
-            b"".join(map(engine.vocabulary.piece, prompt)).decode("utf-8", "replace") if request.echo else ""
-        )
+        echoed = prompt if request.echo else []
+        echo = b"".join(map(engine.vocabulary.piece, echoed)).decode("utf-8", "replace")
         echoes += [echo] * request.n
     shape = CompletionShape(engine, echoes)
     include_usage = bool(request.stream_options and request.stream_options.include_usage)

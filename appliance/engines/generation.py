@@ -1,7 +1,7 @@
 """One sequence on its way: what was asked, the tokens so far, and the text that may be shown.
 
-The same for every engine. The engine thread alone changes it; the asking side reads `Output`s from its mailbox
-and may set `cancelled`.
+The same for every engine. The engine thread alone changes it; the asking side reads `Output`s from its
+mailbox and may set `cancelled`.
 """
 
 import enum

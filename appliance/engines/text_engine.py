@@ -1,4 +1,4 @@
-"""What every engine that makes text has in common: prompts checked, requests turned into generations, one warm-up.
+"""What every engine that makes text has in common: it checks prompts and turns requests into generations.
 
 How tokens are computed is the `runner`'s; what a request may ask beyond the contract's checks is decided by
 `refuse_what_is_not_offered`, where an engine names what it can't do.

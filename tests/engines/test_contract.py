@@ -396,8 +396,10 @@ def test_metrics_count_requests_and_tokens(engine: RunningEngine) -> None:
 
 def test_while_it_starts_it_says_so_and_when(subject: Subject) -> None:
     """Asked from the first moment on: 503 with a time to come back, then an answer, nothing else."""
-    command = list(subject.running.process.args)  # type: ignore[call-overload]
+    arguments = subject.running.process.args
+    assert isinstance(arguments, list)
     port = subject.running.port + 1
+    command = [str(each) for each in arguments]
     command[command.index("--listen") + 1] = f"127.0.0.1:{port}"
     process = subprocess.Popen(command, cwd=sys.path[0] or None)
     again = RunningEngine(process, port, subject.running.model)
