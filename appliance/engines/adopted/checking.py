@@ -23,6 +23,7 @@ from appliance.engines.adopted.probing import (
     message_text,
 )
 from appliance.engines.adopted.recognising import Claim, Found
+from appliance.engines.adopted.servers import Ability
 from appliance.engines.adopted.translating import usage_of
 
 LEAST_LIKENESS = 0.6
@@ -48,20 +49,30 @@ class Verdict:
         return not self.reasons
 
 
+@dataclass(frozen=True)
+class Called:
+    """`name` is our name of the model, `model` the server's own."""
+
+    name: str
+    model: str
+    judge_text: bool = True
+
+
 def claim_of(model: str, found: Found) -> Claim | None:
     """What the server says of `model`; Ollama's names may leave ":latest" away."""
     wanted = {model, f"{model}:latest"}
     return next((claim for claim in found.models if claim.id in wanted), None)
 
 
-def verdict(name: str, model: str, found: Found, probes: Probes, recorded: str) -> Verdict:
-    """`name` is ours, `model` the server's own; `recorded` the fingerprint of the adoption, "" for none."""
+def verdict(called: Called, found: Found, probes: Probes, recorded: str) -> Verdict:
+    """`recorded` is the fingerprint of the adoption, "" for none."""
+    model = called.model
     claim = claim_of(model, found)
     if claim is None:
         listed = ", ".join(one.id for one in found.models[:5]) or "none"
         return Verdict((f"It does not list the model {model}, only: {listed}.",), "", None)
-    contradicted = {reason for called in (name, model) for reason in contradictions(called, claim)}
-    reasons = [*sorted(contradicted), *_reasons_of(probes)]
+    contradicted = {reason for each in (called.name, model) for reason in contradictions(each, claim)}
+    reasons = [*sorted(contradicted), *_reasons_of(probes, judge_text=called.judge_text)]
     seen = fingerprint_of(probes.fingerprints)
     if not reasons and not seen:
         reasons.append("It did not answer all fixed prompts.")
@@ -74,28 +85,42 @@ def verdict(name: str, model: str, found: Found, probes: Probes, recorded: str) 
     return Verdict(tuple(reasons), seen, claim, bool(differs))
 
 
-def _reasons_of(probes: Probes) -> Iterator[str]:
+def _reasons_of(probes: Probes, *, judge_text: bool) -> Iterator[str]:
     trouble = next((one.trouble for one in (probes.whole, probes.streamed, probes.cut) if one.trouble), "")
     if trouble:
         yield f"It did not answer the fixed question: {trouble}."
         return
-    wrong = list(_whole(probes.whole, QUESTION, ANSWER_TOKENS))
+    wrong = list(_whole(probes.whole, judge_text=judge_text))
     yield from wrong
     if not wrong:
         yield from _streamed(probes.streamed, probes.whole)
         yield from _cut(probes.cut)
 
 
-def _whole(one: Whole, prompt: str, max_tokens: int) -> Iterator[str]:
+def _whole(one: Whole, *, judge_text: bool) -> Iterator[str]:
     answer = one.answer or {}
     if answer.get("object") != "chat.completion" or not isinstance(answer.get("choices"), list):
         yield "Its answer is no chat completion of OpenAI's form."
         return
     text = message_text(answer)
-    garbage = garbage_in(text, prompt)
+    garbage = garbage_in(text, QUESTION) if judge_text else ""
     if garbage:
         yield f"It answers garbage: {garbage}."
-    yield from _usage(answer, prompt, text, max_tokens)
+    yield from _usage(answer, QUESTION, text, ANSWER_TOKENS)
+
+
+def unable_of(probes: Probes) -> frozenset[Ability]:
+    """What its kind can, and this server with this model did not: a tool that had to be called was not."""
+    tool = probes.tool
+    if tool is None:
+        return frozenset()
+    choices = (tool.answer or {}).get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else {}
+    message = first.get("message") if isinstance(first, dict) else {}
+    message = message if isinstance(message, dict) else {}
+    if tool.trouble or (message.get("content") and not message.get("tool_calls")):
+        return frozenset({Ability.TOOLS, Ability.NAMED_TOOL, Ability.REQUIRED_TOOL})
+    return frozenset()
 
 
 def garbage_in(text: str, prompt: str) -> str:

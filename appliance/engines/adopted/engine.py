@@ -61,6 +61,7 @@ class Adopted:
             "busy": self._places.busy,
             "waiting": self._places.waiting,
             "context_tokens": min(told, wanted) if told and wanted else told or wanted,
+            "prompt_tokens": 0,
             "tokens_per_second": round(relay.speed.tokens_per_second, 1) if relay else 0.0,
             "demo": False,
             "kind": self.kind,

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from appliance.engines.adopted.translating import ServerBusy
+from appliance.engines.served import EngineBusy
 
 
 class Places:
@@ -28,9 +28,17 @@ class Places:
         self.slots = slots
         self._let_in()
 
+    def check_room(self, wanted: int) -> None:
+        """Raises EngineBusy where so many more would have to wait than may."""
+        free = max(0, self.slots - self.busy)
+        if wanted > free + self._waiting_limit - len(self._waiting):
+            raise EngineBusy(
+                f"{len(self._waiting)} requests already wait for this engine.", retry_after_seconds=2
+            )
+
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Holds one place. Raises ServerBusy."""
+        """Holds one place."""
         if self.busy < self.slots and not self._waiting:
             self.busy += 1
         else:
@@ -42,10 +50,6 @@ class Places:
             self._let_in()
 
     async def _wait(self) -> None:
-        if len(self._waiting) >= self._waiting_limit:
-            raise ServerBusy(
-                f"{len(self._waiting)} requests already wait for this engine.", retry_after_seconds=2
-            )
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

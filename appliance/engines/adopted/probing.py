@@ -6,6 +6,7 @@ the reason.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import orjson
 
 from appliance.engines.adopted.asking import Asker, read_whole
 from appliance.engines.adopted.events import Events
-from appliance.engines.adopted.servers import Server
+from appliance.engines.adopted.servers import Ability, Server
 from appliance.engines.adopted.translating import BadAnswer, quoted
 from appliance.upstream import UpstreamLost
 
@@ -30,6 +31,25 @@ FINGERPRINT_PROMPTS = (
 """Open questions in several languages with figures: models and tokenizers part ways on them early."""
 FINGERPRINT_TOKENS = 16
 ANSWER_SECONDS = 60.0
+TOOL_TOKENS = 128
+TOOL_QUESTION = "What is the weather in Paris?"
+TOOL_PARAMETERS: Mapping[str, Any] = {
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "weather",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"city": {"enum": ["Paris", "Lyon"]}},
+                    "required": ["city"],
+                },
+            },
+        }
+    ],
+    "tool_choice": "required",
+}
+_NOTHING_MORE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,8 @@ class Probes:
     streamed: Streamed
     cut: Whole
     fingerprints: tuple[Whole, ...]
+    tool: Whole | None = None
+    """Where its kind calls a tool that must be called."""
 
 
 class Prober:
@@ -82,13 +104,14 @@ class Prober:
         streamed = await self.stream(QUESTION, ANSWER_TOKENS)
         cut = await self.ask(CUT_QUESTION, CUT_TOKENS)
         prints = [await self.ask(prompt, FINGERPRINT_TOKENS) for prompt in FINGERPRINT_PROMPTS]
-        return Probes(whole, streamed, cut, tuple(prints))
+        forced = not {Ability.TOOLS, Ability.REQUIRED_TOOL} & self._server.refuses
+        tool = await self.ask(TOOL_QUESTION, TOOL_TOKENS, TOOL_PARAMETERS) if forced else None
+        return Probes(whole, streamed, cut, tuple(prints), tool)
 
-    async def ask(self, prompt: str, max_tokens: int) -> Whole:
+    async def ask(self, prompt: str, max_tokens: int, more: Mapping[str, Any] = _NOTHING_MORE) -> Whole:
+        body = {**self._body(prompt, max_tokens), **more}
         try:
-            reply = await self._asker.post(
-                self._path, self._body(prompt, max_tokens), within_seconds=ANSWER_SECONDS
-            )
+            reply = await self._asker.post(self._path, body, within_seconds=ANSWER_SECONDS)
         except UpstreamLost as lost:
             return Whole(trouble=str(lost))
         answer = reply.json()

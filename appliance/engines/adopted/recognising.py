@@ -41,6 +41,8 @@ class Claim:
     digest: str = ""
     """The server's own mark of the file, and what else changes with it."""
     is_embedding: bool = False
+    vocabulary: int = 0
+    """Tokens that it knows."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def _llama_server_claims(seen: _Seen) -> tuple[Claim, ...]:
                 parameters=_count(meta.get("n_params")),
                 origin=_text(props.get("model_path")).rpartition("/")[2],
                 digest=":".join(marks) if meta else "",
+                vocabulary=_count(meta.get("n_vocab")),
             )
         )
     return tuple(claim for claim in claims if claim.id)

@@ -1,13 +1,16 @@
-"""One request, asked of the adopted server in the asking side's place; its bytes go out as they come.
+"""One request, asked of the adopted server in the asking side's place; its answer goes out as it comes.
 
-Checked by our contract first, then by what the server can do, then it waits for a place. When the client
-leaves, the connection to the server is closed at once: that is how it learns to stop.
+Checked by our contract first, then by what the server can do, then it waits for a place. Each choice is a
+request of its own. When the client leaves, the connections to the server are closed at once: that is how it
+learns to stop.
 """
 
 import asyncio
 import logging
 import time
-from contextlib import suppress
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -15,18 +18,17 @@ import orjson
 from appliance.engines.adopted.asking import read_whole
 from appliance.engines.adopted.events import Events
 from appliance.engines.adopted.places import Places
+from appliance.engines.adopted.refusing import ServerFailed, check_request, refusal_of
 from appliance.engines.adopted.speed import Speed
 from appliance.engines.adopted.target import Target
 from appliance.engines.adopted.translating import (
     BadAnswer,
-    ServerFailed,
-    check_offered,
-    chunk,
-    refusal_of,
-    server_body,
-    usage_chunk,
+    Form,
+    TextRequest,
+    choices_of,
+    server_bodies,
     usage_of,
-    whole_answer,
+    usage_together,
 )
 from appliance.engines.contract import ChatRequest, CompletionRequest
 from appliance.engines.exchange import ClientLeft, Exchange
@@ -36,7 +38,7 @@ from appliance.upstream import Connection, UpstreamLost
 
 log = logging.getLogger(__name__)
 
-TextRequest = ChatRequest | CompletionRequest
+Usage = dict[str, Any]
 
 
 class BrokenOff(Exception):
@@ -48,7 +50,7 @@ class Relay:
 
     def __init__(self, target: Target, name: str, places: Places, metrics: EngineMetrics) -> None:
         self.target = target
-        self._name = name
+        self.name = name
         self._places = places
         self._metrics = metrics
         self.speed = Speed()
@@ -63,105 +65,176 @@ class Relay:
         await self._answer(exchange, await exchange.body_as(CompletionRequest), "/completions")
 
     async def _answer(self, exchange: Exchange, request: TextRequest, path: str) -> None:
-        check_model_name(request.model, self._name)
-        check_offered(request, self.target.server)
-        working = asyncio.ensure_future(self._ask(exchange, request, path))
+        check_model_name(request.model, self.name)
+        check_request(request, self.target)
+        bodies = server_bodies(request, self.target.server, self.target.model)
+        self._places.check_room(len(bodies))
+        asked = _Asked(self, exchange, request, path)
+        working = asyncio.ensure_future(asked.run(bodies))
         leaving = asyncio.ensure_future(exchange.left())
+        began = time.monotonic()
         try:
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                working.result()
-                return
-            self._metrics.requests.labels(Outcome.CANCELLED).inc()
-            raise ClientLeft
+            if not working.done():
+                self._metrics.requests.labels(Outcome.CANCELLED).inc()
+                raise ClientLeft
+            self._record(exchange, path, working.result(), time.monotonic() - began)
+        except (UpstreamLost, BadAnswer) as error:
+            raise self._failure(exchange, error) from error
         finally:
-            for task in (working, leaving):
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await task
-
-    async def _ask(self, exchange: Exchange, request: TextRequest, path: str) -> None:
-        async with self._places.taken():
+            await _end((working, leaving))
             self._metrics.occupancy(self._places.busy, self._places.waiting, 0)
-            began = time.monotonic()
-            try:
-                usage = await self._pass_on(exchange, request, path)
-            except (UpstreamLost, BadAnswer) as error:
-                raise self._failure(exchange, error) from error
-            seconds = time.monotonic() - began
-            self.speed.note(usage["completion_tokens"], seconds, self._places.busy)
-        self._metrics.occupancy(self._places.busy, self._places.waiting, 0)
+
+    def _record(self, exchange: Exchange, path: str, usage: Usage, seconds: float) -> None:
         self._metrics.requests.labels(Outcome.ANSWERED).inc()
         self._metrics.prompt_tokens.inc(usage["prompt_tokens"])
         self._metrics.generated_tokens.inc(usage["completion_tokens"])
         log.info(
             "request %s %s answered prompt_tokens=%d generated_tokens=%d seconds=%.3f",
-            exchange.request_id, path, usage["prompt_tokens"], usage["completion_tokens"], seconds,
-        )  # fmt: skip
-
-    def _failure(self, exchange: Exchange, error: Exception) -> Exception:
-        if isinstance(error, UpstreamLost):
-            self.lost.set()
-        log.warning("request %s: %s failed: %s", exchange.request_id, self.target.server.title, error)
-        if exchange.started:
-            return BrokenOff(f"{self.target.server.title}: {error}")
-        return ServerFailed(
-            f"{self.target.server.title} gave no usable answer: {error}.", retry_after_seconds=5
+            *(exchange.request_id, path, usage["prompt_tokens"], usage["completion_tokens"], seconds),
         )
 
-    async def _pass_on(self, exchange: Exchange, request: TextRequest, path: str) -> dict[str, Any]:
-        """The usage of the answer that went out. Raises UpstreamLost, BadAnswer and the server's refusals."""
-        body = orjson.dumps(server_body(request, self.target.server, self.target.model))
-        connection = await self.target.asker.begin("POST", self.target.server.prefix + path, body)
+    def _failure(self, exchange: Exchange, error: Exception) -> Exception:
+        title = self.target.server.title
+        if isinstance(error, UpstreamLost):
+            self.lost.set()
+        log.warning("request %s: %s failed: %s", exchange.request_id, title, error)
+        if exchange.started:
+            return BrokenOff(f"{title}: {error}")
+        return ServerFailed(f"{title} gave no usable answer: {error}.", retry_after_seconds=5)
+
+    async def open(self, path: str, body: dict[str, Any], request: TextRequest) -> Connection:
+        """A connection whose good answer has begun; release it. Raises the server's refusal, UpstreamLost."""
+        connection = await self.target.asker.begin(
+            "POST", self.target.server.prefix + path, orjson.dumps(body)
+        )
+        self.answered_at = time.monotonic()
+        if connection.status == 200:
+            return connection
         try:
-            self.answered_at = time.monotonic()
-            if connection.status != 200:
-                self._refuse(connection.status, await read_whole(connection))
-            if request.stream:
-                include_usage = bool(request.stream_options and request.stream_options.include_usage)
-                return await self._stream(exchange, connection, request.n, include_usage=include_usage)
-            answer = whole_answer(_json(await read_whole(connection)), self._name)
-            await exchange.answer(200, answer)
-            usage: dict[str, Any] = answer["usage"]
-            return usage
+            said = _json(await read_whole(connection))
         finally:
             connection.release()
-
-    def _refuse(self, status: int, body: bytes) -> None:
-        refusal = refusal_of(status, _json(body), self.target.server)
-        if status in (401, 403, 404):
+        if connection.status in (401, 403, 404):
             self.lost.set()  # the watch finds out what has become of it
-        raise refusal
+        raise refusal_of(connection.status, said, self.target.server, request)
 
-    async def _stream(
-        self, exchange: Exchange, connection: Connection, choices: int, *, include_usage: bool
-    ) -> dict[str, Any]:
-        events, usage, last = Events(), None, None
-        finished: set[int] = set()
-        at_end = False
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Holds a place among those that the server answers at once."""
+        async with self._places.taken():
+            self._metrics.occupancy(self._places.busy, self._places.waiting, 0)
+            yield
+
+    def note(self, usage: Usage, seconds: float) -> None:
+        self.speed.note(usage["completion_tokens"], seconds, self._places.busy)
+
+
+class _Asked:
+    """One request and the answers to its parts."""
+
+    def __init__(self, relay: Relay, exchange: Exchange, request: TextRequest, path: str) -> None:
+        self._relay = relay
+        self._exchange = exchange
+        self._request = request
+        self._path = path
+        is_chat = isinstance(request, ChatRequest)
+        self._form = Form(
+            id=f"{'chatcmpl' if is_chat else 'cmpl'}-{uuid.uuid4().hex}",
+            created=int(time.time()),
+            model=relay.name,
+            is_chat=is_chat,
+            top_logprobs=(request.top_logprobs or 0) if isinstance(request, ChatRequest) else 0,
+        )
+        self._beginning = asyncio.Lock()
+
+    async def run(self, bodies: Sequence[dict[str, Any]]) -> Usage:
+        """The usage of the answer that went out. Raises UpstreamLost, BadAnswer and the server's refusals."""
+        part = self._stream if self._request.stream else self._whole
+        results = await _together([part(body, index) for index, body in enumerate(bodies)])
+        usage = usage_together([usage for _, usage in results], self._request.n)
+        exchange, options = self._exchange, self._request.stream_options
+        if not self._request.stream:
+            await exchange.answer(200, self._form.answer([choice for choice, _ in results], usage))
+            return usage
+        if options and options.include_usage:
+            await exchange.send_events([orjson.dumps(self._form.usage_chunk(usage))])
+        await exchange.end_stream()
+        return usage
+
+    async def _whole(self, body: dict[str, Any], index: int) -> tuple[dict[str, Any], Usage]:
+        async with self._relay.place():
+            began = time.monotonic()
+            connection = await self._relay.open(self._path, body, self._request)
+            try:
+                answer = _json(await read_whole(connection))
+            finally:
+                connection.release()
+            choices = choices_of(answer)
+            usage = usage_of(answer) if isinstance(answer, dict) else None
+            if not choices or usage is None:
+                raise BadAnswer("it has no choices" if not choices else "it does not tell its usage")
+            self._relay.note(usage, time.monotonic() - began)
+        return self._form.choice(choices[0], index), usage
+
+    async def _stream(self, body: dict[str, Any], index: int) -> tuple[dict[str, Any], Usage]:
+        async with self._relay.place():
+            began = time.monotonic()
+            connection = await self._relay.open(self._path, body, self._request)
+            try:
+                usage = await self._pour(connection, index)
+            finally:
+                connection.release()
+            self._relay.note(usage, time.monotonic() - began)
+        return {}, usage
+
+    async def _pour(self, connection: Connection, index: int) -> Usage:
+        """Sends on the events of one choice; its usage."""
+        events, usage, is_finished, at_end = Events(), None, False, False
         while not at_end:
             data = await connection.read()
-            self.answered_at = time.monotonic()
+            self._relay.answered_at = time.monotonic()
             at_end = data is None
             out = []
             for event in events.end() if data is None else events.feed(data):
                 usage = usage_of(event) or usage
-                ours = chunk(event, self._name)
-                if ours is not None:
-                    finished |= {one.get("index", 0) for one in ours["choices"] if one["finish_reason"]}
-                    last = ours
-                    out.append(orjson.dumps(ours))
-            if out and not exchange.started:
-                await exchange.begin_stream()
-            await exchange.send_events(out)
-        if last is None or len(finished) < choices:
-            raise BadAnswer("its stream ended before its answer did")
-        if usage is None:
-            raise BadAnswer("its stream does not tell its usage")
-        if include_usage:
-            await exchange.send_events([orjson.dumps(usage_chunk(last, usage))])
-        await exchange.end_stream()
+                ours = [self._form.choice(choice, index) for choice in choices_of(event)]
+                if ours:
+                    is_finished |= any(choice["finish_reason"] for choice in ours)
+                    out.append(orjson.dumps(self._form.chunk(ours)))
+            await self._send(out)
+        if not is_finished or usage is None:
+            raise BadAnswer(
+                "its stream does not tell its usage" if is_finished else "its stream ended before its answer"
+            )
         return usage
+
+    async def _send(self, events: list[bytes]) -> None:
+        if not events:
+            return
+        async with self._beginning:
+            if not self._exchange.started:
+                await self._exchange.begin_stream()
+        await self._exchange.send_events(events)
+
+
+async def _together(
+    parts: Sequence[Coroutine[Any, Any, tuple[dict[str, Any], Usage]]],
+) -> list[tuple[dict[str, Any], Usage]]:
+    """All results; the first failure ends the others."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task
 
 
 def _json(body: bytes) -> object:

@@ -1,6 +1,7 @@
 """The servers that may be adopted: their usual ports, and what each can't do of our contract. Data only.
 
 What a server would ignore, or answer in another shape than OpenAI's, is refused by name before it is asked.
+Several choices or prompts are asked for one by one: most servers miscount their tokens, or ignore n.
 Each entry tells by what it was written; a server of an unknown kind is asked for the plain things only.
 """
 
@@ -24,8 +25,6 @@ class ServerKind(StrEnum):
 class Ability(StrEnum):
     """Something that a request may ask for and not every server can; the part before ":" is the parameter."""
 
-    SEVERAL_CHOICES = "n"
-    SEVERAL_PROMPTS = "prompt:several"
     TOKEN_PROMPTS = "prompt:tokens"  # noqa: S105
     ECHO = "echo"
     SUFFIX = "suffix"
@@ -40,7 +39,8 @@ class Ability(StrEnum):
     GRAMMAR = "grammar"
     IGNORE_EOS = "ignore_eos"
     TOOLS = "tools"
-    FORCED_TOOL = "tool_choice"
+    NAMED_TOOL = "tool_choice"
+    REQUIRED_TOOL = "tool_choice:required"
     ONE_TOOL_CALL = "parallel_tool_calls"
     JSON_OBJECT = "response_format:json_object"
     JSON_SCHEMA = "response_format:json_schema"
@@ -74,14 +74,12 @@ SERVERS: dict[ServerKind, Server] = {
         refuses=frozenset({_A.SUFFIX, _A.GRAMMAR, _A.ONE_TOOL_CALL}),
         source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     ),
-    # with several choices or prompts its usage counts the first alone; the log-probabilities of a plain
-    # completion come in the shape of a chat's
+    # the log-probabilities of a plain completion come in the shape of a chat's; a tool that tool_choice
+    # names is passed over
     ServerKind.LLAMA_SERVER: Server(
         title="llama-server",
         ports=(8080,),
-        refuses=frozenset(
-            {_A.SEVERAL_CHOICES, _A.SEVERAL_PROMPTS, _A.ECHO, _A.SUFFIX, _A.PLAIN_LOGPROBS, _A.ONE_TOOL_CALL}
-        ),
+        refuses=frozenset({_A.ECHO, _A.SUFFIX, _A.PLAIN_LOGPROBS, _A.NAMED_TOOL}),
         source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     ),
     # its log-probabilities have a shape of their own, and without max_tokens it stops after 512
@@ -92,7 +90,7 @@ SERVERS: dict[ServerKind, Server] = {
         source="https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/SERVER.md",
         chat_tokens=4096,
     ),
-    # top_k and min_p belong to its own API, not to this one; tool_choice, n and logit_bias it ignores
+    # top_k and min_p belong to its own API, not to this one; tool_choice and logit_bias it ignores
     ServerKind.OLLAMA: Server(
         title="Ollama",
         ports=(11434,),
@@ -126,7 +124,7 @@ SERVERS: dict[ServerKind, Server] = {
         },
         source="https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
     ),
-    # 3000 is its own default, 8080 that of its documentation's container; logit_bias and n it ignores
+    # 3000 is its own default, 8080 that of its documentation's container; logit_bias it ignores
     ServerKind.TGI: Server(
         title="Text Generation Inference",
         ports=(3000, 8080),
@@ -137,7 +135,8 @@ SERVERS: dict[ServerKind, Server] = {
             _A.PRESENCE_PENALTY,
             _A.FREQUENCY_PENALTY,
             _A.TOOLS,
-            _A.FORCED_TOOL,
+            _A.NAMED_TOOL,
+            _A.REQUIRED_TOOL,
         },
         source="https://huggingface.co/docs/text-generation-inference/reference/api_reference",
     ),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from appliance.engines.adopted.asking import Asker, own_addresses, place_of, read_key
 from appliance.engines.adopted.fingerprint import FORM
-from appliance.engines.adopted.servers import Server, ServerKind
+from appliance.engines.adopted.servers import Ability, Server, ServerKind
 from appliance.engines.options import Setting
 from appliance.errors import Refused
 
@@ -31,6 +31,8 @@ class AdoptedSettings(BaseModel):
     server: ServerKind | None = None
     """None: as it is recognised."""
     key_file: Path | None = None
+    judge_text: bool = True
+    """False for a model that was not made to talk: what it says is then not held against it."""
     fingerprint: str = Field(default="", pattern=rf"^({FORM.pattern})?$", max_length=400)
     """Of the adoption; "": what it is at the first fit check."""
     adoption: str | int = ""
@@ -44,6 +46,10 @@ class Target:
     server: Server
     kind: ServerKind
     model: str
+    vocabulary: int = 0
+    """Tokens that the model knows; 0: not told."""
+    cannot: frozenset[Ability] = frozenset()
+    """What its kind can and this one was seen not to do."""
 
 
 def read_settings(given: dict[str, Setting]) -> AdoptedSettings:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from appliance.engines.adopted.asking import Asker
-from appliance.engines.adopted.checking import claim_of, verdict
+from appliance.engines.adopted.checking import Called, claim_of, unable_of, verdict
 from appliance.engines.adopted.finding import answers_of
 from appliance.engines.adopted.measuring import Measured, measure
 from appliance.engines.adopted.places import Places
@@ -85,9 +85,13 @@ class Watch:
             return
         kind = self._settings.server or found.kind
         model = self._settings.model or (found.models[0].id if len(found.models) == 1 else "")
-        target = Target(asker, SERVERS[kind], kind, model)
-        prober = Prober(asker, target.server, model)
-        judged = verdict(self._name, model, found, await prober.probe(), self.standing.fingerprint)
+        prober = Prober(asker, SERVERS[kind], model)
+        probes = await prober.probe()
+        called = Called(self._name, model, self._settings.judge_text)
+        judged = verdict(called, found, probes, self.standing.fingerprint)
+        target = Target(
+            asker, SERVERS[kind], kind, model, vocabulary_of(model, found), cannot=unable_of(probes)
+        )
         self.claim = judged.claim or self.claim
         if judged.fit and self.measured is None:
             await self._measure(target, prober, found.slots)
@@ -160,3 +164,8 @@ class Watch:
             log.info("%s is ready", self._name)
         elif self.standing.trouble != was.trouble and not self.standing.ready:
             log.warning("%s is not ready: %s", self._name, self.standing.trouble)
+
+
+def vocabulary_of(model: str, found: Found) -> int:
+    claim = claim_of(model, found)
+    return claim.vocabulary if claim else 0
