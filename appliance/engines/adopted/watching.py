@@ -93,7 +93,10 @@ class Watch:
             asker, SERVERS[kind], kind, model, vocabulary_of(model, found), cannot=unable_of(probes)
         )
         self.claim = judged.claim or self.claim
-        if judged.fit and self.measured is None:
+        if judged.fit:
+            self.relay = self.relay or self._relay_for(target)
+            self.relay.target = target
+        if judged.fit and (self.measured is None or not self.measured.at_once):
             await self._measure(target, prober, found.slots)
         self.standing = after_check(
             self.standing, judged, judged.claim.digest if judged.claim else "", time.monotonic()
@@ -104,8 +107,7 @@ class Watch:
         ignore_eos = Ability.IGNORE_EOS not in target.server.refuses
         self.measured = await measure(prober, wanted, ignore_eos=ignore_eos)
         self._places.resize(max(1, min(wanted, self.measured.at_once or claimed_slots or 1)))
-        self.relay = self.relay or self._relay_for(target)
-        self.relay.target = target
+        assert self.relay is not None
         self.relay.speed.tokens_per_second = self.measured.tokens_per_second
         log.info(
             "%s makes %.1f tokens/s alone, %.1f at %d at once",
