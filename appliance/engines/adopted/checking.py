@@ -56,6 +56,8 @@ class Called:
     name: str
     model: str
     judge_text: bool = True
+    expects: str = ""
+    """What the answer to the known question must hold."""
 
 
 def claim_of(model: str, found: Found) -> Claim | None:
@@ -68,11 +70,15 @@ def verdict(called: Called, found: Found, probes: Probes, recorded: str) -> Verd
     """`recorded` is the fingerprint of the adoption, "" for none."""
     model = called.model
     claim = claim_of(model, found)
+    if found.needs_key:
+        return Verdict(("It wants a key, and accepts none that we have.",), "", None)
     if claim is None:
         listed = ", ".join(one.id for one in found.models[:5]) or "none"
         return Verdict((f"It does not list the model {model}, only: {listed}.",), "", None)
     contradicted = {reason for each in (called.name, model) for reason in contradictions(each, claim)}
     reasons = [*sorted(contradicted), *_reasons_of(probes, judge_text=called.judge_text)]
+    if called.expects and not reasons:
+        reasons += _known(probes, called.expects)
     seen = fingerprint_of(probes.fingerprints)
     if not reasons and not seen:
         reasons.append("It did not answer all fixed prompts.")
@@ -107,6 +113,13 @@ def _whole(one: Whole, *, judge_text: bool) -> Iterator[str]:
     if garbage:
         yield f"It answers garbage: {garbage}."
     yield from _usage(answer, QUESTION, text, ANSWER_TOKENS)
+
+
+def _known(probes: Probes, expects: str) -> Iterator[str]:
+    said = message_text(probes.known.answer or {}) if probes.known else ""
+    if expects.casefold() not in said.casefold():
+        begin = " ".join(said.split())[:60]
+        yield f"It answers garbage: a question that every model can answer with {expects!r} got {begin!r}."
 
 
 def unable_of(probes: Probes) -> frozenset[Ability]:

@@ -32,6 +32,7 @@ FINGERPRINT_PROMPTS = (
 FINGERPRINT_TOKENS = 16
 ANSWER_SECONDS = 60.0
 TOOL_TOKENS = 128
+KNOWN_TOKENS = 512
 TOOL_QUESTION = "What is the weather in Paris?"
 TOOL_PARAMETERS: Mapping[str, Any] = {
     "tools": [
@@ -86,6 +87,8 @@ class Probes:
     fingerprints: tuple[Whole, ...]
     tool: Whole | None = None
     """Where its kind calls a tool that must be called."""
+    known: Whole | None = None
+    """To a question of which the answer is known."""
 
 
 class Prober:
@@ -96,8 +99,8 @@ class Prober:
         self._server = server
         self._model = model
 
-    async def probe(self) -> Probes:
-        """One after the other: what runs beside it would change the answers."""
+    async def probe(self, known_question: str = "") -> Probes:
+        """One after the other: what runs beside it would change the answers. "": no known question."""
         whole = await self.ask(QUESTION, ANSWER_TOKENS)
         if whole.answer is None:  # there is no use in waiting for more of it
             return Probes(whole, Streamed(), Whole(), ())
@@ -106,7 +109,8 @@ class Prober:
         prints = [await self.ask(prompt, FINGERPRINT_TOKENS) for prompt in FINGERPRINT_PROMPTS]
         forced = not {Ability.TOOLS, Ability.REQUIRED_TOOL} & self._server.refuses
         tool = await self.ask(TOOL_QUESTION, TOOL_TOKENS, TOOL_PARAMETERS) if forced else None
-        return Probes(whole, streamed, cut, tuple(prints), tool)
+        known = await self.ask(known_question, KNOWN_TOKENS) if known_question else None
+        return Probes(whole, streamed, cut, tuple(prints), tool, known)
 
     async def ask(self, prompt: str, max_tokens: int, more: Mapping[str, Any] = _NOTHING_MORE) -> Whole:
         body = {**self._body(prompt, max_tokens), **more}

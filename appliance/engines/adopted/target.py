@@ -33,6 +33,9 @@ class AdoptedSettings(BaseModel):
     key_file: Path | None = None
     judge_text: bool = True
     """False for a model that was not made to talk: what it says is then not held against it."""
+    prompt: str = Field(default="", max_length=1000)
+    expects: str = Field(default="", max_length=200)
+    """The prompt of a hwprofile's health check, and what its answer must hold."""
     fingerprint: str = Field(default="", pattern=rf"^({FORM.pattern})?$", max_length=400)
     """Of the adoption; "": what it is at the first fit check."""
     adoption: str | int = ""

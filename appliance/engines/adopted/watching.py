@@ -84,10 +84,11 @@ class Watch:
             self.standing = after_silence(self.standing, reason, time.monotonic(), is_gone=True)
             return
         kind = self._settings.server or found.kind
-        model = self._settings.model or (found.models[0].id if len(found.models) == 1 else "")
+        model = self._model_of(found)
         prober = Prober(asker, SERVERS[kind], model)
-        probes = await prober.probe()
-        called = Called(self._name, model, self._settings.judge_text)
+        settings = self._settings
+        probes = await prober.probe(settings.prompt if settings.expects else "")
+        called = Called(self._name, model, settings.judge_text, settings.expects)
         judged = verdict(called, found, probes, self.standing.fingerprint)
         target = Target(
             asker, SERVERS[kind], kind, model, vocabulary_of(model, found), cannot=unable_of(probes)
@@ -101,6 +102,12 @@ class Watch:
         self.standing = after_check(
             self.standing, judged, judged.claim.digest if judged.claim else "", time.monotonic()
         )
+
+    def _model_of(self, found: Found) -> str:
+        """The one that was named, else the one that was adopted, else the only one."""
+        if self._settings.model or self.relay:
+            return self._settings.model or (self.relay.target.model if self.relay else "")
+        return found.models[0].id if len(found.models) == 1 else ""
 
     async def _measure(self, target: Target, prober: Prober, claimed_slots: int) -> None:
         wanted = min(self._places.slots, claimed_slots or self._places.slots)

@@ -69,7 +69,7 @@ WRONG = {
         Manners(root="org/house-70b"),
         "has loaded org/house-70b: that is another model",
     ),
-    "wants a key": (Manners(wanted_key="k"), "does not list the model"),
+    "wants a key": (Manners(wanted_key="k"), "It wants a key, and accepts none that we have"),
 }
 
 

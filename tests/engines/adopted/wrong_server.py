@@ -9,29 +9,17 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-ANSWER = [
-    "A",
-    "computer",
-    "can",
-    "write",
-    "letters,",
-    "keep",
-    "accounts,",
-    "and",
-    "find",
-    "what",
-    "was",
-    "filed",
-    "long",
-    "ago.",
-]
+ANSWER = (
+    *("A", "computer", "can", "write", "letters,", "keep", "accounts,", "and", "find", "what", "was"),
+    *("filed", "long", "ago."),
+)
 
 
 @dataclass
 class Manners:
     """How it behaves; as it comes, all is right."""
 
-    words: tuple[str, ...] = tuple(ANSWER)
+    words: tuple[str, ...] = ANSWER
     model: str = "house-8b"
     root: str = ""
     shifts: int = 0
