@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from appliance.engines.options import Kind, Setting
-from appliance.hardware.profile import EngineName
+from appliance.engines.options import Kind
+from appliance.hardware.profile import EngineName, Setting
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"

@@ -7,22 +7,29 @@ hwprofiles/ for its `signs` and for `obstacles` (pure) → the choice, and a rea
 from appliance.hardware.facts import Device, MachineFacts, Processor
 from appliance.hardware.gathering import gather
 from appliance.hardware.matching import Candidate, Recognition, recognise
+from appliance.hardware.own import own_hardware
 from appliance.hardware.places import profile_folders
 from appliance.hardware.profile import Profile, ProfileUnusable, read_profile, read_profiles
+from appliance.hardware.report import ChosenProfile, HardwareReport, NotChosen, report_of
 from appliance.hardware.telling import told
 
 __all__ = [
     "Candidate",
+    "ChosenProfile",
     "Device",
+    "HardwareReport",
     "MachineFacts",
+    "NotChosen",
     "Processor",
     "Profile",
     "ProfileUnusable",
     "Recognition",
     "gather",
+    "own_hardware",
     "profile_folders",
     "read_profile",
     "read_profiles",
     "recognise",
+    "report_of",
     "told",
 ]
