@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName, Setting
+from appliance.hardware.report import HardwareReport
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"
@@ -196,6 +197,8 @@ class WorkerReport(Message):
     facts: WorkerFacts | None = None
     engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
     load: WorkerLoad = WorkerLoad()
+    hardware: HardwareReport | None = None
+    """Sent with the first report and then every minute; None in between."""
 
 
 class DesiredEngine(Message):

@@ -10,6 +10,14 @@ from appliance.hardware.matching import Candidate, Recognition, recognise
 from appliance.hardware.own import own_hardware
 from appliance.hardware.places import profile_folders
 from appliance.hardware.profile import Profile, ProfileUnusable, read_profile, read_profiles
+from appliance.hardware.records import (
+    HealthRecord,
+    forget_nodes,
+    keep_hardware,
+    keep_health,
+    known_hardware,
+    known_health,
+)
 from appliance.hardware.report import ChosenProfile, HardwareReport, NotChosen, report_of
 from appliance.hardware.telling import told
 
@@ -18,13 +26,19 @@ __all__ = [
     "ChosenProfile",
     "Device",
     "HardwareReport",
+    "HealthRecord",
     "MachineFacts",
     "NotChosen",
     "Processor",
     "Profile",
     "ProfileUnusable",
     "Recognition",
+    "forget_nodes",
     "gather",
+    "keep_hardware",
+    "keep_health",
+    "known_hardware",
+    "known_health",
     "own_hardware",
     "profile_folders",
     "read_profile",

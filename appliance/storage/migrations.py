@@ -331,4 +331,23 @@ ACTIVITY = (
             )""",
         ),
     ),
+    Migration(
+        "0004_node_hardware",
+        (
+            """CREATE TABLE node_hardware (
+                node TEXT PRIMARY KEY,
+                at REAL NOT NULL,
+                report TEXT NOT NULL
+            )""",
+            """CREATE TABLE node_health (
+                node TEXT NOT NULL,
+                model TEXT NOT NULL,
+                at REAL NOT NULL,
+                ok INTEGER NOT NULL,
+                seconds REAL NOT NULL,
+                sentence TEXT NOT NULL,
+                PRIMARY KEY (node, model)
+            )""",
+        ),
+    ),
 )
