@@ -1,8 +1,9 @@
 """Models: what a company may choose from, how one comes to the box, what it is, how requests name it.
 
-An entry of the catalogue, a stick, an upload → `ask_get` → the core fetches and checks (`following`) → the store
-→ a name in the API, and aliases that an admin moves. Nothing is used before its bytes had their hash. Workers
-and engines import `bundle`, `layout` and `demo` alone, so all else is loaded when it is first asked for (PEP 562).
+An entry of the catalogue, a stick, an upload → `ask_get` → the core fetches and checks (`following`) → the
+store → a name in the API, and aliases that an admin moves. Nothing is used before its bytes had their hash.
+Workers and engines import `bundle`, `layout` and `demo` alone: all else is loaded when it is first asked for
+(PEP 562).
 """
 
 import importlib
@@ -74,43 +75,116 @@ if TYPE_CHECKING:
     from appliance.models.uploads import LARGEST_CHUNK_BYTES, ChunkRefused, receive_chunk, received_bytes
     from appliance.models.uses import serving_nodes, uses_of
 
-_WHERE = {
-    "aliases": (
-        "DEFAULT_ALIAS", "OFFERED_ALIASES", "Alias", "AliasRefused", "list_aliases", "move_alias", "remove_alias",
-    ),
-    "asking": (
-        "EntryUnknown", "ModelInUse", "ModelRetired", "ModelShips", "ask_get", "hub_order", "remove_model",
-        "verify_model",
-    ),
-    "carrying": ("Carried", "NoNasFolder", "NothingCarried", "carried_models", "medium"),
-    "choice": ("HUB_URL", "ModelsChoice"),
-    "entry": (
-        "Capability", "Entry", "EntryUnusable", "Lifecycle", "Variant", "VariantFormat", "catalogue_folders",
-        "read_catalogue",
-    ),
-    "facts": ("ModelFacts",),
-    "fitting": ("LargerThanMemory", "Room", "node_rooms", "refuse_too_large"),
-    "gets": (
-        "CarriedOrder", "Get", "GetState", "GetUnknown", "HubOrder", "UploadFile", "UploadOrder", "ask_cancel",
-        "list_gets", "read_get", "unfinished_gets",
-    ),
-    "gguf_header": ("ModelFileUnusable",),
-    "held": ("HeldModel", "ModelNameTaken", "ModelUnknown", "held_model", "held_models"),
-    "hub_download": ("InternetNotAllowed",),
-    "hub_token": ("forget_hub_token", "has_hub_token", "keep_hub_token"),
-    "layout": ("bundle_folder", "engine_path", "models_dir"),
-    "licence": ("Licence", "LicenceForbids", "LicenceNotAccepted"),
-    "memory": ("MemoryNeed", "memory_need", "told_bytes"),
-    "names": ("NameRefused",),
-    "states": ("LifecycleState", "ModelState", "model_states", "need_of"),
-    "store": ("ModelDamaged", "Store", "StoreFull"),
-    "uploads": ("LARGEST_CHUNK_BYTES", "ChunkRefused", "receive_chunk", "received_bytes"),
-    "uses": ("serving_nodes", "uses_of"),
-}  # fmt: skip
-_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+__all__ = [
+    "DEFAULT_ALIAS",
+    "HUB_URL",
+    "LARGEST_CHUNK_BYTES",
+    "OFFERED_ALIASES",
+    "Alias",
+    "AliasRefused",
+    "Capability",
+    "Carried",
+    "CarriedOrder",
+    "ChunkRefused",
+    "Entry",
+    "EntryUnknown",
+    "EntryUnusable",
+    "Get",
+    "GetState",
+    "GetUnknown",
+    "HeldModel",
+    "HubOrder",
+    "InternetNotAllowed",
+    "LargerThanMemory",
+    "Licence",
+    "LicenceForbids",
+    "LicenceNotAccepted",
+    "Lifecycle",
+    "LifecycleState",
+    "MemoryNeed",
+    "ModelDamaged",
+    "ModelFacts",
+    "ModelFileUnusable",
+    "ModelInUse",
+    "ModelNameTaken",
+    "ModelRetired",
+    "ModelShips",
+    "ModelState",
+    "ModelUnknown",
+    "ModelsChoice",
+    "NameRefused",
+    "NoNasFolder",
+    "NothingCarried",
+    "Room",
+    "Store",
+    "StoreFull",
+    "UploadFile",
+    "UploadOrder",
+    "Variant",
+    "VariantFormat",
+    "ask_cancel",
+    "ask_get",
+    "bundle_folder",
+    "carried_models",
+    "catalogue_folders",
+    "engine_path",
+    "forget_hub_token",
+    "has_hub_token",
+    "held_model",
+    "held_models",
+    "hub_order",
+    "keep_hub_token",
+    "list_aliases",
+    "list_gets",
+    "medium",
+    "memory_need",
+    "model_states",
+    "models_dir",
+    "move_alias",
+    "need_of",
+    "node_rooms",
+    "read_catalogue",
+    "read_get",
+    "receive_chunk",
+    "received_bytes",
+    "refuse_too_large",
+    "remove_alias",
+    "remove_model",
+    "serving_nodes",
+    "told_bytes",
+    "unfinished_gets",
+    "uses_of",
+    "verify_model",
+]
+
+_MODULES = (
+    "aliases",
+    "asking",
+    "carrying",
+    "choice",
+    "entry",
+    "facts",
+    "fitting",
+    "gets",
+    "gguf_header",
+    "held",
+    "hub_download",
+    "hub_token",
+    "layout",
+    "licence",
+    "memory",
+    "names",
+    "states",
+    "store",
+    "uploads",
+    "uses",
+)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"appliance.models.{_MODULES[name]}"), name)
+    if name in __all__:
+        for module in _MODULES:
+            loaded = importlib.import_module(f"appliance.models.{module}")
+            if hasattr(loaded, name):
+                return getattr(loaded, name)
+    raise AttributeError(name)

@@ -1,7 +1,7 @@
 """The token of the company's account at the hub, for models that are given to signed-in people only.
 
-It lies in a file of its own among the box's secrets, is read by the process that downloads, and is sent to the
-hub alone: in no setting, no command line, no address, no log.
+It lies in a file of its own among the box's secrets, is read by the process that downloads, and is sent to
+the hub alone: in no setting, no command line, no address, no log.
 """
 
 from appliance.private_file import replace
