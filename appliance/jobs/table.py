@@ -17,6 +17,7 @@ from appliance.host import brokered
 from appliance.jobs.health import check_health, recognise_box
 from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.keeping import follow_change, keep
+from appliance.models.following import follow_gets, follow_models
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -97,6 +98,14 @@ def _offline_release(settings: Settings) -> str:
     return follow_offline(settings, brokered(settings))
 
 
+def _model_gets(settings: Settings) -> str:
+    return follow_gets(settings, brokered(settings))
+
+
+def _models(settings: Settings) -> str:
+    return follow_models(settings, brokered(settings))
+
+
 def _guarded_change(settings: Settings) -> str:
     return follow_change(settings, brokered(settings), at=now())
 
@@ -115,6 +124,8 @@ JOBS = (
     Job("moving_install", 2, _moving_install),
     Job("releases", 30, _releases),
     Job("offline_release", 2, _offline_release),
+    Job("model_gets", 1, _model_gets),
+    Job("models", 30, _models),
     Job("support_session", 2, follow_session),
     Job("support_bundle", 2, follow_bundle),
     Job("audit_trail", 600, follow_audit),
