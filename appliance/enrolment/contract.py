@@ -19,13 +19,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName, Setting
-from appliance.hardware.report import HardwareReport
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"
 SUBMIT_PATH = "/enrol/submit"
 STATUS_PATH = "/enrol/status"
 REPORT_PATH = "/enrol/report"
+LONGEST_MACHINE_RECORD = 128 * 1024
+"""Characters; the tools of a machine with many cards print much."""
 
 
 class WorkerState(StrEnum):
@@ -197,8 +198,8 @@ class WorkerReport(Message):
     facts: WorkerFacts | None = None
     engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
     load: WorkerLoad = WorkerLoad()
-    hardware: HardwareReport | None = None
-    """Sent with the first report and then every minute; None in between."""
+    machine: str = Field(default="", max_length=LONGEST_MACHINE_RECORD)
+    """The record of the machine (hardware.MachineFacts, JSON): once a minute, "" in between."""
 
 
 class DesiredEngine(Message):

@@ -51,7 +51,7 @@ from appliance.enrolment.workers import (
 )
 from appliance.enrolment.wrong_attempts import WrongAttempts
 from appliance.errors import NotTrusted, Refused
-from appliance.hardware import keep_hardware
+from appliance.hardware import keep_hardware, read_told
 from appliance.settings import TUNNEL_BOX_ADDRESS
 
 log = logging.getLogger("cellule.enrolment")
@@ -156,9 +156,9 @@ class Reception:
             raise NotAWorker("Reports are taken from workers, through their tunnel, and from nobody else.")
         if worker.state is WorkerState.APPROVED:
             # the name that the admin approved, whatever the machine calls itself today
-            known = report.model_copy(update={"name": worker.name, "hardware": None})
-            if report.hardware is not None:
-                keep_hardware(self._activity, worker.id, report.hardware, now())
+            known = report.model_copy(update={"name": worker.name, "machine": ""})
+            if report.machine and (facts := read_told(report.machine)):
+                keep_hardware(self._activity, worker.id, facts, now())
             self._activity.execute(
                 "INSERT INTO node_reports (node, at, report) VALUES (?, ?, ?)"
                 " ON CONFLICT (node) DO UPDATE SET at = excluded.at, report = excluded.report",

@@ -363,7 +363,7 @@ ACTIVITY = (
             """CREATE TABLE node_hardware (
                 node TEXT PRIMARY KEY,
                 at REAL NOT NULL,
-                report TEXT NOT NULL
+                facts TEXT NOT NULL
             )""",
             """CREATE TABLE node_health (
                 node TEXT NOT NULL,

@@ -28,7 +28,7 @@ from appliance.worker.engines import Engines
 from appliance.worker.facts import current_load, machine_facts
 from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.network import WorkerNetwork
-from appliance.worker.recognition import Recogniser
+from appliance.worker.recognition import MachineRecord
 from appliance.worker.standing import FindBoxes, ask_standing
 from appliance.worker.tunnel import report_address
 
@@ -64,7 +64,7 @@ class Agent:
         self._network = WorkerNetwork(host, membership.interface, membership.config)
         self._engines = Engines(store.folder, membership.config.tunnel_address)
         self._facts = machine_facts()
-        self._recogniser = Recogniser(store.folder)
+        self._machine = MachineRecord()
         self._failures = 0
 
     def run(self) -> None:
@@ -96,7 +96,7 @@ class Agent:
             facts=self._facts,
             engines=self._engines.reports(),
             load=current_load(),
-            hardware=self._recogniser.news(),
+            machine=self._machine.news(),
         )
         try:
             answer = pinned_post(
@@ -112,7 +112,7 @@ class Agent:
         if self._failures:
             log.info("the box answers again")
         self._failures = 0
-        self._recogniser.was_told(report.hardware)
+        self._machine.was_told(report.machine)
         if desired.state is WorkerState.REVOKED:
             raise _revoked()
         self._engines.apply(desired.engines)

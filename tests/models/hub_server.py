@@ -91,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(BrokenPipeError, ConnectionResetError):
             if server.faults.status:
                 self._send(server.faults.status, b"{}")
-            elif (token := server.faults.needs_token) and self.headers.get("Authorization") != f"Bearer {token}":
+            elif (token := server.faults.needs_token) and self.headers.get(
+                "Authorization"
+            ) != f"Bearer {token}":
                 self._send(401, b"{}", {"X-Error-Code": "GatedRepo"})
             elif path.startswith("/api/models/"):
                 self._list(path)
