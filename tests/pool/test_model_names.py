@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 import pytest
 
 from appliance.clock import now
 from appliance.models.demo import DEMO_MODEL_NAME
-from appliance.models.naming import Ending, ModelNames, RetiredModel
+from appliance.models.naming import Ending, ModelNames, RetiredModel, load_names
 from appliance.pool.ask import Endpoint, for_model, read_ask
-from appliance.storage import transaction
+from appliance.storage import open_cellule, transaction
 from tests.pool.conftest import Box
 from tests.waiting import wait_until
 
@@ -79,15 +80,18 @@ def test_requests_follow_an_alias_that_is_moved(box: Box) -> None:
     assert box.openai().models.retrieve("code").id == "code"
 
 
-def test_the_default_is_the_model_that_ships_until_an_admin_says_otherwise(box: Box) -> None:
-    box.engine(DEMO_MODEL_NAME)
-    assert answered_by(box, "default") == DEMO_MODEL_NAME
+def test_the_default_is_the_model_that_ships_until_an_admin_says_otherwise(tmp_path: Path) -> None:
+    db = open_cellule(tmp_path)
+    assert load_names(db).resolve("default", 0).model == DEMO_MODEL_NAME
+    db.execute("INSERT INTO model_aliases VALUES ('default', 'other', 0, NULL)")
+    assert load_names(db).resolve("default", 0).model == "other"
 
 
 def test_a_model_near_its_end(box: Box) -> None:
     box.engine("ageing")
     insert = """INSERT INTO models
-        (name, digest, bundle, facts, entry, source, added_at, deprecated_at, retired_at, successor) VALUES (?, ?, '{}', '{}', ?, '', 0, ?, ?, ?)"""
+        (name, digest, bundle, facts, entry, source, added_at, deprecated_at, retired_at, successor)
+        VALUES (?, ?, '{}', '{}', ?, '', 0, ?, ?, ?)"""
     with box.cellule() as db, transaction(db):
         db.execute(insert, ["ageing", "a" * 64, "old-entry", now() - DAY, now() + DAY, "new-entry"])
         db.execute(insert, ["fresh", "b" * 64, "new-entry", None, None, ""])
