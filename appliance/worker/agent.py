@@ -80,8 +80,8 @@ class Agent:
             self._network.wait_for_handshake()
             while True:
                 self._network.tend()
-                self._run_what_has_come()
-                if self._engines.tend() or time.monotonic() >= report_at:
+                has_come = self._run_what_has_come()
+                if self._engines.tend() or has_come or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
@@ -170,10 +170,12 @@ class Agent:
             self._engines.stop()
             self._engines = self._new_engines()
 
-    def _run_what_has_come(self) -> None:
-        """A model that has just come is run at once, without waiting for the next report."""
-        if self._desired is not None and self._handout.has_news():
+    def _run_what_has_come(self) -> bool:
+        """A model that has just come is run at once; True when there is news of one for the box."""
+        has_news = self._handout.has_news()
+        if has_news and self._desired is not None:
             self._engines.apply(self._desired.engines)
+        return has_news
 
     def _new_handout(self) -> Handout:
         config = self._membership.config
