@@ -216,6 +216,16 @@ CELLULE = (
             )""",
         ),
     ),
+    Migration(
+        "0007_worker_wishes",
+        (
+            """CREATE TABLE worker_wishes (
+                worker TEXT PRIMARY KEY,
+                wish TEXT NOT NULL,
+                at REAL NOT NULL
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
