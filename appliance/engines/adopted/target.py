@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from appliance.engines.adopted.asking import Asker, own_addresses, place_of, read_key
 from appliance.engines.adopted.fingerprint import FORM
 from appliance.engines.adopted.servers import Ability, Server, ServerKind
-from appliance.engines.options import Setting
 from appliance.errors import Refused
+from appliance.hardware.profile import Setting
 
 
 class SettingsUnusable(Refused):
@@ -22,7 +22,7 @@ class SettingsUnusable(Refused):
 class AdoptedSettings(BaseModel):
     """The settings of an engine process for an adopted server; `adoption` is for the worker, see there."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, defer_build=True)
 
     url: str = Field(max_length=200)
     """http://ADDRESS:PORT on this machine."""
@@ -38,7 +38,7 @@ class AdoptedSettings(BaseModel):
     """The prompt of a hwprofile's health check, and what its answer must hold."""
     fingerprint: str = Field(default="", pattern=rf"^({FORM.pattern})?$", max_length=400)
     """Of the adoption; "": what it is at the first fit check."""
-    adoption: str | int = ""
+    adoption: str = ""
 
 
 @dataclass(frozen=True)
