@@ -74,7 +74,10 @@ class NodeEngine:
 
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
-        if at - self.ready_at > silent_seconds:
+        trouble = str(self.report.get("trouble") or "")
+        if trouble and not self.ready and at - self.heard_at <= silent_seconds:
+            self.unusable = trouble
+        elif at - self.ready_at > silent_seconds:
             self.unusable = "silent" if self.ready_at > 0 else "not ready yet"
         elif not self.ready:
             self.unusable = "not ready"
