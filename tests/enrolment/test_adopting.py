@@ -1,6 +1,7 @@
 """From what a worker found on its machine to the engine that the box tells it to run before it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
@@ -100,22 +101,22 @@ def test_it_takes_the_place_of_a_wished_engine_of_its_name(
     ]
 
 
-@pytest.mark.parametrize(
-    ("port", "model", "name", "refusal"),
-    [
-        (9999, "m", "m", ServerNotFound),
-        (8000, "another", "m", ServerNotFound),
-        (11434, "nomic-embed-text:latest", "m", NotForAdoption),
-        (1234, "m", "m", NotForAdoption),
-        (8000, "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B", NotForAdoption),
-        (8000, "Qwen/Qwen3-30B-A3B", "--model", NotForAdoption),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], type[Exception]]] = [
+    ({"port": 9999, "model": "m", "name": "m"}, ServerNotFound),
+    ({"port": 8000, "model": "another", "name": "m"}, ServerNotFound),
+    ({"port": 11434, "model": "nomic-embed-text:latest", "name": "m"}, NotForAdoption),
+    ({"port": 1234, "model": "m", "name": "m"}, NotForAdoption),
+    ({"port": 8000, "model": "Qwen/Qwen3-30B-A3B", "name": "Qwen/Qwen3-30B-A3B"}, NotForAdoption),
+    ({"port": 8000, "model": "Qwen/Qwen3-30B-A3B", "name": "--model"}, NotForAdoption),
+]
+
+
+@pytest.mark.parametrize(("asked", "refusal"), WRONG)
 def test_what_can_not_be_adopted_is_refused_and_changes_nothing(
-    box: Box, worker: Worker, activity: Database, port: int, model: str, name: str, refusal: type[Exception]
+    box: Box, worker: Worker, activity: Database, asked: dict[str, Any], refusal: type[Exception]
 ) -> None:
     with pytest.raises(refusal):
-        adopt_server(box.db, activity, worker.id, port=port, model=model, name=name)
+        adopt_server(box.db, activity, worker.id, **asked)
     assert adopted_engines(box.db, worker.id) == ()
 
 
@@ -131,7 +132,5 @@ def test_the_overview_knows_why_an_engine_is_not_ready(box: Box, worker: Worker,
         model="m", port=8000, ready=False, slots=1, engine=EngineName.ADOPTED, trouble=trouble
     )
     report(box, engine)
-    node = next(
-        one for one in node_overviews(activity, {worker.id: worker.name}, now()) if one.id == worker.id
-    )
-    assert node.engines[0].trouble == trouble
+    nodes = {one.id: one for one in node_overviews(activity, {worker.id: worker.name}, now())}
+    assert nodes[worker.id].engines[0].trouble == trouble

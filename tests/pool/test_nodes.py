@@ -1,5 +1,7 @@
 """What the pool believes of its nodes, and when it stops believing."""
 
+from dataclasses import replace
+
 import openai
 import pytest
 
@@ -27,6 +29,18 @@ def test_a_node_is_usable_while_it_reports_ready() -> None:
     assert (engine.unusable, nodes.usable_models(), nodes.models()) == ("not ready", [], ["m"])
     nodes.judge(at=116)
     assert str(engine.unusable) == "silent"
+
+
+def test_an_engine_that_says_why_it_is_not_ready_is_quoted_while_it_is_heard() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    trouble = "Nothing listens at 127.0.0.1:8000: the server is not running."
+    told = replace(said(200, ready=False), report={"trouble": trouble})
+    nodes.update([said(100)], {BOX_NODE}, at=100)
+    nodes.update([told], {BOX_NODE}, at=200)
+    (engine,) = nodes
+    assert engine.unusable == trouble
+    nodes.judge(at=216)
+    assert engine.unusable == "silent"
 
 
 def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:

@@ -94,9 +94,8 @@ def recognise(answers: Answers) -> Found | NotOne:
     """Which server gave `answers`, with the models that it claims; or why it is none to adopt."""
     said = {path: reply.json() for path, reply in answers.items() if reply.status == 200}
     seen = _Seen(answers, said)
-    ours = seen.at("/health/ready")
-    if "cellule" in seen.owners or {"ready", "slots"} <= set(ours):
-        return NotOne("It is an engine of this product itself.")
+    if "cellule" in seen.owners or _tells_readiness(answers):
+        return NotOne("It is an engine or a box of this product itself.")
     if not answers:
         return NotOne("Nothing answered as a web server does.")
     for kind, sign in _SIGNS:
@@ -107,6 +106,12 @@ def recognise(answers: Answers) -> Found | NotOne:
     if _refused_us(answers):
         return Found(ServerKind.OTHER, "It answers, and wants a key.", needs_key=True)
     return NotOne("It has no list of models as OpenAI's API has.")
+
+
+def _tells_readiness(answers: Answers) -> bool:
+    # as ours do, also while they start; of the others none has this path
+    reply = answers.get("/health/ready")
+    return reply is not None and isinstance(_object(reply.json()).get("ready"), bool)
 
 
 def _refused_us(answers: Answers) -> bool:

@@ -17,7 +17,7 @@ SERVER_OF = {"vllm": ServerKind.VLLM, "mlx": ServerKind.MLX_LM, "lemonade": Serv
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
-def test_a_server_that_is_started_like_this_is_looked_for_and_reached_from_here_only(
+def test_a_server_started_like_this_is_looked_for_and_reached_from_here_only(
     profile: Profile,
 ) -> None:
     server = SERVERS[SERVER_OF[profile.engine.backend]]
