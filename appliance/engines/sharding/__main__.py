@@ -69,23 +69,23 @@ def _lend(address: PartAddress, device_name: str, memory_bytes: int, threads: in
         signal.signal(number, lambda *_: asked_to_end.set())
     _check_free(address)
     device = own_device(device_name)
-    lending, head = Lending(device, memory_bytes), Head(address.port)
+    threads = threads or _physical_cores()
+    lending, head = Lending(device, memory_bytes, threads), Head(address.port)
     instance = secrets.token_hex(8)
 
     def status() -> PartStatus:
+        used_by = head.address()
         return PartStatus(
             ready=True,
             instance=instance,
             build=BUILD,
             device=f"{device.name}: {device.description}",
             memory_bytes=lending.memory_bytes,
-            used_bytes=lending.used_bytes(),
-            used_by=head.address(),
+            used_bytes=lending.used_bytes(in_use=bool(used_by)),
+            used_by=used_by,
         )
 
-    computing = threading.Thread(
-        target=serve, args=(str(address), device, threads or _physical_cores()), daemon=True
-    )
+    computing = threading.Thread(target=serve, args=(str(address), device, threads), daemon=True)
     computing.start()
     server = http.server.ThreadingHTTPServer(
         (str(address.host), address.status_port), partial(_StatusRequest, status)

@@ -14,23 +14,29 @@ import psutil
 from appliance.engines.sharding.rpc import Device
 
 _SPARE_BYTES = 96 * 1024 * 1024
-"""For the process itself: messages, threads, Python."""
+"""For the process itself: messages, Python."""
+_THREAD_BYTES = 9 * 1024 * 1024
+"""A stack, and a bit of heap."""
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_EVERY_SECONDS, _KEEPALIVE_TIMES = 5, 2, 3
 
 
 class Lending:
-    """`memory_bytes` of `device`, from now on."""
+    """`memory_bytes` of `device`, computed on by so many `threads`, from now on."""
 
-    def __init__(self, device: Device, memory_bytes: int) -> None:
+    def __init__(self, device: Device, memory_bytes: int, threads: int) -> None:
         self.memory_bytes = memory_bytes
         self._device = device
         self._before_bytes = self._taken_bytes()
         if device.name == "CPU":
-            limit = self._before_bytes + memory_bytes + _SPARE_BYTES
+            limit = self._before_bytes + memory_bytes + _SPARE_BYTES + threads * _THREAD_BYTES
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
-    def used_bytes(self) -> int:
-        return max(0, self._taken_bytes() - self._before_bytes)
+    def used_bytes(self, *, in_use: bool) -> int:
+        """What the head has laid down; what lies there while there is none is the process's own."""
+        taken = self._taken_bytes()
+        if not in_use:
+            self._before_bytes = taken
+        return max(0, taken - self._before_bytes)
 
     def _taken_bytes(self) -> int:
         if self._device.name == "CPU":

@@ -1,6 +1,6 @@
 """Where the parts of a split model are: the setting "parts" of an engine, read and refused.
 
-    --setting parts=10.77.0.3:8010=12,10.77.0.4:8010=10
+    --setting parts=10.77.0.3:8020=12,10.77.0.4:8020=10
 
 names the address of each part and how many layers it holds; the head keeps the first layers. Only the
 tunnel's addresses are taken, and loopback, which leaves the machine no more than they do.
