@@ -1,4 +1,4 @@
-"""How an engine's process ends, by exit status, in words, for whoever started it."""
+"""How an engine's process ends, by exit status, in words for whoever started it."""
 
 import signal
 
@@ -8,7 +8,6 @@ PART_LOST_STATUS = 76
 """A part of a split model is gone; the log names it."""
 
 _MEANINGS = {
-    1: "the model can't be used, its log says why",
     ENGINE_THREAD_DIED_STATUS: "the engine failed, its log says where",
     PART_LOST_STATUS: "a part of its split model is lost, its log names it",
 }

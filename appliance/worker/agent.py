@@ -26,6 +26,7 @@ from appliance.errors import NotTrusted, Refusal
 from appliance.host import Host
 from appliance.worker.engines import Engines
 from appliance.worker.facts import current_load, machine_facts
+from appliance.worker.lent_part import LentPart
 from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.network import WorkerNetwork
 from appliance.worker.standing import FindBoxes, ask_standing
@@ -62,6 +63,7 @@ class Agent:
         self._find_boxes = find_boxes
         self._network = WorkerNetwork(host, membership.interface, membership.config)
         self._engines = Engines(store.folder, membership.config.tunnel_address)
+        self._part = LentPart(membership.config.tunnel_address)
         self._facts = machine_facts()
         self._failures = 0
 
@@ -76,7 +78,8 @@ class Agent:
             self._network.wait_for_handshake()
             while True:
                 self._network.tend()
-                if self._engines.tend() or time.monotonic() >= report_at:
+                is_news = self._engines.tend() | self._part.tend()
+                if is_news or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
@@ -84,6 +87,7 @@ class Agent:
             raise
         finally:
             self._engines.stop()
+            self._part.stop()
             self._network.take_down()
 
     def _report(self) -> float:
@@ -94,6 +98,7 @@ class Agent:
             facts=self._facts,
             engines=self._engines.reports(),
             load=current_load(),
+            part=self._part.report(),
         )
         try:
             answer = pinned_post(
@@ -112,6 +117,7 @@ class Agent:
         if desired.state is WorkerState.REVOKED:
             raise _revoked()
         self._engines.apply(desired.engines)
+        self._part.apply(desired.part)
         return min(max(desired.report_every_seconds, SHORTEST_REPORT_SECONDS), LONGEST_REPORT_SECONDS)
 
     def _after_failure(self, error: Exception) -> float:
@@ -148,6 +154,8 @@ class Agent:
         if config.tunnel_address != self._network.config.tunnel_address:
             self._engines.stop()
             self._engines = Engines(self._store.folder, config.tunnel_address)
+            self._part.stop()
+            self._part = LentPart(config.tunnel_address)
         self._membership = self._membership.model_copy(update={"address": address, "config": config})
         self._store.save(self._membership)
         self._network.adopt(config)

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 
 from pydantic import ValidationError
 
+from appliance.engines.endings import ending_in_words
 from appliance.enrolment.contract import EngineReport
 from appliance.worker.desired import EngineSpec
 from appliance.worker.privileges import confinement
@@ -58,7 +59,10 @@ class EngineProcess:
         if self._restart_at is None and self._process.poll() is not None:
             delay = self._delay.after(time.monotonic() - self._started_at)
             log.warning(
-                "engine %s ended with %s, again in %.1f s", self.spec.model, self._process.returncode, delay
+                "engine %s ended with %s, again in %.1f s",
+                self.spec.model,
+                ending_in_words(self._process.returncode),
+                delay,
             )
             self.is_ready = False
             self._restart_at = time.monotonic() + delay

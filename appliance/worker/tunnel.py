@@ -11,7 +11,7 @@ from appliance.enrolment.contract import WorkerConfig
 from appliance.enrolment.pinned import Address
 from appliance.errors import NotTrusted
 from appliance.host import FirewallKind, FirewallPlan, Peer, TunnelPlan
-from appliance.settings import TUNNEL_NETWORK, WORKER_ENGINE_PORTS
+from appliance.settings import TUNNEL_NETWORK, WORKER_ENGINE_PORTS, WORKER_PART_PORTS
 
 
 class GreedyConfig(NotTrusted):
@@ -46,7 +46,7 @@ def report_address(config: WorkerConfig) -> Address:
 
 
 def worker_firewall(config: WorkerConfig, interface: str, box_port: int) -> FirewallPlan:
-    """The box may call our engines; we may call the box's front.
+    """The box may call our engines and our part of a split model; we may call the box's front.
 
     Two addresses are guarded and no more: the PC's own network may use the rest of the range.
     """
@@ -55,7 +55,7 @@ def worker_firewall(config: WorkerConfig, interface: str, box_port: int) -> Fire
         kind=FirewallKind.WORKER,
         own_address=config.tunnel_address,
         others=(config.box_tunnel_address,),
-        offered_ports=WORKER_ENGINE_PORTS,
+        offered_ports=(*WORKER_ENGINE_PORTS, *WORKER_PART_PORTS),
         called_ports=(box_port,),
         guarded=(IPv4Network(config.tunnel_address), IPv4Network(config.box_tunnel_address)),
     )

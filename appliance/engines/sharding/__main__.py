@@ -79,7 +79,7 @@ def _lend(address: PartAddress, device_name: str, memory_bytes: int, threads: in
             ready=True,
             instance=instance,
             build=BUILD,
-            device=f"{device.name}: {device.description}",
+            device=f"{device.name}: {device.description}"[:120],
             memory_bytes=lending.memory_bytes,
             used_bytes=lending.used_bytes(in_use=bool(used_by)),
             used_by=used_by,
