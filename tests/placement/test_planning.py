@@ -63,7 +63,8 @@ def test_every_model_runs_somewhere_or_it_is_said_why_not(fleet: Fleet) -> None:
     found = plan(nodes, models, demand=asked, wishes=wishes)
     real = {each.name for each in models if not each.is_demo}
     assert real <= {each.model for each in found.placed} | {each.model for each in found.unplaced}
-    assert all(each.because.endswith(".") for each in [*found.placed, *found.unplaced])
+    sentences = [each.because for each in found.placed] + [each.because for each in found.unplaced]
+    assert all(sentence.endswith(".") for sentence in sentences)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,7 +73,7 @@ def test_the_order_of_the_facts_does_not_matter(fleet: Fleet, draw: random.Rando
     nodes, models, asked, wishes = fleet
     first = plan(nodes, models, demand=asked, wishes=wishes)
     for facts in (nodes, models, asked):
-        draw.shuffle(facts)  # type: ignore[arg-type]
+        draw.shuffle(facts)
     assert plan(nodes, models, demand=asked, wishes=wishes) == first
 
 
