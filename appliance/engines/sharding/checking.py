@@ -8,17 +8,11 @@ from dataclasses import dataclass
 
 from appliance.engines.sharding.parts import PartAddress, PartUse
 from appliance.engines.sharding.rpc import BUILD
+from appliance.engines.sharding.sizes import Weights, affordable_kv_tokens, part_bytes
 from appliance.engines.sharding.status import PartStatus, ask_part
-from appliance.engines.sharding.weights import Weights
 from appliance.errors import Refused, TryAgain
 
 ASK_TIMEOUT_SECONDS = 3.0
-BATCH_TOKENS = 512
-"""As many as the batcher computes in one step."""
-_FLOAT_BYTES = 4
-_COMPUTE_WIDTHS = 6
-"""Rows of feed-forward width that are alive at once in a graph: gate, up, their product, and copies; the
-measured 18.5 MiB of a part with 512 tokens at width 2304 are 4.1 of them."""
 
 
 class PartTooSmall(Refused):
@@ -54,18 +48,6 @@ class CheckedParts:
     kv_tokens: int
 
 
-def part_bytes(weights: Weights, first_layer: int, layers: int, kv_tokens: int) -> int:
-    """Memory of a part: its weights and cache, the graph's buffers, and one tensor on its way."""
-    held = sum(weights.layer_bytes[first_layer : first_layer + layers])
-    return held + kv_tokens * layers * weights.kv_bytes_per_layer_token + _passing_bytes(weights, kv_tokens)
-
-
-def _passing_bytes(weights: Weights, kv_tokens: int) -> int:
-    width = max(weights.feed_forward_width, 4 * weights.embedding_width)
-    graph = BATCH_TOKENS * (_COMPUTE_WIDTHS * width * _FLOAT_BYTES + kv_tokens * 2)
-    return graph + weights.largest_tensor_bytes
-
-
 def check_parts(
     parts: Sequence[PartUse], weights: Weights, *, least_kv_tokens: int, most_kv_tokens: int
 ) -> CheckedParts:
@@ -83,9 +65,8 @@ def check_parts(
         status = statuses[part.address]
         _check_usable(part.address, status)
         _check_size(part, status, weights, first_layer, least_kv_tokens)
-        spare = status.free_bytes - part_bytes(weights, first_layer, part.layers, 0)
-        per_token = part.layers * weights.kv_bytes_per_layer_token + BATCH_TOKENS * 2
-        kv_tokens = min(kv_tokens, spare // per_token)
+        affordable = affordable_kv_tokens(weights, first_layer, part.layers, status.free_bytes)
+        kv_tokens = min(kv_tokens, affordable)
         first_layer += part.layers
     return CheckedParts(statuses, kv_tokens)
 

@@ -17,8 +17,9 @@ from appliance.engines.options import EngineOptions
 from appliance.engines.sharding.checking import CheckedParts, check_parts
 from appliance.engines.sharding.parts import PARTS_SETTING, PartUse, read_parts
 from appliance.engines.sharding.rpc import connect, cpu_buffer_type, keep
+from appliance.engines.sharding.sizes import Weights
 from appliance.engines.sharding.watching import watch_parts
-from appliance.engines.sharding.weights import Weights, read_weights
+from appliance.engines.sharding.weights import read_weights
 
 _log = logging.getLogger(__name__)
 _HEAD_KEEPS = rb"^(token_embd|output|output_norm)\.weight$"

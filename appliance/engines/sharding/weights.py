@@ -5,10 +5,10 @@ the others beside it, and so does this.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.engines.model import ModelUnusable
+from appliance.engines.sharding.sizes import Weights
 from appliance.errors import Refusal
 from appliance.models.gguf_facts import gguf_facts
 from appliance.models.gguf_header import Tensor, read_gguf_header
@@ -17,25 +17,6 @@ _KV_BYTES_PER_VALUE = 2
 """The cache is kept at 16 bit."""
 _OF_SEVERAL = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 _LAYER = re.compile(r"blk\.(\d+)\.")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """`layer_bytes[i]` is layer i; the head keeps `other_bytes`: embeddings, output and their norm."""
-
-    layer_bytes: tuple[int, ...]
-    other_bytes: int
-    largest_tensor_bytes: int
-    """Of the layers: a part receives a tensor whole before it lays it down."""
-    kv_bytes_per_layer_token: int
-    """Of the layer that keeps most."""
-    embedding_width: int
-    feed_forward_width: int
-    context_tokens_trained: int
-
-    @property
-    def layers(self) -> int:
-        return len(self.layer_bytes)
 
 
 def read_weights(path: Path) -> Weights:
