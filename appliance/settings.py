@@ -17,6 +17,8 @@ BOX_NODE = "box"
 WORKER_ENGINE_PORT = 8000
 """The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
 WORKER_ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + 4))
+WORKER_HANDOUT_PORT = 8010
+"""Here a worker gives pieces of models to those workers that the box names, on its tunnel address only."""
 WORKER_PART_PORT = 8020
 """A worker that lends memory to a split model computes for its head here, on its tunnel address only."""
 WORKER_PART_PORTS = (WORKER_PART_PORT, WORKER_PART_PORT + 1)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from appliance.engines.options import Kind, Setting
+from appliance.handout.contract import MOST_MODELS, HandoutOrders, ModelProgress
 from appliance.hardware.profile import EngineName
 from appliance.models.bundle import Bundle
 
@@ -211,6 +212,10 @@ class WorkerReport(Message):
     load: WorkerLoad = WorkerLoad()
     part: PartReport | None = None
     """None where it lends no memory."""
+    models: tuple[ModelProgress, ...] = Field(default=(), max_length=MOST_MODELS)
+    """Those that were handed out, or are on their way."""
+    avoided: tuple[IPv4Address, ...] = Field(default=(), max_length=64)
+    """Workers that gave a wrong piece."""
 
 
 class DesiredPart(Message):
@@ -246,3 +251,12 @@ class DesiredState(Message):
     report_every_seconds: float = Field(default=5, gt=0)
     engines: tuple[DesiredEngine, ...] = ()
     part: DesiredPart | None = None
+    models: tuple[Bundle, ...] = ()
+    """To be held ready beside those of the engines."""
+    handout: HandoutOrders = HandoutOrders()
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """The models that the worker should have, the most urgent first, each once."""
+        named = (*(engine.bundle for engine in self.engines), *self.models)
+        return tuple({bundle.digest: bundle for bundle in named if bundle is not None}.values())

@@ -190,6 +190,16 @@ CELLULE = (
             "CREATE UNIQUE INDEX damaged_releases_open ON damaged_releases (version) WHERE over_at IS NULL",
         ),
     ),
+    Migration(
+        "0007_worker_wishes",
+        (
+            """CREATE TABLE worker_wishes (
+                worker TEXT PRIMARY KEY,
+                wish TEXT NOT NULL,
+                at REAL NOT NULL
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
