@@ -27,6 +27,8 @@ from appliance.errors import Refusal, Refused
 _log = logging.getLogger("appliance.engines.sharding")
 _LEAST_MEMORY_BYTES = 1024 * 1024
 _LOOK_EVERY_SECONDS = 1.0
+_STATUS_STACK_BYTES = 256 * 1024
+"""Stacks count as memory that is used."""
 
 
 class PortTaken(Refused):
@@ -87,6 +89,7 @@ def _lend(address: PartAddress, device_name: str, memory_bytes: int, threads: in
 
     computing = threading.Thread(target=serve, args=(str(address), device, threads), daemon=True)
     computing.start()
+    threading.stack_size(_STATUS_STACK_BYTES)
     server = http.server.ThreadingHTTPServer(
         (str(address.host), address.status_port), partial(_StatusRequest, status)
     )
