@@ -189,7 +189,9 @@ def _limits(model: Model, options: EngineOptions, split: Split | None) -> Batche
     affordable = int(free * _KV_SHARE_OF_FREE_MEMORY / max(1, model.kv_bytes_per_token))
     kv_tokens = options.kv_tokens or max(context, min(options.slots * context, affordable))
     if split:
-        kv_tokens = min(kv_tokens, split.kv_tokens)
+        # with one token less than all could fill, sequences share one cache: copying in it is a note, where
+        # caches of their own would be copied through the tunnel
+        kv_tokens = max(context, min(kv_tokens, split.kv_tokens, options.slots * context - 1))
     physical = psutil.cpu_count(logical=False) or 1
     allowed = len(psutil.Process().cpu_affinity() or [1])
     return BatcherLimits(

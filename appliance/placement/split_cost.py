@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from appliance.engines.sharding.sizes import Weights, part_bytes, passing_bytes
 
-ROUND_TRIPS = 2.0
+ROUND_TRIPS = 1.5
 MESSAGE_BYTES = 12_000
 OVERHEAD_SECONDS = 0.001
 _FLOAT_BYTES = 4

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
@@ -107,7 +108,7 @@ def _lend(address: PartAddress, device_name: str, memory_bytes: int, threads: in
 class _StatusRequest(http.server.BaseHTTPRequestHandler):
     timeout = 10
 
-    def __init__(self, status: "partial[PartStatus]", *given: object) -> None:
+    def __init__(self, status: Callable[[], PartStatus], *given: object) -> None:
         self._status = status
         super().__init__(*given)  # type: ignore[arg-type]
 

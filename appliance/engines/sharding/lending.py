@@ -51,7 +51,7 @@ class Head:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._watched: set[tuple[int, object]] = set()
+        self._watched: set[tuple[int, tuple[str, int]]] = set()
 
     def address(self) -> str:
         """Of the head that is connected; "" while there is none.
@@ -64,7 +64,7 @@ class Head:
             for one in psutil.Process().net_connections("tcp")
             if one.laddr and one.laddr.port == self._port and one.status == psutil.CONN_ESTABLISHED
         ]
-        seen = {(one.fd, one.raddr) for one in connected}
+        seen = {(one.fd, (str(one.raddr.ip), int(one.raddr.port))) for one in connected}
         for descriptor, _ in seen - self._watched:
             _keep_alive(descriptor)
         self._watched = seen

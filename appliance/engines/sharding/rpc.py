@@ -80,12 +80,12 @@ def on_abort(hear: Callable[[str], None]) -> None:
     is aborted.
     """
 
-    @_AbortCallback
     def called(message: bytes | None) -> None:
         hear((message or b"").decode("utf-8", "replace").strip())
 
-    _kept.append(called)
-    _function("ggml_set_abort_callback", _pointer, _AbortCallback)(called)
+    callback = _AbortCallback(called)
+    _kept.append(callback)
+    _function("ggml_set_abort_callback", _pointer, _AbortCallback)(callback)
 
 
 def cpu_buffer_type() -> Pointer:
