@@ -7,7 +7,7 @@ its own link to it.
 from ipaddress import IPv4Address
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from appliance.host.plan import Endpoint, PublicKey
 from appliance.models.bundle import Sha256
@@ -18,7 +18,17 @@ MOST_LINKS = 8
 MOST_MODELS = 32
 _MESSAGE = ConfigDict(defer_build=True, frozen=True, allow_inf_nan=False)
 
-Rate = Annotated[int, Field(ge=0, le=1 << 40)]
+LOWEST_CAP_BYTES_PER_SECOND = 100_000
+"""Below it a piece takes longer than who waits for it has patience."""
+
+
+def _cap(bytes_per_second: int) -> int:
+    if 0 < bytes_per_second < LOWEST_CAP_BYTES_PER_SECOND:
+        raise ValueError(f"a cap is at least {LOWEST_CAP_BYTES_PER_SECOND} bytes per second, or 0 for none")
+    return bytes_per_second
+
+
+Rate = Annotated[int, Field(ge=0, le=1 << 40), AfterValidator(_cap)]
 """Bytes per second; 0: no cap."""
 Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
 

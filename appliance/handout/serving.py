@@ -25,6 +25,10 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 _CHUNK_BYTES = 256 * 1024
+_SLOW_CHUNK_BYTES = 32 * 1024
+"""Under a low cap, so that whoever waits for its turn hears something before it gives up."""
+_SLOW_BYTES_PER_SECOND = 8 * _CHUNK_BYTES
+_PIECES_AT_ONCE = 16
 _PIECES_OF_ONE_WORKER = 2
 _SLOWEST_PIECE_SECONDS = 600.0
 """A worker that takes longer for one piece is cut off: it would hold memory for nothing."""
@@ -36,7 +40,7 @@ class NoSuchPiece(Refused):
 
 
 class TooManyPieces(TryAgain):
-    """This worker already gets as many pieces as one may at once."""
+    """This worker, or all of them together, already get as many pieces as may be sent at once."""
 
     code = "too_many_pieces"
 
@@ -74,14 +78,17 @@ class PieceServer:
             pieces = await self._read(self._files.piece_list, sha256)
             await answer(send, 200, pieces.encode(), [(b"content-type", b"application/octet-stream")])
             return
-        if self._at_once[right.worker_id] >= _PIECES_OF_ONE_WORKER:
-            raise TooManyPieces("This worker gets other pieces just now.", retry_after_seconds=1)
+        if (
+            self._at_once[right.worker_id] >= _PIECES_OF_ONE_WORKER
+            or self._at_once.total() >= _PIECES_AT_ONCE
+        ):
+            raise TooManyPieces("The box gives other pieces just now.", retry_after_seconds=1)
         self._at_once[right.worker_id] += 1
         try:
             async with asyncio.timeout(_SLOWEST_PIECE_SECONDS):
                 await self._send_piece(send, right, sha256, int(index))
         finally:
-            self._at_once[right.worker_id] -= 1
+            self._at_once -= Counter([right.worker_id])
 
     async def _send_piece(self, send: Send, right: Right, sha256: str, index: int) -> None:
         descriptor, offset, length = await self._read(self._files.open_piece, sha256, index)
@@ -89,8 +96,10 @@ class PieceServer:
             headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % length)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             self._bucket.set_rate(right.bytes_per_second)
-            for start in range(0, length, _CHUNK_BYTES):
-                count = min(_CHUNK_BYTES, length - start)
+            is_slow = 0 < right.bytes_per_second < _SLOW_BYTES_PER_SECOND
+            chunk_bytes = _SLOW_CHUNK_BYTES if is_slow else _CHUNK_BYTES
+            for start in range(0, length, chunk_bytes):
+                count = min(chunk_bytes, length - start)
                 await asyncio.sleep(self._bucket.take(count, monotonic()))
                 chunk = await self._read(os.pread, descriptor, count, offset + start)
                 more = start + count < length

@@ -82,8 +82,7 @@ class Agent:
             self._network.wait_for_handshake()
             while True:
                 self._network.tend()
-                self._run_what_has_come()
-                is_news = self._engines.tend() | self._part.tend()
+                is_news = self._run_what_has_come() | self._engines.tend() | self._part.tend()
                 if is_news or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
@@ -178,10 +177,12 @@ class Agent:
             self._part.stop()
             self._part = LentPart(config.tunnel_address)
 
-    def _run_what_has_come(self) -> None:
-        """A model that has just come is run at once, without waiting for the next report."""
-        if self._desired is not None and self._handout.has_news():
+    def _run_what_has_come(self) -> bool:
+        """A model that has just come is run at once; True when there is news of one for the box."""
+        has_news = self._handout.has_news()
+        if has_news and self._desired is not None:
             self._engines.apply(self._desired.engines)
+        return has_news
 
     def _new_handout(self) -> Handout:
         config = self._membership.config

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 BOX_PATIENCE_SECONDS = 1.0
 """So long the box is not asked for what workers have or are just getting; then for one piece, and so on."""
-LOOK_AGAIN_SECONDS = 0.05
+LOOK_AGAIN_SECONDS = 0.2
 LONGEST_BACK_OFF_SECONDS = 10.0
 
 
@@ -59,6 +59,7 @@ class FileFetch:
         self._tally = tally
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._error: Exception | None = None
 
     def run(self, is_wanted: Callable[[], bool], stopping: threading.Event) -> bool:
@@ -75,7 +76,7 @@ class FileFetch:
                     if source not in threads and source.name not in self._tally.avoided:
                         threads[source] = threading.Thread(target=self._draw, args=(source,), daemon=True)
                         threads[source].start()
-                self._stopping.wait(LOOK_AGAIN_SECONDS)
+                self._ended.wait(LOOK_AGAIN_SECONDS)
         finally:
             self._stopping.set()
             for source in threads:
@@ -103,6 +104,7 @@ class FileFetch:
                 self._back_off(source, error)
             except (OSError, Refusal) as error:
                 self._error = error
+                self._ended.set()
                 return
             finally:
                 self._release(index)
@@ -140,6 +142,8 @@ class FileFetch:
             return False
         with self._lock:
             self._part.write(index, into)
+            if self._part.is_complete():
+                self._ended.set()
             if isinstance(source, BoxSource):
                 self._tally.from_box_bytes += len(into)
             else:

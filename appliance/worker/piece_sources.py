@@ -22,8 +22,9 @@ from appliance.models.bundle import BundleFile
 from appliance.settings import WORKER_HANDOUT_PORT
 from appliance.worker.choosing import HERE
 
-GIVES_UP_AFTER_SECONDS = 10.0
-"""Of each wait on the network."""
+WORKER_GIVES_UP_AFTER_SECONDS = 10.0
+BOX_GIVES_UP_AFTER_SECONDS = 30.0
+"""Of each wait on the network; the box may have many to serve."""
 _CHUNK_BYTES = 128 * 1024
 _LONGEST_LIST_BYTES = 32 * 1024 * 1024
 _MAP_KEPT_SECONDS = 0.3
@@ -146,7 +147,7 @@ class BoxSource(PieceSource):
 
     def connect(self) -> http.client.HTTPConnection:
         try:
-            return pinned_connection(self._address, self._pin, timeout_seconds=GIVES_UP_AFTER_SECONDS)
+            return pinned_connection(self._address, self._pin, timeout_seconds=BOX_GIVES_UP_AFTER_SECONDS)
         except (OSError, ValueError) as error:
             raise box_unreachable(self._address, error) from error
 
@@ -174,7 +175,7 @@ class WorkerSource(PieceSource):
 
     def connect(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(
-            self.name, WORKER_HANDOUT_PORT, timeout=GIVES_UP_AFTER_SECONDS
+            self.name, WORKER_HANDOUT_PORT, timeout=WORKER_GIVES_UP_AFTER_SECONDS
         )
         connection.connect()
         return connection

@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -25,11 +25,12 @@ from appliance.engines.sharding.parts import PartAddress
 from appliance.engines.sharding.status import PartSilent, PartStatus, ask_part
 from appliance.engines.sharding.weights import read_weights
 from appliance.enrolment import Worker
-from appliance.enrolment.contract import DesiredEngine, DesiredPart, PartReport, WorkerReport
+from appliance.enrolment.contract import DesiredEngine, PartReport, WorkerReport
 from appliance.enrolment.wishes import Wish, set_wish
 from appliance.people import create_api_key
 from appliance.placement.sharding import SplitPlan, plan_after_loss
 from appliance.placement.split_cost import SplitModel, SplitNode, whole_bytes
+from appliance.placement.split_orders import order_parts
 from appliance.settings import BOX_NODE, WORKER_PART_PORT, WORKER_PART_PORTS
 from tests.bench.random_model import Shape, random_model
 from tests.netlab import settings_environment
@@ -122,7 +123,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         workers = {pc: office.join(pc) for pc in ("pc1", "pc2")}
         secret = create_api_key(office.db, "test", account_id=None).secret
         town = Town(office, model, workers, secret)
-        set_wish(office.db, workers["pc2"].id, Wish())
+        for worker in workers.values():
+            # the machine has enough to do
+            set_wish(office.db, worker.id, Wish())
         town.start_engine(WHOLE, "--setting", "repack=false")
         carry_out(town, planned(town, lost=("pc2",)))
         wait_until(partial(town.answers, WHOLE), within_seconds=30, what="the whole model answers")
@@ -143,15 +146,22 @@ def planned(town: Town, lost: tuple[str, ...] = ()) -> SplitPlan:
 
 
 def carry_out(town: Town, plan: SplitPlan) -> None:
-    """As placement will: tells each worker what to lend, then starts the head."""
-    for part in plan.parts:
-        wish = Wish(part=DesiredPart(memory_bytes=part.memory_bytes))
-        set_wish(town.office.db, town.workers[part.node].id, wish)
+    """Tells each worker what to lend, then starts the head."""
+    order_parts(town.office.db, ids(town), [named(plan, town)])
     for part in plan.parts:
         wait_until(partial(town.has_part, part.node), within_seconds=30, what=f"{part.node} lends memory")
     addresses = {pc: IPv4Address(town.tunnel(pc)) for pc in town.workers}
     town.start_engine(SPLIT, "--setting", f"parts={plan.setting(addresses)}")
     wait_until(partial(town.answers, SPLIT), within_seconds=30, what="the split model answers")
+
+
+def ids(town: Town) -> list[str]:
+    return [worker.id for worker in town.workers.values()]
+
+
+def named(plan: SplitPlan, town: Town) -> SplitPlan:
+    """With the workers' ids for the names that the tests plan with."""
+    return replace(plan, parts=tuple(replace(part, node=town.workers[part.node].id) for part in plan.parts))
 
 
 def part_process(town: Town, pc: str) -> psutil.Process:
@@ -223,10 +233,9 @@ def test_a_part_lost_in_the_middle_of_an_answer_is_told_and_another_plan_answers
     assert f"The part on {town.part('pc1')} is lost" in town.office.lab.log(head)
     assert "Traceback" not in town.office.lab.log(head)
 
-    # the worker starts its part again, empty; what was decided for it meanwhile is another thing
+    # the worker starts its part again, empty; but the new plan is without it
     wait_until(partial(town.has_part, "pc1"), within_seconds=20, what="the part is back")
     assert town.part_status("pc1").used_bytes == 0
-    set_wish(town.office.db, town.workers["pc1"].id, Wish())
     plan = planned(town, lost=("pc1",))
     assert plan.reasons[0] == "The part on pc1 is lost."
     carry_out(town, plan)
