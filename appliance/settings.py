@@ -91,6 +91,11 @@ class Settings(BaseModel):
         host = "127.0.0.1" if self.listen_host == "0.0.0.0" else self.listen_host  # noqa: S104
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
+    @property
+    def engine_specs_dir(self) -> Path:
+        """What engines the box runs beside the demo model: see appliance/engines/spec.py."""
+        return self.state_dir / "engines"
+
     def engine_socket(self, model: str) -> Path:
         return self.engines_dir / f"engine-{model}.sock"
 

@@ -17,15 +17,17 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from appliance.engines.options import Kind, Setting
+from appliance.engines.options import Kind
 from appliance.handout.contract import MOST_MODELS, HandoutOrders, ModelProgress
-from appliance.hardware.profile import EngineName
+from appliance.hardware.profile import EngineName, Setting
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"
 SUBMIT_PATH = "/enrol/submit"
 STATUS_PATH = "/enrol/status"
 REPORT_PATH = "/enrol/report"
+LONGEST_MACHINE_RECORD = 128 * 1024
+"""Characters; the tools of a machine with many cards print much."""
 
 
 class WorkerState(StrEnum):
@@ -212,6 +214,8 @@ class WorkerReport(Message):
     load: WorkerLoad = WorkerLoad()
     part: PartReport | None = None
     """None where it lends no memory."""
+    machine: str = Field(default="", max_length=LONGEST_MACHINE_RECORD)
+    """The record of the machine (hardware.MachineFacts, JSON): once a minute, "" in between."""
     models: tuple[ModelProgress, ...] = Field(default=(), max_length=MOST_MODELS)
     """Those that were handed out, or are on their way."""
     avoided: tuple[IPv4Address, ...] = Field(default=(), max_length=64)

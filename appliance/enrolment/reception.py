@@ -56,6 +56,7 @@ from appliance.errors import NotTrusted, Refused, TryAgain
 from appliance.handout.desk import Desk
 from appliance.handout.hours import HandoutChoice, handout_permission
 from appliance.handout.serving import Right
+from appliance.hardware import keep_hardware, read_told
 from appliance.settings import TUNNEL_BOX_ADDRESS
 from appliance.storage import read_choice
 
@@ -177,7 +178,9 @@ class Reception:
             raise NotAWorker("Reports are taken from workers, through their tunnel, and from nobody else.")
         if worker.state is WorkerState.APPROVED:
             # the name that the admin approved, whatever the machine calls itself today
-            known = report.model_copy(update={"name": worker.name})
+            known = report.model_copy(update={"name": worker.name, "machine": ""})
+            if report.machine and (facts := read_told(report.machine)):
+                keep_hardware(self._activity, worker.id, facts, now())
             self._activity.execute(
                 "INSERT INTO node_reports (node, at, report) VALUES (?, ?, ?)"
                 " ON CONFLICT (node) DO UPDATE SET at = excluded.at, report = excluded.report",

@@ -67,7 +67,7 @@ class GgufHeader:
     tensors: tuple[Tensor, ...]
 
     def text(self, key: str) -> str:
-        """"" where the key is missing or no text."""
+        """ "" where the key is missing or no text."""
         value = self.metadata.get(key)
         return value if isinstance(value, str) else ""
 
@@ -221,7 +221,9 @@ class _Head:
     def _check_left(self, count: int) -> None:
         if count > self._end - self._at:
             self._refuse(
-                "is cut off within its head" if self._end == self._size else "has a head larger than any model's"
+                "is cut off within its head"
+                if self._end == self._size
+                else "has a head larger than any model's"
             )
 
     def _refuse(self, what: str) -> NoReturn:

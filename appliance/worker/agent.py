@@ -31,6 +31,7 @@ from appliance.worker.lent_part import LentPart
 from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.model_store import ModelStore
 from appliance.worker.network import WorkerNetwork
+from appliance.worker.recognition import MachineRecord
 from appliance.worker.standing import FindBoxes, ask_standing
 from appliance.worker.tunnel import report_address
 
@@ -69,6 +70,7 @@ class Agent:
         self._part = LentPart(membership.config.tunnel_address)
         self._desired: DesiredState | None = None
         self._facts = machine_facts()
+        self._machine = MachineRecord()
         self._failures = 0
 
     def run(self) -> None:
@@ -105,6 +107,7 @@ class Agent:
             engines=self._engines.reports(),
             load=load,
             part=self._part.report(),
+            machine=self._machine.news(),
             models=self._handout.progress(),
             avoided=self._handout.avoided(),
         )
@@ -122,6 +125,7 @@ class Agent:
         if self._failures:
             log.info("the box answers again")
         self._failures = 0
+        self._machine.was_told(report.machine)
         if desired.state is WorkerState.REVOKED:
             raise _revoked()
         self._desired = desired

@@ -12,12 +12,13 @@ import time
 from ipaddress import IPv4Address
 
 from appliance.engines.endings import ending_in_words
+from appliance.engines.restarting import RestartDelay
 from appliance.engines.sharding.parts import PartAddress
 from appliance.engines.sharding.status import PartSilent, ask_part
 from appliance.enrolment.contract import DesiredPart, PartReport
 from appliance.models.demo import DEMO_MODEL_PATH
 from appliance.settings import WORKER_PART_PORT
-from appliance.worker.engine_process import HEALTH_TIMEOUT_SECONDS, STOP_WITHIN_SECONDS, RestartDelay
+from appliance.worker.engine_process import HEALTH_TIMEOUT_SECONDS, STOP_WITHIN_SECONDS
 from appliance.worker.privileges import confinement
 
 log = logging.getLogger(__name__)
