@@ -24,14 +24,15 @@ from appliance.engines.endings import PART_LOST_STATUS
 from appliance.engines.sharding.parts import PartAddress
 from appliance.engines.sharding.status import PartSilent, PartStatus, ask_part
 from appliance.engines.sharding.weights import read_weights
+from appliance.engines.spec import EngineSpec, write_specs
 from appliance.enrolment import Worker
 from appliance.enrolment.contract import DesiredEngine, PartReport, WorkerReport
 from appliance.enrolment.wishes import Wish, set_wish
 from appliance.people import create_api_key
 from appliance.placement.sharding import SplitPlan, plan_after_loss
 from appliance.placement.split_cost import SplitModel, SplitNode, whole_bytes
-from appliance.placement.split_orders import order_parts
-from appliance.settings import BOX_NODE, WORKER_PART_PORT, WORKER_PART_PORTS
+from appliance.placement.split_orders import lost_parts, order_parts
+from appliance.settings import WORKER_PART_PORT, WORKER_PART_PORTS
 from tests.bench.random_model import Shape, random_model
 from tests.netlab import settings_environment
 from tests.waiting import wait_until
@@ -54,7 +55,8 @@ class Town:
     model: Path
     workers: dict[str, Worker]
     secret: str
-    heads: dict[str, Popen[bytes]] = field(default_factory=dict)
+    tending: Popen[bytes]
+    specs: dict[str, EngineSpec] = field(default_factory=dict)
 
     def tunnel(self, pc: str) -> str:
         address = self.workers[pc].tunnel_address
@@ -75,15 +77,15 @@ class Town:
         except PartSilent:
             return False
 
-    def start_engine(self, name: str, *arguments: str) -> Popen[bytes]:
-        """An engine of the box, on the socket where the pool looks for it."""
-        settings = self.office.settings
-        argv = [sys.executable, "-m", "appliance.engines", "--model", str(self.model), "--name", name]
-        argv += ["--listen", f"unix:{settings.engine_socket(name)}", "--kv-tokens", str(KV_TOKENS)]
-        self.heads[name] = self.office.lab.popen(
-            "box", [*argv, "--threads", "1", "--slots", "1", *arguments], settings_environment(settings)
+    def run_engine(self, name: str, **settings: Any) -> None:
+        """Writes what the box should run; its engines are tended by a process of their own."""
+        self.specs[name] = EngineSpec(
+            name=name, model_file=self.model, slots=1, kv_tokens=KV_TOKENS, settings=settings
         )
-        return self.heads[name]
+        write_specs(self.office.settings.engine_specs_dir, self.specs)
+
+    def told_of_engines(self) -> str:
+        return self.office.lab.log(self.tending)
 
     def ask(self, model: str, prompt: list[int], **parameters: Any) -> http.client.HTTPResponse:
         context = ssl.create_default_context()
@@ -122,11 +124,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with open_office("pc1", "pc2") as office:
         workers = {pc: office.join(pc) for pc in ("pc1", "pc2")}
         secret = create_api_key(office.db, "test", account_id=None).secret
-        town = Town(office, model, workers, secret)
+        argv = [sys.executable, "-m", "appliance.engines.tending"]
+        tending = office.lab.popen("box", argv, settings_environment(office.settings))
+        town = Town(office, model, workers, secret, tending)
         for worker in workers.values():
             # the machine has enough to do
             set_wish(office.db, worker.id, Wish())
-        town.start_engine(WHOLE, "--setting", "repack=false")
+        town.run_engine(WHOLE, repack=False)
         carry_out(town, planned(town, lost=("pc2",)))
         wait_until(partial(town.answers, WHOLE), within_seconds=30, what="the whole model answers")
         yield town
@@ -146,13 +150,13 @@ def planned(town: Town, lost: tuple[str, ...] = ()) -> SplitPlan:
 
 
 def carry_out(town: Town, plan: SplitPlan) -> None:
-    """Tells each worker what to lend, then starts the head."""
+    """Tells each worker what to lend, then has the head started."""
     order_parts(town.office.db, ids(town), [named(plan, town)])
     for part in plan.parts:
         wait_until(partial(town.has_part, part.node), within_seconds=30, what=f"{part.node} lends memory")
     addresses = {pc: IPv4Address(town.tunnel(pc)) for pc in town.workers}
-    town.start_engine(SPLIT, "--setting", f"parts={plan.setting(addresses)}")
-    wait_until(partial(town.answers, SPLIT), within_seconds=30, what="the split model answers")
+    town.run_engine(SPLIT, parts=plan.setting(addresses))
+    wait_until(partial(town.answers, SPLIT), within_seconds=40, what="the split model answers")
 
 
 def ids(town: Town) -> list[str]:
@@ -219,32 +223,40 @@ def test_only_the_box_reaches_a_part(town: Town) -> None:
     assert town.part_status("pc1").used_by == "10.77.0.1"
 
 
-def test_a_part_lost_in_the_middle_of_an_answer_is_told_and_another_plan_answers(town: Town) -> None:
+def test_a_part_lost_in_the_middle_of_an_answer_is_told_and_comes_back(town: Town) -> None:
     expected = town.text(WHOLE, [7, 300, 41])
-    head, part = town.heads[SPLIT], part_process(town, "pc1")
     answer = town.ask(SPLIT, [5], max_tokens=1900, stream=True)
     assert answer.status == 200 and answer.readline().startswith(b"data: ")
-    part.kill()
-    received = answer.read()
-    last = json.loads(received.split(b"data: ")[-1])
+    part_process(town, "pc1").kill()
+    last = json.loads(answer.read().split(b"data: ")[-1])
     assert last["error"]["code"] == "answer_interrupted"
     assert "The answer broke off" in last["error"]["message"]
-    assert head.wait(15) == PART_LOST_STATUS
-    assert f"The part on {town.part('pc1')} is lost" in town.office.lab.log(head)
-    assert "Traceback" not in town.office.lab.log(head)
+    told = f"engine {SPLIT} ended: It ended with status {PART_LOST_STATUS}"
+    wait_until(lambda: told in town.told_of_engines(), within_seconds=15, what="the head's end is told")
+    assert f"The part on {town.part('pc1')} is lost" in town.told_of_engines()
+    assert "Traceback" not in town.told_of_engines()
+    # the worker starts its part again, the box its head, and the head fills the part anew
+    wait_until(partial(town.answers, SPLIT), within_seconds=40, what="the split model answers again")
+    assert town.text(SPLIT, [7, 300, 41]) == expected
 
-    # the worker starts its part again, empty; but the new plan is without it
-    wait_until(partial(town.has_part, "pc1"), within_seconds=20, what="the part is back")
-    assert town.part_status("pc1").used_bytes == 0
+
+def test_a_worker_lost_for_good_means_another_plan(town: Town) -> None:
+    expected = town.text(WHOLE, [7, 300, 41])
+    before = planned(town, lost=("pc2",))
+    town.office.lab.stop(town.office.agents["pc1"])
+    wait_until(lambda: not town.has_part("pc1"), within_seconds=10, what="the part is gone")
+    assert lost_parts(before, {"pc2": None}) == ("pc1",)
     plan = planned(town, lost=("pc1",))
     assert plan.reasons[0] == "The part on pc1 is lost."
     carry_out(town, plan)
     assert town.text(SPLIT, [7, 300, 41]) == expected
-    wait_until(lambda: not town.has_part("pc1"), within_seconds=15, what="pc1 lends nothing any more")
+    town.office.start_agent("pc1", "run")
+    wait_until(partial(town.office.pings, "box", town.tunnel("pc1")), within_seconds=20, what="pc1 is back")
+    assert not town.has_part("pc1")
 
 
 def test_whole_answers_go_elsewhere_when_a_part_is_lost(town: Town) -> None:
-    """pc1 has the model in one piece: both nodes get a request, and both are answered."""
+    """pc1 has the model in one piece: both nodes get a request, and nobody hears of the loss."""
     folder = town.office.state_dir("pc1") / "models"
     folder.mkdir(exist_ok=True)
     (folder / f"{SPLIT}.gguf").write_bytes(town.model.read_bytes())
@@ -257,7 +269,9 @@ def test_whole_answers_go_elsewhere_when_a_part_is_lost(town: Town) -> None:
         part_process(town, "pc2").kill()
         answers = [each.result(60) for each in asked]
     assert [answer.status for answer in answers] == [200, 200]
-    assert BOX_NODE not in {answer.getheader("x-cellule-node") for answer in answers}
+    # the one that was broken off is answered by pc1, or by the box again, whichever is free first
+    assert town.workers["pc1"].name in {answer.getheader("x-cellule-node") for answer in answers}
+    assert f"The part on {town.part('pc2')} is lost" in town.told_of_engines()
 
 
 def has_engine(town: Town, pc: str) -> bool:
