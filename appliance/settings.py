@@ -96,6 +96,11 @@ class Settings(BaseModel):
         """What engines the box runs beside the demo model: see appliance/engines/spec.py."""
         return self.state_dir / "engines"
 
+    @property
+    def split_specs_dir(self) -> Path:
+        """The same for heads of split models, which call workers: on the image a service apart runs them."""
+        return self.state_dir / "split-engines"
+
     def engine_socket(self, model: str) -> Path:
         return self.engines_dir / f"engine-{model}.sock"
 

@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -56,7 +56,6 @@ class Town:
     workers: dict[str, Worker]
     secret: str
     tending: Popen[bytes]
-    specs: dict[str, EngineSpec] = field(default_factory=dict)
 
     def tunnel(self, pc: str) -> str:
         address = self.workers[pc].tunnel_address
@@ -79,10 +78,10 @@ class Town:
 
     def run_engine(self, name: str, **settings: Any) -> None:
         """Writes what the box should run; its engines are tended by a process of their own."""
-        self.specs[name] = EngineSpec(
-            name=name, model_file=self.model, slots=1, kv_tokens=KV_TOKENS, settings=settings
-        )
-        write_specs(self.office.settings.engine_specs_dir, self.specs)
+        spec = EngineSpec(name=name, model_file=self.model, slots=1, kv_tokens=KV_TOKENS, settings=settings)
+        box = self.office.settings
+        folder = box.split_specs_dir if name == SPLIT else box.engine_specs_dir
+        write_specs(folder, {name: spec})
 
     def told_of_engines(self) -> str:
         return self.office.lab.log(self.tending)
