@@ -10,6 +10,7 @@ BENCHES = {
     "handout": "tests.bench.handout",
     "image": "tests.bench.image",
     "join": "tests.bench.join",
+    "sharding": "tests.bench.sharding",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 
