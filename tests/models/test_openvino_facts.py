@@ -14,6 +14,16 @@ from appliance.models.facts import ModelFacts
 from appliance.models.reading import read_facts
 
 
+def write_ir(folder: Path) -> None:
+    """The smallest graph with weights, and tokenizers of the same shape."""
+    folder.mkdir(parents=True)
+    constant = '<data element_type="f32" shape="32,64" offset="0" size="8192" />'
+    layer = f'<layer id="0" name="w" type="Const" version="opset1">{constant}</layer>'
+    for name in ("model", "tokenizer", "detokenizer"):
+        (folder / f"openvino_{name}.xml").write_text(f"<net><layers>{layer}</layers></net>")
+        (folder / f"openvino_{name}.bin").write_bytes(name.encode() + b"\0" * 8192)
+
+
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model as OpenVINO GenAI itself writes it."""
