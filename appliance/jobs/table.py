@@ -14,6 +14,7 @@ from appliance.claim import ensure_certificate
 from appliance.clock import now
 from appliance.enrolment import expire_invitations
 from appliance.host import brokered
+from appliance.jobs.health import check_health, recognise_box
 from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.keeping import follow_change, keep
 from appliance.models.following import follow_gets, follow_models
@@ -116,6 +117,8 @@ JOBS = (
     Job("expired_invitations", 60, _expired_invitations),
     Job("old_sign_ins", 600, _old_sign_ins),
     Job("certificate", 5, _certificate),  # a new address must be opened and confirmed within 90 s
+    Job("hardware", 600, recognise_box),
+    Job("health", 20, check_health),
     Job("wal_checkpoint", 300, _checkpoint),
     Job("keeping", 3, _keeping),
     Job("moving_install", 2, _moving_install),

@@ -114,7 +114,7 @@ class Api:
                 given.get(b"content-length"), self._settings.body_limit_bytes, self._limits.body_seconds
             )
             ask = self._named(read_ask(exchange.endpoint, body), headers)
-            if self._relay.dispatch.nodes.serves(ask.model):
+            if self._relay.dispatch.knows(ask.model):
                 exchange.model = ask.model
                 headers.append((b"x-cellule-model", quote(ask.model, safe="").encode()))
             await self._relay.run(exchange, ask, client, headers)
@@ -166,9 +166,10 @@ class Api:
             headers.append((b"allow", allowed.encode()))
             raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
+        held = {name: {"loaded": False} for name in self.names.held if name not in models}
         listed = [
             _listed(model, report)
-            for model, report in sorted(models.items())
+            for model, report in sorted({**held, **models}.items())
             if not self.names.is_retired(model, now())
         ]
         own = {each["id"]: each for each in listed}
@@ -198,6 +199,8 @@ def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
             "A demo model that knows this appliance and common office questions. "
             "Put a GGUF file of a real model on the box to replace it."
         )
+    if report.get("loaded") is False:
+        shown["loaded"] = False
     if report.get("context_tokens"):
         shown["context_tokens"] = report["context_tokens"]
     return shown

@@ -216,6 +216,16 @@ CELLULE = (
             )""",
         ),
     ),
+    Migration(
+        "0007_worker_wishes",
+        (
+            """CREATE TABLE worker_wishes (
+                worker TEXT PRIMARY KEY,
+                wish TEXT NOT NULL,
+                at REAL NOT NULL
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
@@ -354,6 +364,25 @@ ACTIVITY = (
                 ended_at REAL,
                 code TEXT NOT NULL DEFAULT '',
                 sentence TEXT NOT NULL DEFAULT ''
+            )""",
+        ),
+    ),
+    Migration(
+        "0004_node_hardware",
+        (
+            """CREATE TABLE node_hardware (
+                node TEXT PRIMARY KEY,
+                at REAL NOT NULL,
+                facts TEXT NOT NULL
+            )""",
+            """CREATE TABLE node_health (
+                node TEXT NOT NULL,
+                model TEXT NOT NULL,
+                at REAL NOT NULL,
+                ok INTEGER NOT NULL,
+                seconds REAL NOT NULL,
+                sentence TEXT NOT NULL,
+                PRIMARY KEY (node, model)
             )""",
         ),
     ),
