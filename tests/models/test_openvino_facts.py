@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,9 @@ def write_ir(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model as OpenVINO GenAI itself writes it."""
-    import openvino_genai
-
     folder = tmp_path_factory.mktemp("ir")
     shutil.copy(DEMO_MODEL_PATH, folder / "demo.gguf")
-    openvino_genai.LLMPipeline(str(folder / "demo.gguf"), "CPU", enable_save_ov_model=True)
+    import_module("openvino_genai").LLMPipeline(str(folder / "demo.gguf"), "CPU", enable_save_ov_model=True)
     (folder / "demo.gguf").unlink()
     return folder
 

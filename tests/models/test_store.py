@@ -94,11 +94,13 @@ def test_what_no_record_names_is_cleaned_away(store: Store) -> None:
     known, orphan = add(store, "a", CONTENT), add(store, "b", {"openvino_model.bin": b"lost"})
     for name in ("get-1", "get-2"):
         arrive(store, name, {"x": b"y"})
-    (store.state_dir / "models" / ".draft").mkdir()
+    (store.state_dir / "models" / f".{'a' * 64}").mkdir()
+    (store.state_dir / "models" / "pieces").mkdir()
     with store.alone():
         assert store.clean({known.digest}, {"get-2"}) == 2
     assert not bundle_folder(store.state_dir, orphan.digest).exists()
     assert [path.name for path in incoming_dir(store.state_dir).iterdir()] == ["get-2"]
+    assert (store.state_dir / "models" / "pieces").exists(), "what hands models out keeps there"
     store.verify(known)
     assert store.used_bytes() == known.size_bytes
 
