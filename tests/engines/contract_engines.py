@@ -46,6 +46,7 @@ def _started(folder: Path, *arguments: str) -> AbstractContextManager[RunningEng
     )
 
 
+OPENVINO_CANNOT = frozenset({"logit_bias", "grammar", "top_logprobs", "completion logprobs"})
 NPU_ON_CPU = {
     "NPU_USE_NPUW": "YES",
     "NPUW_DEVICES": "CPU",
@@ -75,7 +76,7 @@ ENGINES = [
         engine="openvino",
         slots=2,
         waiting=8,
-        cannot=frozenset({"logit_bias", "grammar", "top_logprobs", "completion logprobs"}),
+        cannot=OPENVINO_CANNOT,
     ),
     ContractEngine(
         "OpenVINO on an NPU, through NPUW on the CPU",
@@ -88,6 +89,8 @@ ENGINES = [
         slots=1,
         waiting=8,
         prompt_tokens=512,
-        cannot=frozenset({"logit_bias", "grammar", "logprobs", "top_logprobs", "completion logprobs"}),
+        cannot=frozenset(
+            {"logit_bias", "grammar", "logprobs", "top_logprobs", "completion logprobs", "one token"}
+        ),
     ),
 ]

@@ -1,8 +1,8 @@
 """Many sequences at once on a processor or GPU: GenAI's continuous batching, one step at a time.
 
-Each turn stops what was cancelled, adds what waits while a slot is free, and makes one step: a token for every
-sequence that generates, and a part of the prompts still to be read. GenAI keeps computed prefixes by itself; how
-many tokens of a prompt it found again it does not tell.
+Each turn stops what was cancelled, adds what waits while a slot is free, and makes one step: a token for
+every sequence that generates, and a part of the prompts still to be read. GenAI keeps computed prefixes by
+itself; how many tokens of a prompt it found again it does not tell.
 """
 
 import itertools

@@ -1,7 +1,9 @@
 """A GGUF file as a folder in OpenVINO's own format, which is all that an NPU takes.
 
-GenAI makes the network itself and can save it; no other program is needed. The folder lies beside the file, named by
-the file's hash, or in a temporary place where nobody may write there.
+GenAI makes the network itself and can save it; no other program is needed. The folder lies beside the file,
+named by the file's hash, or in a temporary place where nobody may write there. Of models whose heads share
+keys (most of the newer ones) GenAI's network has shapes that an NPU can't fix: they need an export by
+optimum-intel, and are refused here when they are loaded.
 """
 
 import json

@@ -1,14 +1,15 @@
 """OpenVINO's text engine, loaded: on CPU and GPU many answers at once, on an NPU one after the other.
 
-What GenAI can't give is refused by the parameter's name: likeliest tokens beside the chosen one, a bias on tokens,
-a caller's own grammar (a wrong one would stop every sequence in the batch), and on an NPU all log-probabilities.
+What GenAI can't give is refused by the parameter's name: likeliest tokens beside the chosen one, a bias on
+tokens, a caller's own grammar (a wrong one would stop every sequence in the batch), and on an NPU all
+log-probabilities.
 """
 
 from typing import Any
 
 import psutil
 
-from appliance.engines.contract import SamplingFields
+from appliance.engines.contract import ChatRequest, SamplingFields
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.openvino.batching import BatchingRunner
 from appliance.engines.openvino.conversion import ir_of_gguf
@@ -19,7 +20,7 @@ from appliance.engines.openvino.one_by_one import OneByOneRunner
 from appliance.engines.openvino.queue import QueuedRunner
 from appliance.engines.openvino.vocabulary import TokenizerVocabulary
 from appliance.engines.options import EngineOptions
-from appliance.engines.served import ParameterNotOffered
+from appliance.engines.served import ParameterNotOffered, PromptTooShortHere
 from appliance.engines.text_engine import DEFAULT_CONTEXT_TOKENS, TextEngine
 from appliance.hardware.profile import EngineName
 from appliance.models.bundle import ModelFormat
@@ -28,6 +29,8 @@ BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
 """Of one block of GenAI's KV cache."""
 NPU_PROMPT_TOKENS = 1024
 NPU_ANSWER_TOKENS = 512
+LEAST_NPU_PROMPT_TOKENS = 2
+"""OpenVINO takes one token alone for the next one of the sequence before, which was somebody else's."""
 _KV_SHARE_OF_FREE_MEMORY = 0.4
 
 
@@ -62,12 +65,21 @@ class OpenVinoEngine(TextEngine):
             raise _not_offered("logit_bias", "a bias on tokens")
         if request.grammar is not None:
             raise _not_offered("grammar", "a grammar of the caller's")
-        if top_logprobs is not None and self._on_npu:
-            raise _not_offered("logprobs", "log-probabilities")
         if top_logprobs:
             # chat names the number in a parameter of its own
-            param = "top_logprobs" if hasattr(request, "top_logprobs") else "logprobs"
+            param = "top_logprobs" if isinstance(request, ChatRequest) else "logprobs"
             raise _not_offered(param, "the likeliest tokens beside the chosen one")
+        if top_logprobs is not None and self._on_npu:
+            raise _not_offered("logprobs", "log-probabilities")
+
+    def check_prompt(self, prompt: list[int], param: str) -> None:
+        super().check_prompt(prompt, param)
+        if self._on_npu and len(prompt) < LEAST_NPU_PROMPT_TOKENS:
+            raise PromptTooShortHere(
+                f"An NPU takes prompts of {LEAST_NPU_PROMPT_TOKENS} tokens or more.",
+                param=param,
+                next_step="Lengthen it, or ask a node without an NPU.",
+            )
 
     def _batching_runner(
         self,

@@ -1,7 +1,7 @@
-"""What lies at a model's path, before OpenVINO is asked to load it: a GGUF file, or a folder of its own format (IR).
+"""What lies at a model's path, before OpenVINO loads it: a GGUF file, or a folder of its own format (IR).
 
-OpenVINO reads a file that is cut off as if it were whole, so everything is checked here: each refusal is a sentence.
-Numbers come from the files' own metadata.
+OpenVINO reads a file that is cut off as if it were whole, so everything is checked here, and each refusal is
+a sentence. Numbers come from the files' own metadata.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What a sequence must do, in GenAI's words.
 
-A temperature of 0 is greedy. Without a seed the draw is unpredictable; GenAI's own default would draw the same
-every time.
+A temperature of 0 is greedy. Without a seed the draw is unpredictable; GenAI's own default would draw the
+same every time.
 """
 
 import secrets

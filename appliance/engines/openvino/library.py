@@ -1,8 +1,8 @@
 """OpenVINO and its GenAI library, loaded without the part that reports to its maker.
 
-Whatever uses OpenVINO takes `openvino` and `genai` from here. The package openvino-telemetry comes with OpenVINO
-and would call a server of Intel and Google; it is hidden before the import, and OpenVINO then takes a stand-in of
-its own that does nothing.
+Whatever uses OpenVINO takes `openvino` and `genai` from here. The package openvino-telemetry comes with
+OpenVINO and would call a server on the internet; it is hidden before the import, and OpenVINO then takes a
+stand-in of its own that does nothing.
 """
 
 import re

@@ -1,7 +1,7 @@
 """One sequence after the other on an NPU: GenAI's LLMPipeline, and the queue before it.
 
-An NPU computes one answer at a time, with a prompt of at most the length that it was compiled for. So the queue is
-the product: first come, first served; who waits may leave and counts no more.
+An NPU computes one answer at a time, with a prompt of at most the length that it was compiled for. So the
+queue is the product: first come, first served; who waits may leave and counts no more.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The thread that computes with OpenVINO: who runs, who waits, and what goes back to the event loop.
 
-How a turn is computed is the subclass's; here is what both ways have in common. The asking side may cancel at any
-moment: who runs is stopped before the next step, who waits is counted no more at once.
+How a turn is computed is the subclass's; here is what both ways have in common. The asking side may cancel at
+any moment: who runs is stopped before the next step, who waits is counted no more at once.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A model's words as OpenVINO's tokenizer has them.
 
-OpenVINO takes a control token written out in a text for the token itself. Where that must not be (what a caller
-wrote), such a place is cut in two before it is tokenized: it then stays text.
+OpenVINO takes a control token written out in a text for the token itself. Where that must not be (what a
+caller wrote), such a place is cut in two before it is tokenized: it then stays text.
 """
 
 import re
