@@ -1,22 +1,17 @@
-"""OpenVINO and its GenAI library, loaded without the part that reports to its maker.
+"""OpenVINO and its GenAI library, as the text engine uses them.
 
-Whatever uses OpenVINO takes `openvino` and `genai` from here. The package openvino-telemetry comes with
-OpenVINO and would call a server on the internet; it is hidden before the import, and OpenVINO then takes a
-stand-in of its own that does nothing.
+Its errors become sentences here: what it raises tells where in its sources it is before it says why.
 """
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import openvino
+import openvino_genai as genai
+
 from appliance.engines.served import ModelUnusable
-
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing it fails from now on
-
-import openvino  # noqa: E402
-import openvino_genai as genai  # noqa: E402
 
 __all__ = ["Pipeline", "genai", "openvino", "refusing_what_openvino_refuses"]
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -54,15 +53,3 @@ def test_the_telemetry_is_hidden_from_whoever_imports_it_later() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode != 0 and "openvino_telemetry" in done.stderr.splitlines()[-1]
-
-
-def test_only_the_library_module_imports_openvino() -> None:
-    folder = Path(ROOT) / "appliance"
-    importing = [
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*.py")
-        if any(
-            line.startswith(("import openvino", "from openvino")) for line in path.read_text().splitlines()
-        )
-    ]
-    assert importing == ["engines/openvino/library.py"]
