@@ -33,10 +33,10 @@ class EngineHealth:
     tokens_per_second: float
     seen_at: float
     """Monotonic seconds."""
-    prompt_tokens: int
-    """A longer prompt is refused there; 0: as the context allows."""
     report: dict[str, Any]
     """The engine's whole /health/ready answer, for the overview."""
+    prompt_tokens: int = 0
+    """A longer prompt is refused there; 0: as the context allows."""
 
 
 @dataclass(eq=False)

@@ -62,8 +62,8 @@ def test_a_ticket_that_nothing_free_suits_keeps_its_place_and_lets_others_pass()
 
     queue.serve("m", only_short)
     assert served == ["short"] and len(queue) == 1
-    queue.serve("m", lambda ticket: bool(served.append(ticket.waiter) or True))
-    assert served == ["short", "long"]
+    queue.serve("m", lambda ticket: ticket.waiter == "long")
+    assert len(queue) == 0
 
 
 def test_a_long_prompt_goes_past_the_faster_node_that_can_not_take_it(box: Box) -> None:
