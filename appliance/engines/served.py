@@ -28,6 +28,12 @@ class PromptTooLongHere(Refused):
     code: ClassVar[str] = "prompt_too_long_here"
 
 
+class PromptTooShortHere(Refused):
+    """The same, for a prompt that this engine's device would mistake for something else."""
+
+    code: ClassVar[str] = "prompt_too_short_here"
+
+
 class ModelNotFound(Refused):
     code: ClassVar[str] = "model_not_found"
     http_status: ClassVar[int] = 404
