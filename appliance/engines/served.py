@@ -64,6 +64,12 @@ class EngineBusy(TryAgain):
     http_status: ClassVar[int] = 429
 
 
+class SettingUnknown(Refused):
+    """A hwprofile names a setting that this engine does not have: a typo would cost speed in silence."""
+
+    code: ClassVar[str] = "setting_unknown"
+
+
 class EngineStarting(TryAgain):
     code: ClassVar[str] = "engine_starting"
     http_status: ClassVar[int] = 503
