@@ -28,6 +28,12 @@ class PromptTooLongHere(Refused):
     code: ClassVar[str] = "prompt_too_long_here"
 
 
+class PromptTooShortHere(Refused):
+    """The same, for a prompt that this engine's device would mistake for something else."""
+
+    code: ClassVar[str] = "prompt_too_short_here"
+
+
 class ModelNotFound(Refused):
     code: ClassVar[str] = "model_not_found"
     http_status: ClassVar[int] = 404
@@ -56,6 +62,12 @@ class ModelUnusable(Broken):
 class EngineBusy(TryAgain):
     code: ClassVar[str] = "engine_busy"
     http_status: ClassVar[int] = 429
+
+
+class SettingUnknown(Refused):
+    """A hwprofile names a setting that this engine does not have: a typo would cost speed in silence."""
+
+    code: ClassVar[str] = "setting_unknown"
 
 
 class EngineStarting(TryAgain):

@@ -27,7 +27,7 @@ from appliance.engines.served import (
 from appliance.engines.vocabulary import Vocabulary
 from appliance.hardware.profile import EngineName
 
-WARM_UP_PROMPT = "Bonjour"
+WARM_UP_PROMPT = "Bonjour, Cellule."
 DEFAULT_CONTEXT_TOKENS = 8192
 _STALLED_SECONDS = 60.0
 _LONG_TEXT_CHARACTERS = 8192

@@ -211,6 +211,19 @@ class FoundServer(Message):
     models: tuple[FoundModel, ...] = Field(default=(), max_length=64)
 
 
+class PartReport(Message):
+    """How the worker's part of a split model is; `memory_bytes` 0 while it does not say."""
+
+    port: Port
+    ready: bool
+    memory_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    used_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    used_by: Line = ""
+    device: Line = ""
+    trouble: Line = ""
+    """Why it is not ready, where it has ended."""
+
+
 class WorkerLoad(Message):
     """What the person at the machine is using it for."""
 
@@ -226,6 +239,8 @@ class WorkerReport(Message):
     facts: WorkerFacts | None = None
     engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
     load: WorkerLoad = WorkerLoad()
+    part: PartReport | None = None
+    """None where it lends no memory."""
     machine: str = Field(default="", max_length=LONGEST_MACHINE_RECORD)
     """The record of the machine (hardware.MachineFacts, JSON): once a minute, "" in between."""
     models: tuple[ModelProgress, ...] = Field(default=(), max_length=MOST_MODELS)
@@ -234,6 +249,14 @@ class WorkerReport(Message):
     """Workers that gave a wrong piece."""
     found_servers: tuple[FoundServer, ...] = Field(default=(), max_length=16)
     """Servers of the machine's owner, looked for now and then."""
+
+
+class DesiredPart(Message):
+    """Memory that the worker should lend to a split model whose head is the box."""
+
+    memory_bytes: int = Field(ge=1 << 20, le=1 << 50)
+    device: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,19}$")] = "CPU"
+    """As llama.cpp names it: CPU, CUDA0, Vulkan0."""
 
 
 class DesiredEngine(Message):
@@ -260,6 +283,7 @@ class DesiredState(Message):
     state: Literal[WorkerState.APPROVED, WorkerState.REVOKED]
     report_every_seconds: float = Field(default=5, gt=0)
     engines: tuple[DesiredEngine, ...] = ()
+    part: DesiredPart | None = None
     models: tuple[Bundle, ...] = ()
     """To be held ready beside those of the engines."""
     handout: HandoutOrders = HandoutOrders()

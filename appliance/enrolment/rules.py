@@ -106,6 +106,11 @@ def next_tunnel_address(in_use: Collection[str], resting: Sequence[str]) -> str 
     return next(fresh, None) or next(iter(resting), None)
 
 
+def ordinary_wish() -> Wish:
+    """Of a worker for which nothing was decided: it answers with the demo."""
+    return Wish(engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),))
+
+
 def desired_state(
     worker: Worker, wish: Wish | None = None, adopted: Sequence[DesiredEngine] = ()
 ) -> DesiredState:
@@ -116,10 +121,11 @@ def desired_state(
     if worker.state is not WorkerState.APPROVED:
         return DesiredState(state=WorkerState.REVOKED, report_every_seconds=REPORT_EVERY_SECONDS)
     taken = {engine.model for engine in adopted}
-    wish = wish or Wish(engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),))
+    wish = wish or ordinary_wish()
     return DesiredState(
         state=WorkerState.APPROVED,
         report_every_seconds=REPORT_EVERY_SECONDS,
         engines=(*(one for one in wish.engines if one.model not in taken), *adopted),
         models=wish.models,
+        part=wish.part,
     )

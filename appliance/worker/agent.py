@@ -27,6 +27,7 @@ from appliance.host import Host
 from appliance.worker.engines import Engines
 from appliance.worker.facts import current_load, machine_facts
 from appliance.worker.handout import Handout
+from appliance.worker.lent_part import LentPart
 from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.model_store import ModelStore
 from appliance.worker.network import WorkerNetwork
@@ -67,6 +68,7 @@ class Agent:
         self._network = WorkerNetwork(host, membership.interface, membership.config)
         self._handout = self._new_handout()
         self._engines = self._new_engines()
+        self._part = LentPart(membership.config.tunnel_address)
         self._desired: DesiredState | None = None
         self._facts = machine_facts()
         self._machine = MachineRecord()
@@ -85,8 +87,8 @@ class Agent:
             self._servers.start()
             while True:
                 self._network.tend()
-                has_come = self._run_what_has_come()
-                if self._engines.tend() or has_come or time.monotonic() >= report_at:
+                is_news = self._run_what_has_come() | self._engines.tend() | self._part.tend()
+                if is_news or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
@@ -95,6 +97,7 @@ class Agent:
         finally:
             self._servers.stop()
             self._engines.stop()
+            self._part.stop()
             self._handout.stop()
             self._network.take_down()
 
@@ -107,6 +110,7 @@ class Agent:
             facts=self._facts,
             engines=self._engines.reports(),
             load=load,
+            part=self._part.report(),
             machine=self._machine.news(),
             models=self._handout.progress(),
             avoided=self._handout.avoided(),
@@ -132,6 +136,7 @@ class Agent:
         self._desired = desired
         self._network.link(desired.handout.links)
         self._engines.apply(desired.engines, self._servers.ports())
+        self._part.apply(desired.part)
         self._handout.obey(desired, self._engines.files(), is_busy=load.user_active)
         return min(max(desired.report_every_seconds, SHORTEST_REPORT_SECONDS), LONGEST_REPORT_SECONDS)
 
@@ -178,6 +183,8 @@ class Agent:
             self._handout = self._new_handout()
             self._engines.stop()
             self._engines = self._new_engines()
+            self._part.stop()
+            self._part = LentPart(config.tunnel_address)
 
     def _run_what_has_come(self) -> bool:
         """A model that has just come is run at once; True when there is news of one for the box."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from appliance.engines.endings import ending_in_words
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.spec import EngineSpec as StartedEngine
 from appliance.enrolment.contract import EngineReport
@@ -72,7 +73,10 @@ class EngineProcess:
         if self._restart_at is None and self._process.poll() is not None:
             delay = self._delay.after(time.monotonic() - self._started_at)
             log.warning(
-                "engine %s ended with %s, again in %.1f s", self.spec.model, self._process.returncode, delay
+                "engine %s ended with %s, again in %.1f s",
+                self.spec.model,
+                ending_in_words(self._process.returncode),
+                delay,
             )
             self.is_ready = False
             self._restart_at = time.monotonic() + delay

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.llama_server import llama_server
-from tests.bench.random_model import TINY, random_model
+from tests.bench.random_model import TINY, Shape, random_model
 from tests.engines.serving import RunningEngine, engine_process
 
 Start = Callable[[Path], AbstractContextManager[RunningEngine]]
@@ -35,12 +35,13 @@ class ContractEngine:
 
 
 CONTEXT_TOKENS = 1024
+MODEL = Shape("Random contract", 1024, 64, 128, 2, 2, 2, head_width=32, context_tokens=4096)
+"""Random weights: under sampling every token is likely, so bytes, stops and grammars meet every case."""
 
 
-def _llama_cpp(folder: Path, *arguments: str) -> AbstractContextManager[RunningEngine]:
-    model = random_model(folder, TINY)
+def _started(folder: Path, *arguments: str) -> AbstractContextManager[RunningEngine]:
     return engine_process(
-        model,
+        random_model(folder, MODEL),
         *("--slots", "2", "--waiting", "8", "--context-tokens", str(CONTEXT_TOKENS), "--threads", "1"),
         *arguments,
     )
@@ -63,11 +64,25 @@ def _adopted(folder: Path) -> Iterator[RunningEngine]:
         yield engine
 
 
+OPENVINO_CANNOT = frozenset({"logit_bias", "grammar", "top_logprobs", "completion logprobs"})
+NPU_ON_CPU = {
+    "NPU_USE_NPUW": "YES",
+    "NPUW_DEVICES": "CPU",
+    "NPUW_ONLINE_PIPELINE": "NONE",
+    "NPUW_LLM_SHARED_HEAD": "NO",  # it can't be cut off where it shares its weights with the first layer
+}
+"""The NPU's way of computing (fixed shapes, one at a time), on the processor: it can be tested anywhere."""
+
+
+def setting_arguments(settings: dict[str, str]) -> list[str]:
+    return [part for name, value in settings.items() for part in ("--setting", f"{name}={value}")]
+
+
 ENGINES = [
-    ContractEngine("llama.cpp", _llama_cpp, engine="llama.cpp", slots=2, waiting=8),
+    ContractEngine("llama.cpp", _started, engine="llama.cpp", slots=2, waiting=8),
     ContractEngine(
         "llama.cpp with a prompt limit",
-        lambda folder: _llama_cpp(folder, "--prompt-tokens", "512"),
+        lambda folder: _started(folder, "--prompt-tokens", "512"),
         engine="llama.cpp",
         slots=2,
         waiting=8,
@@ -81,5 +96,28 @@ ENGINES = [
         waiting=8,
         # its chat template says how to call a tool in a way that llama-server does not understand
         cannot=frozenset({"echo", "completion logprobs", "tools", "tool_choice"}),
+    ),
+    ContractEngine(
+        "OpenVINO on the CPU",
+        lambda folder: _started(folder, "--engine", "openvino"),
+        engine="openvino",
+        slots=2,
+        waiting=8,
+        cannot=OPENVINO_CANNOT,
+    ),
+    ContractEngine(
+        "OpenVINO on an NPU, through NPUW on the CPU",
+        lambda folder: _started(
+            folder,
+            *("--engine", "openvino", "--device", "NPU", "--prompt-tokens", "512"),
+            *setting_arguments(NPU_ON_CPU),
+        ),
+        engine="openvino",
+        slots=1,
+        waiting=8,
+        prompt_tokens=512,
+        cannot=frozenset(
+            {"logit_bias", "grammar", "logprobs", "top_logprobs", "completion logprobs", "one token"}
+        ),
     ),
 ]

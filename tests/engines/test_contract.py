@@ -135,7 +135,7 @@ def test_max_tokens_is_exact_and_says_length(engine: RunningEngine, name: str) -
 
 
 def test_a_prompt_of_token_ids_is_counted_token_by_token(subject: Subject) -> None:
-    for length in (1, 7, 100):
+    for length in (2, 7, 100):
         reply = subject.running.complete([5] * length, max_tokens=2, temperature=0, ignore_eos=True)
         if subject.declared.cannot & {"token ids"}:
             assert reply.status == 400 and reply.error["param"] == "prompt"
@@ -153,13 +153,13 @@ def test_several_prompts_in_one_completion(engine: RunningEngine) -> None:
 
 
 def test_a_stop_string_cuts_the_answer_and_says_stop(engine: RunningEngine) -> None:
-    whole = engine.complete("a", max_tokens=40, **GREEDY).text
+    whole = engine.complete("abc", max_tokens=40, **GREEDY).text
     stop = whole[9:12]
-    cut = engine.complete("a", max_tokens=40, stop=[stop, "never there"], **GREEDY).json()
+    cut = engine.complete("abc", max_tokens=40, stop=[stop, "never there"], **GREEDY).json()
     assert cut["choices"][0]["finish_reason"] == "stop"
     assert cut["choices"][0]["text"] == whole[: whole.index(stop)]
     assert cut["usage"]["completion_tokens"] < 40
-    body = long_request(engine, prompt="a", max_tokens=40, stop=stop, stream=True)
+    body = long_request(engine, prompt="abc", max_tokens=40, stop=stop, stream=True)
     streamed = "".join(
         event["choices"][0]["text"] for _, event in events(engine.raw("/v1/completions", body))
     )
@@ -169,11 +169,11 @@ def test_a_stop_string_cuts_the_answer_and_says_stop(engine: RunningEngine) -> N
 def test_streams_hold_every_character_whole(engine: RunningEngine) -> None:
     """A random model says bytes of any kind; what is shown is text that the whole answer holds too."""
     parameters = {"max_tokens": 80, "seed": 4, "temperature": 2.0, "ignore_eos": True}
-    body = {"model": engine.model, "prompt": "x", "stream": True, **parameters}
+    body = {"model": engine.model, "prompt": "xyz", "stream": True, **parameters}
     streamed = "".join(
         event["choices"][0]["text"] for _, event in events(engine.raw("/v1/completions", body))
     )
-    assert streamed == engine.complete("x", **parameters).text
+    assert streamed == engine.complete("xyz", **parameters).text
 
 
 def test_greedy_answers_are_the_same_every_time(engine: RunningEngine) -> None:
@@ -207,7 +207,7 @@ def test_a_parameter_is_honoured_or_refused_by_name(subject: Subject, name: str)
 
 def test_what_an_engine_can_not_do_is_in_the_list_of_probes() -> None:
     for declared in ENGINES:
-        assert declared.cannot <= {*PROBES, "token ids"}, declared.name
+        assert declared.cannot <= {*PROBES, "token ids", "one token"}, declared.name
 
 
 @pytest.mark.parametrize(
@@ -297,6 +297,18 @@ def test_a_prompt_that_only_this_engine_can_not_take_has_a_code_of_its_own(subje
         assert engine.complete([5] * limit, max_tokens=1).status == 200
 
 
+def test_a_prompt_of_one_token_continues_nobody_elses_answer(subject: Subject) -> None:
+    engine, answers = subject.running, set()
+    for other in ("first secret", "second one"):
+        engine.complete(other, max_tokens=20, **GREEDY)
+        reply = engine.complete([67], max_tokens=8, **GREEDY)
+        if "one token" in subject.declared.cannot:
+            assert reply.status == 400 and reply.error["code"] == "prompt_too_short_here"
+        else:
+            answers.add(reply.text)
+    assert len(answers) <= 1, "it depends on what was asked before"
+
+
 # --- slots -------------------------------------------------------------------------------------------
 
 
@@ -327,7 +339,7 @@ def test_a_client_that_leaves_frees_its_slot(subject: Subject, stream: bool) -> 
         what="it was ended, and did not just come to its end",
     )
     wait_until(lambda: engine.health()["busy"] == 0, within_seconds=5, what="the slot is free")
-    assert engine.complete("a", max_tokens=1).status == 200
+    assert engine.complete("a b", max_tokens=1).status == 200
 
 
 def test_who_waits_and_leaves_is_forgotten(subject: Subject) -> None:
@@ -342,10 +354,10 @@ def test_who_waits_and_leaves_is_forgotten(subject: Subject) -> None:
 def test_more_than_may_wait_are_refused_with_a_time_to_come_back(subject: Subject) -> None:
     engine = subject.running
     with occupied(subject, waiting=subject.declared.waiting):
-        reply = engine.complete("a", max_tokens=1)
+        reply = engine.complete("a b", max_tokens=1)
         assert reply.status == 429 and reply.error["code"] == "engine_busy"
         assert int(reply.headers["retry-after"]) >= 1
-    assert engine.complete("a", max_tokens=1).status == 200
+    assert engine.complete("a b", max_tokens=1).status == 200
 
 
 def test_a_waiting_request_gets_its_turn(subject: Subject) -> None:
@@ -369,7 +381,7 @@ def test_a_waiting_request_gets_its_turn(subject: Subject) -> None:
 
 def test_health_says_what_the_pool_needs(subject: Subject) -> None:
     engine, declared = subject.running, subject.declared
-    engine.complete("a", max_tokens=8, ignore_eos=True)
+    engine.complete("a b", max_tokens=8, ignore_eos=True)
     health = engine.health()
     assert health["ready"] is True and health["model"] == engine.model
     assert health["slots"] == declared.slots and health["busy"] == 0 and health["waiting"] == 0
@@ -406,7 +418,7 @@ def test_while_it_starts_it_says_so_and_when(subject: Subject) -> None:
     refused: list[Reply] = []
 
     def answers() -> bool:
-        reply = again.complete("a", max_tokens=1)
+        reply = again.complete("a b", max_tokens=1)
         if reply.status != 200:
             refused.append(reply)
         return reply.status == 200
