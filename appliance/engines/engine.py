@@ -12,7 +12,6 @@ from appliance.engines.chat_template import ChatTemplate
 from appliance.engines.contract import SamplingFields
 from appliance.engines.embedder import Embedder
 from appliance.engines.generation import FinishReason, GenerationRequest, Output
-from appliance.engines.llama import Pointer
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
 from appliance.engines.options import EngineOptions
@@ -25,12 +24,10 @@ from appliance.engines.served import (
     check_model_name,
     listing,
 )
-from appliance.engines.sharding.split import Split, open_split
+from appliance.engines.sharding.split import configure, limited, open_split
 from appliance.hardware.profile import EngineName
 
 WARM_UP_PROMPT = "Bonjour"
-REPACK_SETTING = "repack"
-"""False: the weights are computed as they lie in the file, and give the tokens that a split model gives."""
 DEFAULT_CONTEXT_TOKENS = 8192
 _KV_SHARE_OF_FREE_MEMORY = 0.4
 _PREFIX_SHARE_OF_FREE_MEMORY = 0.1
@@ -46,9 +43,9 @@ class Engine:
         self.kind = options.kind
         self.metrics = metrics
         self.split = open_split(options, DEFAULT_CONTEXT_TOKENS)
-        self.model = Model(options.model_file, partial(_configure, options, self.split))
+        self.model = Model(options.model_file, partial(configure, options, self.split))
         self.sha256 = self.model.sha256()
-        self.limits = _limits(self.model, options, self.split)
+        self.limits = limited(_limits(self.model, options), self.split)
         self.template = ChatTemplate(self.model)
         self.batcher = Batcher(self.model, self.limits, metrics)
         self.embedder = Embedder(self.model, self.limits)
@@ -176,22 +173,11 @@ class Engine:
         )
 
 
-def _configure(options: EngineOptions, split: Split | None, parameters: Pointer) -> None:
-    repacks = options.settings.get(REPACK_SETTING, True) is not False
-    parameters.use_extra_bufts = repacks and split is None
-    if split:
-        split.configure(parameters)
-
-
-def _limits(model: Model, options: EngineOptions, split: Split | None) -> BatcherLimits:
+def _limits(model: Model, options: EngineOptions) -> BatcherLimits:
     context = min(options.context_tokens or DEFAULT_CONTEXT_TOKENS, model.context_tokens_trained)
     free = psutil.virtual_memory().available
     affordable = int(free * _KV_SHARE_OF_FREE_MEMORY / max(1, model.kv_bytes_per_token))
     kv_tokens = options.kv_tokens or max(context, min(options.slots * context, affordable))
-    if split:
-        # with one token less than all could fill, sequences share one cache: copying in it is a note, where
-        # caches of their own would be copied through the tunnel
-        kv_tokens = max(context, min(kv_tokens, split.kv_tokens, options.slots * context - 1))
     physical = psutil.cpu_count(logical=False) or 1
     allowed = len(psutil.Process().cpu_affinity() or [1])
     return BatcherLimits(
@@ -200,6 +186,5 @@ def _limits(model: Model, options: EngineOptions, split: Split | None) -> Batche
         kv_tokens=kv_tokens,
         threads=options.threads or min(physical, allowed),
         waiting=options.waiting,
-        # the cache of a split model lies on its parts: to fetch it takes longer than to compute it again
-        prefix_bytes=0 if split else int(free * _PREFIX_SHARE_OF_FREE_MEMORY),
+        prefix_bytes=int(free * _PREFIX_SHARE_OF_FREE_MEMORY),
     )
