@@ -11,6 +11,7 @@ BENCHES = {
     "image": "tests.bench.image",
     "join": "tests.bench.join",
     "sharding": "tests.bench.sharding",
+    "openvino": "tests.bench.openvino",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 

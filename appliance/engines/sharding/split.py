@@ -9,10 +9,9 @@ model's.
 
 import ctypes
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from appliance.engines.batcher import BatcherLimits
 from appliance.engines.llama import Pointer
 from appliance.engines.options import EngineOptions
 from appliance.engines.sharding.checking import CheckedParts, check_parts
@@ -23,8 +22,6 @@ from appliance.engines.sharding.watching import watch_parts
 from appliance.engines.sharding.weights import read_weights
 
 _log = logging.getLogger(__name__)
-REPACK_SETTING = "repack"
-"""False: the weights are computed as they lie in the file, and give the tokens that a split model gives."""
 _HEAD_KEEPS = rb"^(token_embd|output|output_norm)\.weight$"
 
 
@@ -73,26 +70,6 @@ class Split:
             }
             for part in self.parts
         ]
-
-
-def configure(options: EngineOptions, split: Split | None, parameters: Pointer) -> None:
-    """Fills llama_model_params for a model in one piece or split."""
-    parameters.use_extra_bufts = split is None and options.settings.get(REPACK_SETTING, True) is not False
-    if split:
-        split.configure(parameters)
-
-
-def limited(limits: BatcherLimits, split: Split | None) -> BatcherLimits:
-    """The batcher's limits for a cache that lies on the parts: what would fetch it from there is left out.
-
-    With one token less than all could fill, sequences share one cache: to copy within it is a note, where a
-    cache of each one's own would travel through the tunnel. Nor are prefixes kept beside it.
-    """
-    if split is None:
-        return limits
-    context = min(limits.context_tokens, split.kv_tokens)
-    kv_tokens = max(context, min(limits.kv_tokens, split.kv_tokens, limits.slots * context - 1))
-    return replace(limits, context_tokens=context, kv_tokens=kv_tokens, prefix_bytes=0)
 
 
 def open_split(options: EngineOptions, most_context_tokens: int) -> Split | None:

@@ -7,7 +7,7 @@ the others beside it, and so does this.
 import re
 from pathlib import Path
 
-from appliance.engines.model import ModelUnusable
+from appliance.engines.served import ModelUnusable
 from appliance.engines.sharding.sizes import Weights
 from appliance.errors import Refusal
 from appliance.models.gguf_facts import gguf_facts
