@@ -67,6 +67,8 @@ ADMIN_FORMS = (
     "/workers/invitations/x/revoke",
     "/workers/x/approve",
     "/workers/x/revoke",
+    "/hardware/x/adopt",
+    "/hardware/x/release",
     "/people",
     "/people/x/reset",
     "/people/x/disable",
