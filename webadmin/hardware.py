@@ -6,7 +6,7 @@ A server that a PC's owner runs already is adopted here, and released again.
 import re
 from dataclasses import dataclass
 
-from flask import Blueprint, flash, jsonify, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, jsonify, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
@@ -45,7 +45,7 @@ EXERCISED = {
 
 @dataclass(frozen=True)
 class Offer:
-    """A model of a found server that isn't adopted yet; `model` is "" where only a key would tell its models."""
+    """A model of a found server, not adopted yet; `model` is "" where only a key would tell its models."""
 
     server: str
     port: int
@@ -109,6 +109,8 @@ def adopt(worker_id: str) -> Response:
 def release(worker_id: str) -> Response:
     """The box no longer asks that server, which runs on."""
     name = request.form.get("name", "")
+    if name not in {engine.model for engine in adopted_engines(cellule(), worker_id)}:
+        abort(404)
     release_server(cellule(), worker_id, name)
     noted(AuditEvent.ADMIN_SERVER_RELEASED, subject=name, detail=worker_id)
     flash(gettext("%(name)s is released. The server itself runs on.", name=name))
