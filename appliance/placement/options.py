@@ -27,6 +27,8 @@ STAY = 1.25
 STILL_READABLE = 0.85
 """What runs may be so much slower than wished before it is taken away."""
 _ANSWER_TOKENS_BEYOND_PROMPT = 1024
+_PROMPT_TOKENS_FOR_EACH_ANSWERED = 2.0
+"""Of a usual request: an engine that answers well and reads badly is not fast."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Option:
     def capacity(self) -> float:
         return together_at(self.speed, self.slots)
 
+    @property
+    def worth(self) -> float:
+        """Tokens a second of answers whose prompts are read, too: what a node is worth to a model."""
+        return 1 / (1 / self.capacity + _PROMPT_TOKENS_FOR_EACH_ANSWERED / self.speed.prompt)
+
     def busy_share(self, prompt_tokens_per_hour: float, answer_tokens_per_hour: float) -> float:
         """How much of its time the engine would work if all of that came to it."""
         seconds = prompt_tokens_per_hour / self.speed.prompt + answer_tokens_per_hour / self.capacity
@@ -107,7 +114,7 @@ def consider(
     best = max(options, key=_rank, default=None)
     if best is not None:
         why_not += [
-            f"{each.way.name} gives {each.capacity:.1f} tokens/s, {best.way.name} {best.capacity:.1f}"
+            f"{each.way.name} gives {each.worth:.1f} tokens/s with prompts, {best.way.name} {best.worth:.1f}"
             for each in options
             if each is not best
         ]
@@ -175,4 +182,4 @@ def _does_not_fit(model: ModelNeed, files: ModelFiles, way: Way, free: int, plac
 
 
 def _rank(option: Option) -> tuple[float, str, str]:
-    return option.capacity * (STAY if option.runs_now else 1), option.way.engine.value, option.way.device
+    return option.worth * (STAY if option.runs_now else 1), option.way.engine.value, option.way.device

@@ -280,7 +280,7 @@ def _value(table: _Table, option: Option) -> tuple[float, str]:
     """What the model gains there: speed, less the time that other models take; ties by the node's id."""
     free = max(0.05, 1 - table.busy(option.node))
     stays = STAY if table.runs(option.node, option.model) else 1.0
-    return option.capacity * option.node.lent_share * free * stays, _backwards(option.node.id)
+    return option.worth * option.node.lent_share * free * stays, _backwards(option.node.id)
 
 
 def _backwards(text: str) -> str:
