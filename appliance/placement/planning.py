@@ -1,9 +1,10 @@
 """Which model runs on which node: a pure rule over what is known, with its reasons.
 
 In this order: what an admin pinned; one copy of every model that is asked for, the most wanted first; the
-copies that were wished; more copies where one node would be too busy; a copy of what nobody asks for where
-room is left; the demo model where nothing else is. Memory is never exceeded. What runs stays where it is
-unless a change is clearly better (options.STAY): a little more or less of anything moves nothing.
+copies that were wished; more copies where one node would be too busy; what runs and is used; a copy of what
+nobody asks for where room is left; a copy for each idle node; the demo model where nothing else is. Memory is
+never exceeded. What runs stays where it is unless a change is clearly better (options.STAY): a little more or
+less of anything moves nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from appliance.placement.contract import (
 )
 from appliance.placement.growing import grow
 from appliance.placement.options import STAY, Considered, Known, Option, consider
+from appliance.placement.residency import IDLE_SECONDS
 
 _BUSY_ENOUGH_FOR_MORE = 0.6
 """A model whose nodes would work this share of the time gets another node: beyond it waiting grows fast."""
@@ -122,6 +124,7 @@ def plan(
         _place_first(table, model, wanted)
     _place_wished_copies(table, wanted)
     _place_copies_for_work(table, wanted)
+    _keep_what_runs(table, real)
     for model in sorted(real, key=lambda model: (-model.quality, model.name)):
         if model not in wanted:
             _place_first(table, model, ())
@@ -220,6 +223,20 @@ def _place_copies_for_work(table: _Table, wanted: Sequence[ModelNeed]) -> None:
         held = ", ".join(sorted(option.node.name for option in table.holders(model)))
         after = table.busy_of(model, best)
         table.place(best, f"Without it {held} would be busy {busy:.0%} of the time, with it {after:.0%}.")
+
+
+def _keep_what_runs(table: _Table, real: Sequence[ModelNeed]) -> None:
+    """A copy more than is needed stays while it is used, for loading it again costs more than its room."""
+    nodes, names = {node.id: node for node in table.nodes}, {model.name: model for model in real}
+    used = [each for each in table.known.running if each.in_flight or each.idle_seconds < IDLE_SECONDS]
+    for each in sorted(used, key=lambda one: (one.node, one.model)):
+        key = (each.node, each.model)
+        if each.node not in nodes or each.model not in names or key in table.options:
+            continue
+        if key not in table.wishes.never:
+            considered = table.consider(nodes[each.node], names[each.model])
+            if considered.best:
+                table.place(considered.best, "It runs here and was used lately; nothing else needs its room.")
 
 
 def _too_much(busy: float, why_not: Sequence[str]) -> str:

@@ -25,10 +25,14 @@ def ways_of(facts: MachineFacts, recognition: Recognition) -> tuple[Way, ...]:
     ways: list[Way] = []
     taken: set[str] = set()
     for candidate in found:
+        if not candidate.model_bytes:
+            continue
+        way = _way(facts, candidate)
         device = candidate.device.pci if candidate.device else "processor"
-        if device not in taken and candidate.model_bytes:
-            taken.add(device)
-            ways.append(_way(facts, candidate))
+        # an engine is told a device's name: of two cards that are called alike, it takes the better
+        if not {device, way.name} & taken:
+            taken |= {device, way.name}
+            ways.append(way)
     return (*ways, *_openvino_on_processor(facts, ways))
 
 
