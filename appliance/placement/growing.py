@@ -70,8 +70,11 @@ def _target(placed: Placed, model: ModelNeed, wishes: Wishes, running: Sequence[
     if now is None or not 1 <= now.slots <= most:
         return target
     bearable = readable_slots(placed.speed, most, wishes.least_tokens_per_second * STILL_READABLE)
-    if now.slots > bearable or target >= now.slots * _WORTH_A_RESTART:
+    comfortable = readable_slots(placed.speed, most, wishes.least_tokens_per_second / STILL_READABLE)
+    if now.slots > bearable:
         return target
+    if comfortable >= now.slots * _WORTH_A_RESTART:
+        return comfortable
     return now.slots
 
 
