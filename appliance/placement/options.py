@@ -19,7 +19,15 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
-from appliance.placement.memory import GIB, Room, free_bytes, least_bytes, room_for, usable_files
+from appliance.placement.memory import (
+    GIB,
+    Room,
+    free_bytes,
+    least_bytes,
+    room_for,
+    usable_files,
+    with_working_space,
+)
 from appliance.placement.speed import estimate, together_at
 
 STAY = 1.25
@@ -119,6 +127,32 @@ def consider(
             if each is not best
         ]
     return Considered(best, tuple(why_not))
+
+
+def as_it_runs(
+    node: NodeFacts, model: ModelNeed, now: Running, placed: Sequence[Placed], known: Known, *, pinned: bool
+) -> Option | None:
+    """The engine that runs, with its answers at once and its context; None where it may not stay so."""
+    ways = [way for way in node.ways if (way.engine, way.device) == (now.engine, now.device)]
+    forms = [files for way in ways for files in usable_files(model, way) if files.digest == now.digest]
+    if not ways or not forms:
+        return None
+    way, files = ways[0], forms[0]
+    speed = known.speed(node, way, model, files)
+    least = known.wishes.least_tokens_per_second * STILL_READABLE
+    if model.kind is Kind.TEXT and not pinned and speed.alone < least:
+        return None
+    slots, context = max(1, min(now.slots, way.parallel)), now.context_tokens or model.context_tokens
+    bearable = way.parallel
+    if model.kind is Kind.TEXT:
+        bearable = readable_slots(speed, way.parallel, least)
+    slots = min(slots, bearable)
+    text = model.kind is Kind.TEXT
+    kv_bytes = slots * context * model.kv_bytes_per_token if text else 0
+    room = Room(slots, context, with_working_space(files.weights_bytes), kv_bytes)
+    if room.memory_bytes > free_bytes(way, placed):
+        return None
+    return Option(node, model, files, way, room, speed, True, bearable)
 
 
 def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> int:
