@@ -83,7 +83,8 @@ def _engine(running: Running, said: Heard, activity: Database, at: float) -> Eng
     ).fetchone()[0]
     return Engine(
         running.node, running.model, running.digest, running.engine, running.device,
-        kind=Kind(_said(report, running.model).get("kind") or Kind.TEXT), ready=running.ready, in_flight=running.in_flight,
+        kind=Kind(_said(report, running.model).get("kind") or Kind.TEXT),
+        ready=running.ready, in_flight=running.in_flight,
         somebody_works=bool((report.get("load") or {}).get("user_active")),
         last_asked_at=last, versions=_versions(report),
         measured_at=mine[-1].at if mine else None, measured_versions=mine[-1].versions if mine else "",
