@@ -45,9 +45,9 @@ def test_the_best_model_that_meets_what_is_wanted_is_taken_and_the_better_ones_h
 
 def test_more_people_wait_longer_and_in_the_end_are_refused() -> None:
     models = sizing_models(["qwen3-8b"])
-    pcs = fleet("name,count,cpu,cores,memory_gb,gpu\nPC,2,AMD Ryzen 9 5950X,16,64,RTX 3060\n")
+    pcs = fleet("name,count,cpu,cores,memory_gb,gpu\nPC,1,AMD Ryzen 9 5950X,16,64,RTX 3060\n")
     days = [
-        simulate(pcs, models, Workload(employees, 10, (("qwen3-8b", 1.0),))) for employees in (20, 1000, 8000)
+        simulate(pcs, models, Workload(employees, 10, (("qwen3-8b", 1.0),))) for employees in (20, 500, 2000)
     ]
     p95 = [day.figures.first_token_p95 or 0 for day in days]
     assert p95[0] <= p95[1] <= p95[2]

@@ -78,8 +78,8 @@ def asked(activity: Database, at: float, name: str = "small", count: int = 1, no
     activity.table("ledger").insert_all(
         {
             "at": at, "request_id": f"{name}-{at}-{number}", "endpoint": "/v1/chat/completions",
-            "model": name, "node": node_id, "attempts": 1, "tokens_in": 400,
-            "tokens_out": 200, "queue_seconds": 0, "duration_seconds": 2, "outcome": "answered", "status": 200,
+            "model": name, "node": node_id, "attempts": 1, "tokens_in": 400, "tokens_out": 200,
+            "queue_seconds": 0, "duration_seconds": 2, "outcome": "answered", "status": 200,
         }
         for number in range(count)
     )  # fmt: skip
