@@ -182,4 +182,28 @@ ACTIVITY = (
             "CREATE UNIQUE INDEX model_gets_name ON model_gets (name) WHERE ended_at IS NULL",
         ),
     ),
+    Migration(
+        "0004_engine_speeds",
+        (
+            """CREATE TABLE engine_speeds (
+                id INTEGER PRIMARY KEY,
+                node TEXT NOT NULL,
+                model TEXT NOT NULL,
+                digest TEXT NOT NULL,
+                engine TEXT NOT NULL,
+                device TEXT NOT NULL,
+                profile TEXT NOT NULL,
+                prompt REAL NOT NULL,
+                alone REAL NOT NULL,
+                together REAL NOT NULL,
+                at_once INTEGER NOT NULL,
+                at REAL NOT NULL,
+                load_seconds REAL,
+                predicted_alone REAL NOT NULL,
+                versions TEXT NOT NULL,
+                trouble TEXT NOT NULL DEFAULT ''
+            )""",
+            "CREATE INDEX engine_speeds_node ON engine_speeds(node)",
+        ),
+    ),
 )
