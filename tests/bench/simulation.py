@@ -52,11 +52,11 @@ def main() -> bool:
     try:
         with real_engine(box, *arguments):
             address = EngineAddress(socket_path=box.settings.engine_socket(MODEL))
-            speed = measure_engine(address, MODEL, SLOTS, limit_seconds=120)
+            speed = measure_engine(address, MODEL, SLOTS, limit_seconds=300)
             print(f"measured: {speed}")
             asked = _arrivals(speed)
             real = _really(box, asked)
-            again = measure_engine(address, MODEL, SLOTS, limit_seconds=120)
+            again = measure_engine(address, MODEL, SLOTS, limit_seconds=300)
             print(f"measured again: {again}")
     finally:
         box.stop_all()
