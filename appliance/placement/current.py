@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from appliance.clock import now
-from appliance.hardware import MachineFacts, Profile
+from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running
 from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, running_engines
 from appliance.placement.planning import plan
@@ -22,6 +22,7 @@ from appliance.placement.store import (
     read_measures,
     read_placement,
 )
+from appliance.settings import BOX_NODE
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def current_plan(
     """The plan for what the databases say at `at` (epoch seconds)."""
     at = now() if at is None else at
     reports = heard(activity, at)
-    nodes = fleet_nodes(cellule, reports, profiles, box_facts)
+    machines = {**known_machines(activity), BOX_NODE: box_facts}
+    nodes = fleet_nodes(cellule, reports, profiles, machines)
     running = running_engines(activity, reports, models, at)
     measures, choice = read_measures(activity), read_placement(cellule)
     found = plan(

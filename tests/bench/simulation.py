@@ -21,7 +21,7 @@ from appliance.placement.measuring import EngineAddress, EngineSpeed, measure_en
 from appliance.placement.replay import SimulatedNode, replay
 from appliance.settings import Settings
 from appliance.storage import open_activity
-from tests.bench.engine import CACHE
+from tests.bench.llama_server import CACHE
 from tests.bench.random_model import BENCH, random_model
 from tests.conftest import free_port
 from tests.pool.conftest import Box, start_box

@@ -26,6 +26,7 @@ from tests.bench.random_model import TINY, random_model
 from tests.waiting import wait_until
 from tests.worker.handing_out import (
     has_come,
+    is_ready,
     progress,
     put_into_store,
     random_bundle,
@@ -101,7 +102,7 @@ def test_a_model_comes_from_the_box_then_from_a_worker_and_answers_through_the_p
     assert second.from_workers_bytes > second.from_box_bytes
     for pc in ("pc1", "pc2"):
         wait_until(
-            lambda pc=pc: report_of(office, joined[pc]).engines[0].ready,
+            partial(is_ready, office, joined[pc]),
             within_seconds=30,
             what="its engine is ready",
         )
