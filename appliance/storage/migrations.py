@@ -226,6 +226,19 @@ CELLULE = (
             )""",
         ),
     ),
+    Migration(
+        "0008_adopted_servers",
+        (
+            """CREATE TABLE adopted_servers (
+                worker TEXT NOT NULL,
+                name TEXT NOT NULL,
+                engine TEXT NOT NULL,
+                adoption INTEGER NOT NULL,
+                at REAL NOT NULL,
+                PRIMARY KEY (worker, name)
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
