@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.clock import now
 from appliance.host import NotFound, this_machine
 from appliance.keeping import BackupChoice, NfsTarget
 from appliance.models import (
@@ -199,10 +200,15 @@ def test_what_is_refused_before_anything_begins(box: ModelBox, tiny_gguf: Path) 
     ended = 'family = "own"\nlifecycle = { retired = 2020-01-01, migrate_to = "qwen3-8b", because = "Old." }'
     (own / "ended.toml").write_text(OWN.replace('family = "own"', ended))
     gemma = CATALOGUE["gemma-3-1b"]
+    box.activity.execute(
+        """INSERT INTO node_reports VALUES ('box', ?, '{"engines": [{"model": "served"}]}')""", [now()]
+    )
     for name, order, refusal in (
         ("tiny", stick("x.gguf"), ModelNameTaken),
         ("TINY", stick("x.gguf"), ModelNameTaken),
         ("cellule-demo", stick("x.gguf"), ModelNameTaken),
+        ("default", stick("x.gguf"), ModelNameTaken),
+        ("served", stick("x.gguf"), ModelNameTaken),
         ("../x", stick("x.gguf"), NameRefused),
         ("", stick("x.gguf"), NameRefused),
         ("a", stick("x.gguf", entry="nothing"), EntryUnknown),
