@@ -309,7 +309,7 @@ def test_a_disk_that_fills_in_mid_download(
     filler = box.settings.state_dir / "filler"
     fill(filler, leave=300_000)
     elsewhere.go_on.set()
-    turn.join(30)
+    turn.join(60)
     assert not turn.is_alive()
     ended = read_get(box.activity, get.id)
     assert (ended.state, ended.code) == (GetState.REFUSED, "model_store_full"), ended.sentence
