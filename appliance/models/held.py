@@ -19,6 +19,7 @@ from appliance.models.demo import DEMO_MODEL_HASH_PATH, DEMO_MODEL_NAME, DEMO_MO
 from appliance.models.entry import Entry
 from appliance.models.facts import ModelFacts
 from appliance.models.names import check_name
+from appliance.models.naming import OFFERED_ALIASES
 from appliance.models.reading import read_facts
 from appliance.storage import transaction
 
@@ -120,7 +121,7 @@ def refuse_taken(db: Database, name: str) -> None:
     check_name(name)
     has_alias = db.execute("SELECT 1 FROM model_aliases WHERE alias = ?", [name]).fetchone()
     has_model = db.execute("SELECT 1 FROM models WHERE name = ?", [name]).fetchone()
-    if has_alias or has_model or name.lower() == DEMO_MODEL_NAME:
+    if has_alias or has_model or name.lower() in (DEMO_MODEL_NAME, *OFFERED_ALIASES):
         raise _taken(name)
 
 

@@ -15,6 +15,7 @@ from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
 
 DEFAULT_ALIAS = "default"
+OFFERED_ALIASES = (DEFAULT_ALIAS, "code", "large")
 Headers = list[tuple[bytes, bytes]]
 
 

@@ -160,6 +160,8 @@ class Store:
         for blob in blobs_dir(self.state_dir).iterdir():
             if blob.stat().st_nlink == 1:
                 blob.unlink()
+                # the list of its pieces, made when it was first handed out
+                (models_dir(self.state_dir) / "pieces" / blob.name).unlink(missing_ok=True)
 
 
 def hash_files(

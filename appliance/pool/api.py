@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from contextlib import suppress
+from functools import lru_cache
 from time import monotonic
 from urllib.parse import quote
 
@@ -116,7 +117,7 @@ class Api:
             ask = self._named(read_ask(exchange.endpoint, body), headers)
             if self._relay.dispatch.knows(ask.model):
                 exchange.model = ask.model
-                headers.append((b"x-cellule-model", quote(ask.model, safe="").encode()))
+                headers.append(_model_header(ask.model))
             await self._relay.run(exchange, ask, client, headers)
             return
         except ClientLeft:
@@ -183,6 +184,12 @@ class Api:
             if model["id"] == path.removeprefix("/v1/models/"):
                 return client.answer(200, [JSON, *headers], orjson.dumps(model))
         raise self._relay.dispatch.unknown_model(path.removeprefix("/v1/models/"))
+
+
+@lru_cache(maxsize=256)
+def _model_header(model: str) -> tuple[bytes, bytes]:
+    """Of a model that is served; percent-encoded (RFC 3986)."""
+    return b"x-cellule-model", quote(model, safe="").encode()
 
 
 def _refuse(client: Client, refusal: Refusal, headers: Headers) -> None:

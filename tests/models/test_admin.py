@@ -172,6 +172,11 @@ def test_the_core_keeps_dates_way_and_store_as_they_should_be(tiny: ModelBox) ->
     assert follow_models(tiny.settings, tiny.host) == "", "safe to repeat"
     verify_model(tiny.settings, tiny.db, "tiny")
     assert len(list_gets(tiny.activity)) == 1
+    tiny.db.execute(
+        "UPDATE models SET digest = 'x', bundle = replace(bundle, ?, ?)",
+        [tiny.model("tiny").digest, "c" * 64],
+    )
+    assert "the files of tiny are missing" in follow_models(tiny.settings, tiny.host), "as after a restore"
 
 
 def test_the_way_to_the_hub_is_open_while_an_admin_allows_it(box: ModelBox) -> None:

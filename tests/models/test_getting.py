@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.clock import now
 from appliance.host import NotFound, this_machine
 from appliance.keeping import BackupChoice, NfsTarget
 from appliance.models import (
@@ -199,10 +200,15 @@ def test_what_is_refused_before_anything_begins(box: ModelBox, tiny_gguf: Path) 
     ended = 'family = "own"\nlifecycle = { retired = 2020-01-01, migrate_to = "qwen3-8b", because = "Old." }'
     (own / "ended.toml").write_text(OWN.replace('family = "own"', ended))
     gemma = CATALOGUE["gemma-3-1b"]
+    box.activity.execute(
+        """INSERT INTO node_reports VALUES ('box', ?, '{"engines": [{"model": "served"}]}')""", [now()]
+    )
     for name, order, refusal in (
         ("tiny", stick("x.gguf"), ModelNameTaken),
         ("TINY", stick("x.gguf"), ModelNameTaken),
         ("cellule-demo", stick("x.gguf"), ModelNameTaken),
+        ("default", stick("x.gguf"), ModelNameTaken),
+        ("served", stick("x.gguf"), ModelNameTaken),
         ("../x", stick("x.gguf"), NameRefused),
         ("", stick("x.gguf"), NameRefused),
         ("a", stick("x.gguf", entry="nothing"), EntryUnknown),
@@ -297,13 +303,13 @@ def test_a_disk_that_fills_in_mid_download(
     turn = threading.Thread(target=box.turn)
     turn.start()
     part = box.settings.state_dir / "models" / "incoming" / get.incoming_name / "tiny-Q8_0.gguf.part"
-    wait_until(lambda: part.stat().st_size > 900_000, within_seconds=30, what="the first bytes are here")
+    wait_until(lambda: part.stat().st_size > 900_000, within_seconds=60, what="the first bytes are here")
     if noticed_by != "the core":
         monkeypatch.setattr(store_module, "reserve_bytes", lambda disk_bytes: 0)
     filler = box.settings.state_dir / "filler"
     fill(filler, leave=300_000)
     elsewhere.go_on.set()
-    turn.join(30)
+    turn.join(60)
     assert not turn.is_alive()
     ended = read_get(box.activity, get.id)
     assert (ended.state, ended.code) == (GetState.REFUSED, "model_store_full"), ended.sentence
