@@ -74,13 +74,7 @@ class FileFetch:
                     return False
                 for source in self._sources():
                     if source not in threads and source.name not in self._tally.avoided:
-                        threads[source] = threading.Thread(
-                            target=self._draw,
-                            args=(source, stopping),
-                            name=f"fetch {source.name}",
-                            daemon=True,
-                        )
-                        threads[source].start()
+                        threads[source] = self._start(source, stopping)
                 self._ended.wait(LOOK_AGAIN_SECONDS)
         finally:
             self._stopping.set()
@@ -92,6 +86,12 @@ class FileFetch:
         if self._error is not None:
             raise self._error
         return True
+
+    def _start(self, source: PieceSource, stopping: threading.Event) -> threading.Thread:
+        name = f"fetch {source.name}"
+        thread = threading.Thread(target=self._draw, args=(source, stopping), name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _draw(self, source: PieceSource, stopping: threading.Event) -> None:
         """Asks `source` for one piece after another, as long as it is one of the sources."""

@@ -136,16 +136,16 @@ def test_what_the_box_damages_after_its_list_was_made_is_not_taken_either(
     assert handout.find(bundle) is None
 
 
-Seed = Callable[[Path], None]
+Seed = Callable[[Path], int]
 
 
 @pytest.fixture
 def seed(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> Iterator[Seed]:
-    """Starts another worker's pieces server on a store; the worker at ME may have the bundle."""
+    """Starts another worker's pieces server on a store, and says its port; ME may have the bundle."""
     port, running = free_port(), []
     monkeypatch.setattr(piece_sources, "WORKER_HANDOUT_PORT", port)
 
-    def start(root: Path) -> None:
+    def start(root: Path) -> int:
         argv = [sys.executable, "-m", "appliance.worker.seed_server", "--root", str(root)]
         process = subprocess.Popen(
             [*argv, "--address", ME, "--port", str(port)], stdin=subprocess.PIPE, text=True
@@ -155,6 +155,7 @@ def seed(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> Iterator[Seed]:
         orders = SeedOrders(files={IPv4Address(ME): {bundle.digest: SIZE}})
         process.stdin.write(orders.model_dump_json() + "\n")
         process.stdin.flush()
+        return port
 
     yield start
     for process in running:
@@ -228,8 +229,7 @@ def test_a_worker_that_is_not_there_costs_patience_and_no_more(
 
 def test_nobody_but_who_was_named_gets_a_piece(box: Box, bundle: Bundle, tmp_path: Path, seed: Seed) -> None:
     a_store_with(box, bundle, tmp_path / "other", range(10))
-    seed(tmp_path / "other")
-    port = piece_sources.WORKER_HANDOUT_PORT
+    port = seed(tmp_path / "other")
     found = wait_until(
         lambda: get(port, ME, f"/pieces/{bundle.digest}/3"), within_seconds=10, what="it listens"
     )

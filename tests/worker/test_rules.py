@@ -59,6 +59,16 @@ def test_a_missing_model_is_left_out_with_its_reason_and_disturbs_nobody() -> No
     assert changes.left_out == ("The model absent is not on this machine.",)
 
 
+def test_other_files_under_the_same_name_mean_a_restart() -> None:
+    changes = plan_engines([wanted()], [running()], lambda _: Path("/models/new.gguf"))
+    assert [spec.file for spec in changes.start] == [Path("/models/new.gguf")]
+    assert changes.stop == (running(),)
+
+
+def test_while_new_files_are_on_their_way_what_runs_goes_on() -> None:
+    assert plan_engines([wanted(slots=8)], [running(slots=4)], lambda _: None) == Changes()
+
+
 def test_more_engines_than_ports_are_left_out() -> None:
     many = [wanted(f"m{number}") for number in range(len(WORKER_ENGINE_PORTS) + 1)]
     changes = plan_engines(many, [], everywhere)
