@@ -38,18 +38,26 @@ KEY = "A" * 43 + "="
 @pytest.fixture
 def bundle(box: Box) -> Bundle:
     """A model that the box has and wishes on the worker at ME."""
-    content = os.urandom(SIZE)
-    sha256 = hashlib.sha256(content).hexdigest()
-    blob = box.settings.state_dir / "models" / "blobs" / sha256
-    blob.parent.mkdir(parents=True)
-    blob.write_bytes(content)
+    file = put(box, "w.gguf", SIZE)
     approve_worker(box.db, box.join().worker_id, approved_by=None)
     box.db.execute("UPDATE workers SET tunnel_address = ?", [ME])
-    bundle = Bundle(
-        format=ModelFormat.GGUF, files=(BundleFile(path="w.gguf", size_bytes=SIZE, sha256=sha256),)
-    )
-    set_wish(box.db, list_workers(box.db)[0].id, Wish(models=(bundle,)))
+    bundle = Bundle(format=ModelFormat.GGUF, files=(file,))
+    wish(box, bundle)
     return bundle
+
+
+def put(box: Box, path: str, size_bytes: int) -> BundleFile:
+    """A file of random bytes in the box's store."""
+    content = os.urandom(size_bytes)
+    sha256 = hashlib.sha256(content).hexdigest()
+    blobs = box.settings.state_dir / "models" / "blobs"
+    blobs.mkdir(parents=True, exist_ok=True)
+    (blobs / sha256).write_bytes(content)
+    return BundleFile(path=path, size_bytes=size_bytes, sha256=sha256)
+
+
+def wish(box: Box, *bundles: Bundle) -> None:
+    set_wish(box.db, list_workers(box.db)[0].id, Wish(models=bundles))
 
 
 @pytest.fixture
@@ -86,6 +94,40 @@ def test_a_model_comes_from_the_box_and_is_the_same(box: Box, bundle: Bundle, ha
     assert found.read_bytes() == box_blob(box, bundle).read_bytes()
     [told] = handout.progress()
     assert (told.is_complete, told.from_box_bytes, told.trouble) == (True, SIZE, "")
+
+
+def test_a_model_of_many_files_comes_as_the_folder_that_its_engine_opens(
+    box: Box, bundle: Bundle, handout: Handout
+) -> None:
+    files = tuple(put(box, f"part/{number}.bin", number * 40_000) for number in range(5))
+    many = Bundle(format=ModelFormat.OPENVINO, files=files)
+    wish(box, many)
+    obey(handout, desired(many))
+    folder = wait_for(handout, many)
+    assert {file.path: hashlib.sha256((folder / file.path).read_bytes()).hexdigest() for file in files} == {
+        file.path: file.sha256 for file in files
+    }
+    assert handout.progress()[0].from_box_bytes == many.size_bytes
+
+
+def test_an_unused_model_makes_room_and_one_that_runs_does_not(
+    box: Box, bundle: Bundle, handout: Handout
+) -> None:
+    obey(handout, desired(bundle))
+    running = wait_for(handout, bundle)
+    other = Bundle(format=ModelFormat.GGUF, files=(put(box, "other.gguf", SIZE),))
+    wish(box, other)
+    quota = {"quota_bytes": SIZE + SIZE // 2}
+    handout.obey(desired(other, **quota), (running,), is_busy=False)
+    trouble = wait_until(lambda: handout.progress()[0].trouble, within_seconds=10, what="it is told")
+    assert "of the disk" in trouble and running.is_file()
+    # asked anew, now that nothing runs on it
+    second = Bundle(format=ModelFormat.GGUF, files=(put(box, "second.gguf", SIZE),))
+    wish(box, second)
+    obey(handout, desired(second, **quota))
+    wait_until(lambda: handout.find(second), within_seconds=10, what="the second has come")
+    assert not running.exists()
+    assert [model.digest for model in handout.progress()] == [second.digest]
 
 
 def test_a_model_that_does_not_fit_is_told_and_nothing_is_fetched(bundle: Bundle, handout: Handout) -> None:
@@ -267,10 +309,11 @@ def test_stopping_in_the_middle_leaves_no_thread_and_keeps_what_has_come(
     box: Box, bundle: Bundle, tmp_path: Path
 ) -> None:
     first = Handout(ModelStore(tmp_path / "pc"), box.address, box.pin, IPv4Address(ME))
-    obey(first, desired(bundle, receive_bytes_per_second=100_000))
+    first.obey(desired(bundle, busy_bytes_per_second=100_000), (), is_busy=True)
     wait_until(lambda: first.progress()[0].have_bytes > 65536, within_seconds=20, what="some has come")
     first.stop()
     here = first.progress()[0].have_bytes
+    assert here < SIZE, "somebody works at this machine: it came too fast"
     assert [t.name for t in threading.enumerate() if t.name.startswith(("fetch ", "handout"))] == []
     second = Handout(ModelStore(tmp_path / "pc"), box.address, box.pin, IPv4Address(ME))
     try:

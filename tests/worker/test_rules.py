@@ -175,7 +175,7 @@ def a_link(number: int, key: str = "B", **digests: tuple[str, ...]) -> Link:
         public_key=key * 43 + "=",
         tunnel_address=IPv4Address(f"10.77.0.{number}"),
         endpoint="192.168.1.11:40000",
-        **digests,  # type: ignore[arg-type]
+        **digests,
     )
 
 
