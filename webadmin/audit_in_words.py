@@ -21,6 +21,8 @@ _TEXTS: dict[str, LazyString] = {
     AuditEvent.ADMIN_INVITATION_WITHDRAWN: lazy_gettext("Withdrew an invitation"),
     AuditEvent.ADMIN_WORKER_APPROVED: lazy_gettext("Approved a worker"),
     AuditEvent.ADMIN_WORKER_REVOKED: lazy_gettext("Took a worker out"),
+    AuditEvent.ADMIN_SERVER_ADOPTED: lazy_gettext("Adopted a server"),
+    AuditEvent.ADMIN_SERVER_RELEASED: lazy_gettext("Released an adopted server"),
     AuditEvent.ADMIN_MACHINE_CHANGED: lazy_gettext("Changed the machine"),
     AuditEvent.ADMIN_CHANGE_CONFIRMED: lazy_gettext("Confirmed a change"),
     AuditEvent.BOX_CHANGE_UNDONE: lazy_gettext("Undid a change"),

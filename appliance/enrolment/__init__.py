@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
+    from appliance.enrolment.adopting import adopt_server, adopted_engines, found_servers, release_server
     from appliance.enrolment.app import EnrolmentApp
-    from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
+    from appliance.enrolment.contract import (
+        DesiredEngine,
+        DesiredState,
+        WorkerFacts,
+        WorkerReport,
+        WorkerState,
+    )
     from appliance.enrolment.invitations import (
         create_invitation,
         expire_invitations,
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from appliance.enrolment.workers import approve_worker, list_workers, revoke_worker
 
 __all__ = [
+    "DesiredEngine",
     "DesiredState",
     "Invitation",
     "InvitationState",
@@ -30,17 +38,26 @@ __all__ = [
     "WorkerFacts",
     "WorkerReport",
     "WorkerState",
+    "adopt_server",
+    "adopted_engines",
     "approve_worker",
     "create_invitation",
     "expire_invitations",
+    "found_servers",
     "list_invitations",
     "list_workers",
     "make_enrolment_app",
+    "release_server",
     "revoke_invitation",
     "revoke_worker",
 ]
 
 _MODULE_OF = {
+    "adopt_server": "adopting",
+    "adopted_engines": "adopting",
+    "found_servers": "adopting",
+    "release_server": "adopting",
+    "DesiredEngine": "contract",
     "DesiredState": "contract",
     "WorkerFacts": "contract",
     "WorkerReport": "contract",

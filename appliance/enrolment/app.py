@@ -101,7 +101,7 @@ _ROUTES = {
         lambda box, body, caller: box.status(_read(StatusRequest, body), caller.address, caller.reached_host),
     ),
     REPORT_PATH: _Route(
-        64 * 1024, lambda box, body, caller: box.report(_read(WorkerReport, body), caller.address)
+        256 * 1024, lambda box, body, caller: box.report(_read(WorkerReport, body), caller.address)
     ),
 }
 

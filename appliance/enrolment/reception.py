@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.enrolment.adopting import adopted_engines
 from appliance.enrolment.challenges import Challenges, OpenChallenge
 from appliance.enrolment.contract import (
     REPORT_PATH,
@@ -56,6 +57,7 @@ from appliance.errors import NotTrusted, Refused, TryAgain
 from appliance.handout.desk import Desk
 from appliance.handout.hours import HandoutChoice, handout_permission
 from appliance.handout.serving import Right
+from appliance.hardware import keep_hardware, read_told
 from appliance.settings import TUNNEL_BOX_ADDRESS
 from appliance.storage import read_choice
 
@@ -177,13 +179,16 @@ class Reception:
             raise NotAWorker("Reports are taken from workers, through their tunnel, and from nobody else.")
         if worker.state is WorkerState.APPROVED:
             # the name that the admin approved, whatever the machine calls itself today
-            known = report.model_copy(update={"name": worker.name})
+            known = report.model_copy(update={"name": worker.name, "machine": ""})
+            if report.machine and (facts := read_told(report.machine)):
+                keep_hardware(self._activity, worker.id, facts, now())
             self._activity.execute(
                 "INSERT INTO node_reports (node, at, report) VALUES (?, ?, ?)"
                 " ON CONFLICT (node) DO UPDATE SET at = excluded.at, report = excluded.report",
                 [worker.id, now(), known.model_dump_json()],
             )
-        desired = desired_state(worker, wish_for(self._db, worker.id))
+        adopted = adopted_engines(self._db, worker.id)
+        desired = desired_state(worker, wish_for(self._db, worker.id), adopted)
         if worker.state is not WorkerState.APPROVED:
             return desired
         return self._desk.advise(self._db, worker, report, desired)

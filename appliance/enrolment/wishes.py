@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlite_utils import Database
 
 from appliance.clock import now
-from appliance.enrolment.contract import DesiredEngine
+from appliance.enrolment.contract import DesiredEngine, DesiredPart
 from appliance.models.bundle import Bundle
 
 
@@ -15,6 +15,8 @@ class Wish(BaseModel):
 
     engines: tuple[DesiredEngine, ...] = ()
     models: tuple[Bundle, ...] = ()
+    part: DesiredPart | None = None
+    """Memory that it lends to a split model."""
 
 
 def set_wish(db: Database, worker_id: str, wish: Wish) -> None:

@@ -8,6 +8,7 @@ from appliance.hardware.signs import listed_by_vulkan
 from appliance.hardware.versions import is_in, nvidia_card, versions
 
 _GIB = 2**30
+KNOWN_BAD = "Known not to work:"
 
 
 def obstacles(profile: Profile, facts: MachineFacts, device: Device | None) -> Iterator[str]:
@@ -18,7 +19,7 @@ def obstacles(profile: Profile, facts: MachineFacts, device: Device | None) -> I
         yield profile.needs.missing_is_mended_by
     for bad in profile.bad:
         if _is_bad(bad, versions(facts, device), facts.runtimes):
-            yield f"Known not to work: {bad.because}"
+            yield f"{KNOWN_BAD} {bad.because}"
     have, needed = _memory(profile, facts, device), profile.needs.memory_gib
     if have is not None and have < needed * _GIB:
         yield f"It has {have / _GIB:.0f} GiB of memory, and {needed:.0f} are needed."
@@ -66,7 +67,8 @@ def _is_bad(bad: Bad, have: Mapping[str, str], runtimes: Mapping[str, str]) -> b
 
 
 def _memory(profile: Profile, facts: MachineFacts, device: Device | None) -> int | None:
-    shares = not any(each.is_discrete for each in listed_by_vulkan(facts, device))
+    # a processor has the machine's memory whatever card stands beside it
+    shares = device is None or not any(each.is_discrete for each in listed_by_vulkan(facts, device))
     if profile.memory.of is MemoryOf.SYSTEM and shares:
         return facts.memory_bytes or None
     if device is not None and device.memory_bytes:

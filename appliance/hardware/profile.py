@@ -29,6 +29,8 @@ def _version_range(text: str) -> str:
 
 VersionRange = Annotated[str, AfterValidator(_version_range)]
 """PEP 440 specifiers: ">=6.14,<7"."""
+Setting = str | int | float | bool
+"""A value of an engine's own setting."""
 PciPattern = Annotated[str, Field(pattern=r"^[0-9a-f?*]{1,4}:[0-9a-f?*]{1,4}$")]
 """Vendor and device with * and ?: "10de:2[2-5]*" is written as several."""
 
@@ -147,7 +149,7 @@ class EngineUse(_Part):
 
     name: EngineName
     backend: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
-    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    settings: dict[str, Setting] = Field(default_factory=dict)
     start: str = ""
 
 
@@ -172,6 +174,28 @@ class Power(_Part):
     idle_watts: float = Field(ge=0)
     busy_watts: float = Field(gt=0)
     source: str = Field(pattern=r"^https://")
+
+
+class NamedSpeed(_Part):
+    """Of a device or processor whose name holds the pattern; the first that does is taken."""
+
+    name: Pattern
+    memory_gb_per_second: float = Field(gt=0)
+    teraflops: float = Field(default=0, ge=0)
+
+
+class PublishedSpeed(_Part):
+    """What the makers publish of the class, for predicting what was not measured yet.
+
+    `memory_gb_per_second` of the memory where the model lies; `teraflops` dense, in 16 bits (0: not
+    published), of a processor by core.
+    """
+
+    memory_gb_per_second: float = Field(gt=0)
+    teraflops: float = Field(default=0, ge=0)
+    teraflops_per_core: float = Field(default=0, ge=0)
+    named: tuple[NamedSpeed, ...] = ()
+    sources: tuple[Annotated[str, Field(pattern=r"^https://")], ...] = Field(min_length=1)
 
 
 class Health(_Part):
@@ -200,6 +224,7 @@ class Profile(_Part):
     memory: Memory
     answers: Answers
     power: Power
+    speed: PublishedSpeed | None = None
     health: Health
     formats: tuple[str, ...] = Field(min_length=1)
     bad: tuple[Bad, ...] = ()

@@ -19,6 +19,7 @@ from appliance.errors import Refusal
 from appliance.host import Host
 from appliance.jobs.state import JobState, write_job_states
 from appliance.jobs.table import JOBS, Job
+from appliance.models.following import stopping
 from appliance.settings import NOTICE_SECONDS, Settings
 from appliance.storage import data_version, open_cellule
 
@@ -43,10 +44,13 @@ class Daemon:
         """Blocks until `stop`. A failing job or reconcile is logged and tried again, never the end of it."""
         scheduler = self._scheduled()
         announcer = Announcer(self._settings) if self._settings.tls else None
+        stopping.clear()
         scheduler.start()
         try:
             self._follow_decisions(announcer)
         finally:
+            # a download of hours goes on after the next start
+            stopping.set()
             scheduler.shutdown(wait=False)
             if announcer:
                 announcer.close()

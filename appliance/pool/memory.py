@@ -19,12 +19,13 @@ import orjson
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.models.naming import ModelNames, load_names
 from appliance.people.api_keys import Callers, load_callers
 from appliance.pool.limits import Limits
 from appliance.pool.nodes import EngineHealth
-from appliance.pool.upstream import Address
 from appliance.settings import WORKER_ENGINE_PORT, Settings
 from appliance.storage import data_version, open_activity, open_cellule
+from appliance.upstream import Address
 
 News = TypeVar("News")
 
@@ -42,10 +43,11 @@ class Worker:
 
 @dataclass(frozen=True)
 class Decided:
-    """What people decided: who may call, which workers take part."""
+    """What people decided: who may call, which workers take part, what models are called."""
 
     callers: Callers
     workers: tuple[Worker, ...]
+    names: ModelNames
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def read_decided(db: Database) -> Decided:
     rows = db.execute(
         "SELECT id, name, tunnel_address FROM workers WHERE state = 'approved' AND tunnel_address IS NOT NULL"
     )
-    return Decided(load_callers(db), tuple(Worker(*row) for row in rows))
+    return Decided(load_callers(db), tuple(Worker(*row) for row in rows), load_names(db))
 
 
 def read_heard(db: Database, workers: tuple[Worker, ...], box_sockets: tuple[Path, ...]) -> Heard:
@@ -89,6 +91,7 @@ def health(said: dict[str, Any], node_id: str, node: str, address: Address, seen
         slots=max(1, int(said.get("slots") or 1)),
         tokens_per_second=float(said.get("tokens_per_second") or 0),
         seen_at=seen_at,
+        prompt_tokens=int(said.get("prompt_tokens") or 0),
         report=said,
     )
 

@@ -27,9 +27,12 @@ from appliance.host import Host
 from appliance.worker.engines import Engines
 from appliance.worker.facts import current_load, machine_facts
 from appliance.worker.handout import Handout
+from appliance.worker.lent_part import LentPart
 from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.model_store import ModelStore
 from appliance.worker.network import WorkerNetwork
+from appliance.worker.recognition import MachineRecord
+from appliance.worker.server_search import ServerSearch
 from appliance.worker.standing import FindBoxes, ask_standing
 from appliance.worker.tunnel import report_address
 
@@ -66,8 +69,11 @@ class Agent:
         self._models = ModelStore(store.folder / "models")
         self._handout = self._new_handout()
         self._engines = self._new_engines()
+        self._part = LentPart(membership.config.tunnel_address)
         self._desired: DesiredState | None = None
         self._facts = machine_facts()
+        self._machine = MachineRecord()
+        self._servers = ServerSearch()
         self._failures = 0
 
     def run(self) -> None:
@@ -79,10 +85,11 @@ class Agent:
         try:
             self._network.bring_up()
             self._network.wait_for_handshake()
+            self._servers.start()
             while True:
                 self._network.tend()
-                has_come = self._run_what_has_come()
-                if self._engines.tend() or has_come or time.monotonic() >= report_at:
+                is_news = self._run_what_has_come() | self._engines.tend() | self._part.tend()
+                if is_news or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
@@ -92,7 +99,9 @@ class Agent:
             self._models.wipe()
             raise
         finally:
+            self._servers.stop()
             self._engines.stop()
+            self._part.stop()
             self._handout.stop()
             self._network.take_down()
 
@@ -105,8 +114,11 @@ class Agent:
             facts=self._facts,
             engines=self._engines.reports(),
             load=load,
+            part=self._part.report(),
+            machine=self._machine.news(),
             models=self._handout.progress(),
             avoided=self._handout.avoided(),
+            found_servers=self._servers.found(),
         )
         try:
             answer = pinned_post(
@@ -122,11 +134,13 @@ class Agent:
         if self._failures:
             log.info("the box answers again")
         self._failures = 0
+        self._machine.was_told(report.machine)
         if desired.state is WorkerState.REVOKED:
             raise _revoked()
         self._desired = desired
         self._network.link(desired.handout.links)
-        self._engines.apply(desired.engines)
+        self._engines.apply(desired.engines, self._servers.ports())
+        self._part.apply(desired.part)
         self._handout.obey(desired, self._engines.files(), is_busy=load.user_active)
         return min(max(desired.report_every_seconds, SHORTEST_REPORT_SECONDS), LONGEST_REPORT_SECONDS)
 
@@ -173,12 +187,14 @@ class Agent:
             self._handout = self._new_handout()
             self._engines.stop()
             self._engines = self._new_engines()
+            self._part.stop()
+            self._part = LentPart(config.tunnel_address)
 
     def _run_what_has_come(self) -> bool:
         """A model that has just come is run at once; True when there is news of one for the box."""
         has_news = self._handout.has_news()
         if has_news and self._desired is not None:
-            self._engines.apply(self._desired.engines)
+            self._engines.apply(self._desired.engines, self._servers.ports())
         return has_news
 
     def _new_handout(self) -> Handout:

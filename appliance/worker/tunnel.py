@@ -14,7 +14,7 @@ from appliance.enrolment.pinned import Address
 from appliance.errors import NotTrusted
 from appliance.handout.contract import Link
 from appliance.host import FirewallKind, FirewallLink, FirewallPlan, Peer, TunnelPlan
-from appliance.settings import TUNNEL_NETWORK, WORKER_ENGINE_PORTS, WORKER_HANDOUT_PORT
+from appliance.settings import TUNNEL_NETWORK, WORKER_ENGINE_PORTS, WORKER_HANDOUT_PORT, WORKER_PART_PORTS
 
 
 class GreedyConfig(NotTrusted):
@@ -75,7 +75,8 @@ def report_address(config: WorkerConfig) -> Address:
 def worker_firewall(
     config: WorkerConfig, interface: str, box_port: int, links: Sequence[Link] = ()
 ) -> FirewallPlan:
-    """The box may call our engines; we may call the box's front; a linked worker gives or takes pieces.
+    """The box may call our engines and our part of a split model; we may call its front; a linked worker
+    gives or takes pieces.
 
     No more addresses are guarded than these: the PC's own network may use the rest of the range.
     """
@@ -90,7 +91,7 @@ def worker_firewall(
         kind=FirewallKind.WORKER,
         own_address=config.tunnel_address,
         others=(config.box_tunnel_address,),
-        offered_ports=WORKER_ENGINE_PORTS,
+        offered_ports=(*WORKER_ENGINE_PORTS, *WORKER_PART_PORTS),
         called_ports=(box_port,),
         links=tuple(
             FirewallLink(

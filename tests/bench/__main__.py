@@ -10,6 +10,9 @@ BENCHES = {
     "handout": "tests.bench.handout",
     "image": "tests.bench.image",
     "join": "tests.bench.join",
+    "sharding": "tests.bench.sharding",
+    "openvino": "tests.bench.openvino",
+    "simulation": "tests.bench.simulation",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 

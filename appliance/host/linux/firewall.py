@@ -80,6 +80,7 @@ table inet {table} {{
 
 
 def _sets(plan: FirewallPlan) -> str:
+    """Who is on the other side, who is linked for a hand-out, and who called lately."""
     return f"""\
 set others {{
         type ipv4_addr

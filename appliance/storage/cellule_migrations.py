@@ -1,30 +1,6 @@
-"""Every table, in the order in which it came to be. A migration that has shipped is never edited.
+"""Every table of cellule.db, what people decided, in the order in which it came to be (see migration)."""
 
-The other slot of the box may open a file after a newer version wrote it. So a migration is one of two kinds
-(decision 0006): additive, when an older version works as before on what it leaves, or two-way, when it says
-how it is undone. Tests hold the tables below to that.
-"""
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Migration:
-    """SQL statements applied in one transaction together with their record. Times are epoch seconds.
-
-    Without `down` it is additive: new tables and indexes, new columns that are NULL or have a default,
-    nothing else. With `down` it is two-way: those statements take it back, keeping the data of the old
-    columns. They are recorded in the file, for the version that runs them doesn't know this migration.
-    """
-
-    name: str
-    statements: tuple[str, ...]
-    down: tuple[str, ...] = ()
-
-    @property
-    def is_additive(self) -> bool:
-        return not self.down
-
+from appliance.storage.migration import Migration
 
 CELLULE = (
     Migration(
@@ -191,6 +167,32 @@ CELLULE = (
         ),
     ),
     Migration(
+        "0007_models",
+        (
+            """CREATE TABLE models (
+                name TEXT PRIMARY KEY COLLATE NOCASE,
+                digest TEXT NOT NULL,
+                bundle TEXT NOT NULL,
+                facts TEXT NOT NULL,
+                entry TEXT NOT NULL DEFAULT '',
+                source TEXT NOT NULL,
+                licence TEXT NOT NULL DEFAULT '',
+                licence_accepted_by TEXT,
+                added_by TEXT,
+                added_at REAL NOT NULL,
+                deprecated_at REAL,
+                retired_at REAL,
+                successor TEXT NOT NULL DEFAULT ''
+            )""",
+            """CREATE TABLE model_aliases (
+                alias TEXT PRIMARY KEY COLLATE NOCASE,
+                model TEXT NOT NULL,
+                moved_at REAL NOT NULL,
+                moved_by TEXT
+            )""",
+        ),
+    ),
+    Migration(
         "0007_worker_wishes",
         (
             """CREATE TABLE worker_wishes (
@@ -200,144 +202,16 @@ CELLULE = (
             )""",
         ),
     ),
-)
-
-ACTIVITY = (
     Migration(
-        "0001_day_one",
+        "0008_adopted_servers",
         (
-            """CREATE TABLE ledger (
-                id INTEGER PRIMARY KEY,
-                at REAL NOT NULL,
-                request_id TEXT NOT NULL UNIQUE,
-                key_id TEXT,
-                account_id TEXT,
-                endpoint TEXT NOT NULL,
-                model TEXT,
-                node TEXT,
-                attempts INTEGER NOT NULL,
-                tokens_in INTEGER NOT NULL,
-                tokens_out INTEGER NOT NULL,
-                queue_seconds REAL NOT NULL,
-                first_token_seconds REAL,
-                duration_seconds REAL NOT NULL,
-                outcome TEXT NOT NULL,
-                status INTEGER NOT NULL
-            )""",
-            "CREATE INDEX ledger_at ON ledger(at)",
-            """CREATE TABLE ledger_hours (
-                hour INTEGER NOT NULL,
-                key_id TEXT NOT NULL,
-                account_id TEXT NOT NULL,
-                model TEXT NOT NULL,
-                node TEXT NOT NULL,
-                outcome TEXT NOT NULL,
-                requests INTEGER NOT NULL,
-                tokens_in INTEGER NOT NULL,
-                tokens_out INTEGER NOT NULL,
-                duration_seconds REAL NOT NULL,
-                PRIMARY KEY (hour, key_id, account_id, model, node, outcome)
-            ) WITHOUT ROWID""",
-            """CREATE TABLE node_reports (
-                node TEXT PRIMARY KEY,
-                at REAL NOT NULL,
-                report TEXT NOT NULL
-            )""",
-            """CREATE TABLE sign_in_attempts (
-                id INTEGER PRIMARY KEY,
-                at REAL NOT NULL,
+            """CREATE TABLE adopted_servers (
+                worker TEXT NOT NULL,
                 name TEXT NOT NULL,
-                address TEXT NOT NULL
-            )""",
-            "CREATE INDEX sign_in_attempts_at ON sign_in_attempts(at)",
-        ),
-    ),
-    Migration(
-        "0002_audit",
-        (
-            """CREATE TABLE audit (
-                id INTEGER PRIMARY KEY,
+                engine TEXT NOT NULL,
+                adoption INTEGER NOT NULL,
                 at REAL NOT NULL,
-                event TEXT NOT NULL,
-                actor TEXT,
-                address TEXT,
-                subject TEXT NOT NULL DEFAULT '',
-                detail TEXT NOT NULL DEFAULT ''
-            )""",
-            "CREATE INDEX audit_at ON audit(at)",
-        ),
-    ),
-    Migration(
-        "0003_audit_chain",
-        (
-            "ALTER TABLE audit ADD COLUMN hash TEXT",
-            """CREATE TABLE audit_marks (
-                name TEXT PRIMARY KEY,
-                line_id INTEGER NOT NULL,
-                hash TEXT NOT NULL
-            )""",
-        ),
-    ),
-    Migration(
-        "0003_keeping_runs",
-        (
-            """CREATE TABLE keeping_runs (
-                id INTEGER PRIMARY KEY,
-                work TEXT NOT NULL,
-                started_at REAL NOT NULL,
-                ended_at REAL,
-                step TEXT NOT NULL,
-                share REAL NOT NULL DEFAULT 0,
-                code TEXT NOT NULL DEFAULT '',
-                trouble TEXT NOT NULL DEFAULT '',
-                detail TEXT NOT NULL DEFAULT '',
-                size_bytes INTEGER NOT NULL DEFAULT 0,
-                added_bytes INTEGER NOT NULL DEFAULT 0
-            )""",
-        ),
-    ),
-    Migration(
-        "0003_releases",
-        (
-            """CREATE TABLE found_releases (
-                version TEXT NOT NULL,
-                origin TEXT NOT NULL,
-                source TEXT NOT NULL,
-                release TEXT NOT NULL,
-                found_at REAL NOT NULL,
-                expired_at REAL,
-                PRIMARY KEY (version, origin, source)
-            )""",
-            """CREATE TABLE channel_looks (
-                id INTEGER PRIMARY KEY CHECK (id = 1),
-                url TEXT NOT NULL,
-                looked_at REAL NOT NULL,
-                answered_at REAL,
-                failing_since REAL,
-                failures INTEGER NOT NULL,
-                code TEXT NOT NULL,
-                sentence TEXT NOT NULL,
-                next_look_at REAL NOT NULL
-            )""",
-            """CREATE TABLE install_progress (
-                install_id INTEGER PRIMARY KEY,
-                percent INTEGER NOT NULL,
-                step TEXT NOT NULL,
-                at REAL NOT NULL
-            )""",
-            """CREATE TABLE offline_checks (
-                id INTEGER PRIMARY KEY,
-                origin TEXT NOT NULL,
-                path TEXT NOT NULL,
-                name TEXT NOT NULL,
-                state TEXT NOT NULL,
-                size_bytes INTEGER NOT NULL DEFAULT 0,
-                done_bytes INTEGER NOT NULL DEFAULT 0,
-                asked_by TEXT,
-                asked_at REAL NOT NULL,
-                ended_at REAL,
-                code TEXT NOT NULL DEFAULT '',
-                sentence TEXT NOT NULL DEFAULT ''
+                PRIMARY KEY (worker, name)
             )""",
         ),
     ),

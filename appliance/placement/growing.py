@@ -1,0 +1,91 @@
+"""Shares what memory is left on each node among its models: more answers at once for each. Pure.
+
+Each model has room for one answer when it comes here; then they take turns, the first placed first. An engine
+that runs keeps its number of answers and its context unless it can have half as many more or must have fewer:
+each change of them is a restart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from appliance.engines.options import Kind
+from appliance.placement.contract import ModelNeed, Placed, Running, Wishes
+from appliance.placement.options import STILL_READABLE, readable_slots
+
+_WORTH_A_RESTART = 1.5
+
+
+def grow(
+    placed: Sequence[Placed], models: Mapping[str, ModelNeed], wishes: Wishes, running: Sequence[Running]
+) -> tuple[Placed, ...]:
+    """`placed` with the answers at once that memory, engine and reader allow; ordered by node and model."""
+    grown: list[Placed] = []
+    for node in sorted({each.node for each in placed}):
+        for memory in sorted({each.way.memory for each in placed if each.node == node}):
+            there = [each for each in placed if each.node == node and each.way.memory == memory]
+            grown += _grow_together(there, models, wishes, running)
+    return tuple(sorted(grown, key=lambda each: (each.node, each.model)))
+
+
+def _grow_together(
+    there: Sequence[Placed], models: Mapping[str, ModelNeed], wishes: Wishes, running: Sequence[Running]
+) -> list[Placed]:
+    targets = [_target(each, models[each.model], wishes, running) for each in there]
+    # first back to what runs: else two that grow in turn would take room from each other at every plan
+    before = [
+        min(target, now.slots) if (now := _now(each, running)) else each.slots
+        for each, target in zip(there, targets, strict=True)
+    ]
+    return _up_to(targets, _up_to(before, there, models), models)
+
+
+def _up_to(targets: Sequence[int], there: Sequence[Placed], models: Mapping[str, ModelNeed]) -> list[Placed]:
+    """One more answer for each in turn, as far as the memory goes."""
+    grown = list(there)
+    left = min(each.way.memory_bytes for each in grown) - sum(each.memory_bytes for each in grown)
+    growing = True
+    while growing:
+        growing = False
+        for index, (each, target) in enumerate(zip(grown, targets, strict=True)):
+            one = each.kv_bytes // each.slots
+            if each.slots < target and one <= left and _may_grow(each, models[each.model]):
+                grown[index] = replace(each, slots=each.slots + 1, kv_bytes=each.kv_bytes + one)
+                left -= one
+                growing = True
+    return grown
+
+
+def _may_grow(placed: Placed, model: ModelNeed) -> bool:
+    """Not one whose single answer had to do with a shorter context."""
+    limited = placed.way.prompt_tokens > 0
+    return model.kind is not Kind.TEXT or limited or placed.context_tokens >= model.context_tokens
+
+
+def _target(placed: Placed, model: ModelNeed, wishes: Wishes, running: Sequence[Running]) -> int:
+    if model.kind is not Kind.TEXT:
+        return placed.way.parallel
+    most = placed.way.parallel
+    target = readable_slots(placed.speed, most, wishes.least_tokens_per_second)
+    now = _now(placed, running)
+    if now is None or not 1 <= now.slots <= most:
+        return target
+    bearable = readable_slots(placed.speed, most, wishes.least_tokens_per_second * STILL_READABLE)
+    comfortable = readable_slots(placed.speed, most, wishes.least_tokens_per_second / STILL_READABLE)
+    if now.slots > bearable:
+        return target
+    if comfortable >= now.slots * _WORTH_A_RESTART:
+        return comfortable
+    return now.slots
+
+
+def _now(placed: Placed, running: Sequence[Running]) -> Running | None:
+    """The same engine with the same files, as it runs now."""
+    wanted = (placed.node, placed.model, placed.digest, placed.way.engine, placed.way.device)
+    return next(
+        (
+            each
+            for each in running
+            if (each.node, each.model, each.digest, each.engine, each.device) == wanted
+        ),
+        None,
+    )
