@@ -24,9 +24,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.engines.options import Setting
 from appliance.errors import Broken
-from appliance.hardware.profile import EngineName
+from appliance.hardware.profile import EngineName, Setting
 
 LOAD_LIMIT_SECONDS = 600.0
 ANSWER_LIMIT_SECONDS = 120.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance.engines.llama import llama
+from appliance.engines.llama import Pointer, llama
 from appliance.engines.sampling_plan import SamplingDefaults
 from appliance.engines.served import ModelUnusable
 from appliance.engines.vocabulary import DEMO_NAME_START, TextNotTokenizable
@@ -19,13 +19,19 @@ _PIECE_BYTES = 256
 
 
 class Model:
-    """The loaded model. Raises ModelUnusable where the file can't be used."""
+    """The loaded model. Raises ModelUnusable where the file can't be used.
 
-    def __init__(self, path: Path) -> None:
+    `configure` changes llama_model_params before the loading.
+    """
+
+    def __init__(self, path: Path, configure: Callable[[Pointer], None] | None = None) -> None:
         if not path.is_file():
             raise ModelUnusable(f"There is no model file at {path}.", next_step="Check the path.")
         self.path = path
-        self.handle = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
+        parameters = llama.llama_model_default_params()
+        if configure:
+            configure(parameters)
+        self.handle = llama.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.handle:
             raise ModelUnusable(
                 f"llama.cpp could not load {path}.",

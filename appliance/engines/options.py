@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from appliance.hardware.profile import EngineName
-
-Setting = str | int | float | bool
+from appliance.hardware.profile import EngineName, Setting
 
 
 class Kind(StrEnum):

@@ -17,14 +17,17 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from appliance.engines.options import Kind, Setting
-from appliance.hardware.profile import EngineName
+from appliance.engines.options import Kind
+from appliance.handout.contract import MOST_MODELS, HandoutOrders, ModelProgress
+from appliance.hardware.profile import EngineName, Setting
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"
 SUBMIT_PATH = "/enrol/submit"
 STATUS_PATH = "/enrol/status"
 REPORT_PATH = "/enrol/report"
+LONGEST_MACHINE_RECORD = 128 * 1024
+"""Characters; the tools of a machine with many cards print much."""
 
 
 class WorkerState(StrEnum):
@@ -181,6 +184,19 @@ class EngineReport(Message):
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
+class PartReport(Message):
+    """How the worker's part of a split model is; `memory_bytes` 0 while it does not say."""
+
+    port: Port
+    ready: bool
+    memory_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    used_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    used_by: Line = ""
+    device: Line = ""
+    trouble: Line = ""
+    """Why it is not ready, where it has ended."""
+
+
 class WorkerLoad(Message):
     """What the person at the machine is using it for."""
 
@@ -196,6 +212,22 @@ class WorkerReport(Message):
     facts: WorkerFacts | None = None
     engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
     load: WorkerLoad = WorkerLoad()
+    part: PartReport | None = None
+    """None where it lends no memory."""
+    machine: str = Field(default="", max_length=LONGEST_MACHINE_RECORD)
+    """The record of the machine (hardware.MachineFacts, JSON): once a minute, "" in between."""
+    models: tuple[ModelProgress, ...] = Field(default=(), max_length=MOST_MODELS)
+    """Those that were handed out, or are on their way."""
+    avoided: tuple[IPv4Address, ...] = Field(default=(), max_length=64)
+    """Workers that gave a wrong piece."""
+
+
+class DesiredPart(Message):
+    """Memory that the worker should lend to a split model whose head is the box."""
+
+    memory_bytes: int = Field(ge=1 << 20, le=1 << 50)
+    device: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,19}$")] = "CPU"
+    """As llama.cpp names it: CPU, CUDA0, Vulkan0."""
 
 
 class DesiredEngine(Message):
@@ -222,3 +254,13 @@ class DesiredState(Message):
     state: Literal[WorkerState.APPROVED, WorkerState.REVOKED]
     report_every_seconds: float = Field(default=5, gt=0)
     engines: tuple[DesiredEngine, ...] = ()
+    part: DesiredPart | None = None
+    models: tuple[Bundle, ...] = ()
+    """To be held ready beside those of the engines."""
+    handout: HandoutOrders = HandoutOrders()
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """The models that the worker should have, the most urgent first, each once."""
+        named = (*(engine.bundle for engine in self.engines), *self.models)
+        return tuple({bundle.digest: bundle for bundle in named if bundle is not None}.values())

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from appliance.engines.openvino.library import openvino
-from appliance.engines.options import EngineOptions, Setting
+from appliance.engines.options import EngineOptions
 from appliance.engines.served import ModelUnusable
 from appliance.errors import Refused
+from appliance.hardware.profile import Setting
 
 SCHEDULER_SETTINGS = frozenset({"max_num_batched_tokens", "enable_prefix_caching", "dynamic_split_fuse"})
 """Of genai.SchedulerConfig."""

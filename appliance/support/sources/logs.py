@@ -21,6 +21,8 @@ UNITS = (
     "cellule-pool",
     "cellule-web",
     "cellule-engine@cellule-demo",
+    "cellule-engines",
+    "cellule-split-engines",
     "cellule-support",
     "cellule-console",
     "nginx",
