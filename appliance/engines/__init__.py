@@ -6,5 +6,6 @@ http (bytes in) → contract (is it well-formed?) → chat or completions (promp
 → text_engine (may it be asked here?) → the engine's runner (llama.cpp: batcher; OpenVINO: openvino.queue)
 → generation, text (where may it be cut?) → answering (the OpenAI shape) → http (bytes out).
 
-Only `contract` and `options` are for other packages; they import nothing of an engine.
+Only `contract`, `options` and `adopted.finding` with its table are for other packages; they import nothing of
+an engine.
 """

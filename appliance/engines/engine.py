@@ -12,13 +12,17 @@ from appliance.engines.llama import Pointer
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
 from appliance.engines.options import EngineOptions
-from appliance.engines.served import Answer
+from appliance.engines.served import Answer, SettingUnknown
+from appliance.engines.sharding.parts import PARTS_SETTING
 from appliance.engines.sharding.split import Split, open_split
 from appliance.engines.text_engine import DEFAULT_CONTEXT_TOKENS, TextEngine
 from appliance.hardware.profile import EngineName
 
 REPACK_SETTING = "repack"
 """False: the weights are computed as they lie in the file, and give the tokens that a split model gives."""
+GPU_LAYERS_SETTING = "n_gpu_layers"
+"""How many layers a graphics backend takes, where its library lies beside the processor's; 999: all."""
+SETTINGS = frozenset({REPACK_SETTING, GPU_LAYERS_SETTING, PARTS_SETTING})
 _KV_SHARE_OF_FREE_MEMORY = 0.4
 _PREFIX_SHARE_OF_FREE_MEMORY = 0.1
 
@@ -29,6 +33,7 @@ class Engine(TextEngine):
     engine = EngineName.LLAMA_CPP
 
     def __init__(self, options: EngineOptions, metrics: EngineMetrics) -> None:
+        _check_settings(options)
         self.split = open_split(options, DEFAULT_CONTEXT_TOKENS)
         self.model = Model(options.model_file, partial(_configure, options, self.split))
         super().__init__(options, metrics, self.model)
@@ -48,9 +53,20 @@ class Engine(TextEngine):
         return {**super().health(), "parts": self.split.told() if self.split else []}
 
 
+def _check_settings(options: EngineOptions) -> None:
+    for name in options.settings:
+        if name not in SETTINGS:
+            raise SettingUnknown(
+                f"llama.cpp has no setting {name[:80]!r} here, only {', '.join(sorted(SETTINGS))}.",
+                next_step="Correct the hardware profile.",
+            )
+
+
 def _configure(options: EngineOptions, split: Split | None, parameters: Pointer) -> None:
     repacks = options.settings.get(REPACK_SETTING, True) is not False
     parameters.use_extra_bufts = repacks and split is None
+    layers = options.settings.get(GPU_LAYERS_SETTING, 0)
+    parameters.n_gpu_layers = int(layers) if isinstance(layers, int | float) else 0
     if split:
         split.configure(parameters)
 

@@ -64,6 +64,12 @@ class EngineBusy(TryAgain):
     http_status: ClassVar[int] = 429
 
 
+class SettingUnknown(Refused):
+    """A hwprofile names a setting that this engine does not have: a typo would cost speed in silence."""
+
+    code: ClassVar[str] = "setting_unknown"
+
+
 class EngineStarting(TryAgain):
     code: ClassVar[str] = "engine_starting"
     http_status: ClassVar[int] = 503
@@ -74,7 +80,10 @@ class Served(Protocol):
     """A loaded model. Made in a thread, for loading takes seconds; then `warm_up`, then `ready`."""
 
     name: str
-    ready: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be asked now."""
 
     @property
     def endpoints(self) -> Mapping[str, Answer]:
@@ -85,11 +94,14 @@ class Served(Protocol):
         """False when work waits and nothing has moved for a minute."""
 
     async def warm_up(self) -> None:
-        """Makes one real answer and sets `ready`."""
+        """Makes one real answer, and is `ready` if that went well."""
 
     def health(self) -> dict[str, Any]:
         """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens,
-        prompt_tokens (the longest prompt, 0: as the context allows), tokens_per_second, kind, engine …"""
+        prompt_tokens (the longest prompt, 0: as the context allows), tokens_per_second, kind, engine …
+
+        `trouble`, where there is one, is a sentence that says why it is not ready.
+        """
 
     def listed(self) -> dict[str, Any]:
         """The model as /v1/models shows it."""

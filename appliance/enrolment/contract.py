@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from appliance.engines.adopted.servers import ServerKind
 from appliance.engines.options import Kind
 from appliance.handout.contract import MOST_MODELS, HandoutOrders, ModelProgress
 from appliance.hardware.profile import EngineName, Setting
@@ -182,6 +183,32 @@ class EngineReport(Message):
     prompt_tokens: int = Field(default=0, ge=0)
     """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    trouble: Annotated[str, Field(max_length=400), AfterValidator(_printable)] = ""
+    """Why it is not ready, a sentence."""
+    fingerprint: str = Field(default="", max_length=400, pattern=r"^[0-9a-f:,]*$")
+    """Of an adopted server's model, by which another one under the same name is noticed."""
+
+
+ModelId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+class FoundModel(Message):
+    """A model that a server says it has, by the server's own name."""
+
+    id: ModelId
+    context_tokens: int = Field(default=0, ge=0)
+    is_embedding: bool = False
+
+
+class FoundServer(Message):
+    """A server that the owner of the machine runs, on this port of its loopback. It may be adopted."""
+
+    kind: ServerKind
+    port: Port
+    slots: int = Field(default=0, ge=0, le=4096)
+    """Answers that it says it makes at once; 0: not told."""
+    needs_key: bool = False
+    models: tuple[FoundModel, ...] = Field(default=(), max_length=64)
 
 
 class PartReport(Message):
@@ -220,6 +247,8 @@ class WorkerReport(Message):
     """Those that were handed out, or are on their way."""
     avoided: tuple[IPv4Address, ...] = Field(default=(), max_length=64)
     """Workers that gave a wrong piece."""
+    found_servers: tuple[FoundServer, ...] = Field(default=(), max_length=16)
+    """Servers of the machine's owner, looked for now and then."""
 
 
 class DesiredPart(Message):

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.enrolment.adopting import adopted_engines
 from appliance.enrolment.challenges import Challenges, OpenChallenge
 from appliance.enrolment.contract import (
     REPORT_PATH,
@@ -186,7 +187,8 @@ class Reception:
                 " ON CONFLICT (node) DO UPDATE SET at = excluded.at, report = excluded.report",
                 [worker.id, now(), known.model_dump_json()],
             )
-        desired = desired_state(worker, wish_for(self._db, worker.id))
+        adopted = adopted_engines(self._db, worker.id)
+        desired = desired_state(worker, wish_for(self._db, worker.id), adopted)
         if worker.state is not WorkerState.APPROVED:
             return desired
         return self._desk.advise(self._db, worker, report, desired)

@@ -111,15 +111,21 @@ def ordinary_wish() -> Wish:
     return Wish(engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),))
 
 
-def desired_state(worker: Worker, wish: Wish | None = None) -> DesiredState:
-    """The state that `worker` should bring itself into; where nothing was decided it has the demo model."""
+def desired_state(
+    worker: Worker, wish: Wish | None = None, adopted: Sequence[DesiredEngine] = ()
+) -> DesiredState:
+    """The state that `worker` should bring itself into; where nothing was decided it has the demo model.
+
+    `adopted` stand before servers of the worker's owner; one takes the place of a wished engine of its name.
+    """
     if worker.state is not WorkerState.APPROVED:
         return DesiredState(state=WorkerState.REVOKED, report_every_seconds=REPORT_EVERY_SECONDS)
+    taken = {engine.model for engine in adopted}
     wish = wish or ordinary_wish()
     return DesiredState(
         state=WorkerState.APPROVED,
         report_every_seconds=REPORT_EVERY_SECONDS,
-        engines=wish.engines,
+        engines=(*(one for one in wish.engines if one.model not in taken), *adopted),
         models=wish.models,
         part=wish.part,
     )

@@ -1,4 +1,4 @@
-"""The record of each node's machine, and how its last health check ended: what the box keeps (activity.db)."""
+"""The record of each node's machine, and how its last health check ended, as the box keeps them."""
 
 from __future__ import annotations
 

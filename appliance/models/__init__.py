@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from appliance.models.aliases import (
-        DEFAULT_ALIAS,
         OFFERED_ALIASES,
         Alias,
         AliasRefused,
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from appliance.models.licence import Licence, LicenceForbids, LicenceNotAccepted
     from appliance.models.memory import MemoryNeed, memory_need, told_bytes
     from appliance.models.names import NameRefused
+    from appliance.models.naming import DEFAULT_ALIAS
     from appliance.models.states import LifecycleState, ModelState, model_states, need_of
     from appliance.models.store import ModelDamaged, Store, StoreFull
     from appliance.models.uploads import LARGEST_CHUNK_BYTES, ChunkRefused, receive_chunk, received_bytes
@@ -174,6 +174,7 @@ _MODULES = (
     "licence",
     "memory",
     "names",
+    "naming",
     "states",
     "store",
     "uploads",

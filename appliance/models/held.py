@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
+from typing import Any
 
 from pydantic import ValidationError
 from sqlite_utils import Database
@@ -166,13 +167,13 @@ def demo_model() -> HeldModel:
     return HeldModel(DEMO_MODEL_NAME, bundle, facts, "", "the appliance", facts.licence, None, None, 0.0)
 
 
-def _held(row: tuple[object, ...]) -> HeldModel:
+def _held(row: tuple[Any, ...]) -> HeldModel:
     name, _, bundle, facts, *rest = row
     try:
-        read = Bundle.model_validate_json(str(bundle)), ModelFacts.model_validate_json(str(facts))
+        read = Bundle.model_validate_json(bundle), ModelFacts.model_validate_json(facts)
     except ValidationError as error:
         raise ValueError(f"the record of the model {name} can't be read") from error
-    return HeldModel(str(name), *read, *rest)  # type: ignore[arg-type]  # as the table's columns say
+    return HeldModel(name, *read, *rest)
 
 
 def _taken(name: str) -> ModelNameTaken:

@@ -22,7 +22,7 @@ from appliance.pool.client import Client
 from appliance.pool.dispatch import Dispatch, Lease
 from appliance.pool.limits import Limits
 from appliance.pool.nodes import EngineHealth, NodeEngine, Nodes
-from appliance.pool.upstream import Address
+from appliance.upstream import Address
 
 QUEUE_LIMIT = 256
 """As settings.queue_limit."""
@@ -101,7 +101,7 @@ class _Day:
         self._engines = {key: SimulatedEngine(each.speed) for key, each in self._placed.items()}
         known = Nodes(limits.node_silent_seconds, limits.node_forgotten_seconds)
         known.update([_said(each) for each in nodes], {each.node for each in nodes}, at=0.0)
-        self._dispatch = Dispatch(known, queue_limit, limits.queue_wait_seconds)
+        self._dispatch = Dispatch(known, queue_limit, limits.queue_wait_seconds, limits.load_wait_seconds)
         self._found = Replayed()
 
     async def run(self) -> Replayed:

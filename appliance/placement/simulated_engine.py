@@ -55,7 +55,7 @@ class SimulatedEngine:
         making = answering / together_at(self._speed, answering) if answering else 0.0
         if not reading:
             return 0.0, 1 / making if making else 0.0
-        portion = _STEP_TOKENS - answering
+        portion = float(_STEP_TOKENS - answering)
         if answering:
             portion = min(portion, self._speed.prompt * _STEP_SECONDS)
         portion = max(1.0, portion)

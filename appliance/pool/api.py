@@ -173,9 +173,9 @@ class Api:
             if not self.names.is_retired(model, now())
         ]
         own = {each["id"]: each for each in listed}
-        for alias, model in self.names.aliases.items():
-            if model in own and alias not in own:
-                listed.append({**own[model], "id": alias, "alias_of": model})
+        for alias, meant in self.names.aliases.items():
+            if meant in own and alias not in own:
+                listed.append({**own[meant], "id": alias, "alias_of": meant})
         if path == "/v1/models":
             body = orjson.dumps({"object": "list", "data": listed})
             return client.answer(200, [JSON, *headers], body)

@@ -25,8 +25,8 @@ from appliance.pool.nodes import EngineHealth, Nodes
 from appliance.pool.openapi import description
 from appliance.pool.pages import Pages
 from appliance.pool.relay import Relay
-from appliance.pool.upstream import Address, Upstream
 from appliance.settings import BOX_NODE, Settings, load_settings
+from appliance.upstream import Address, Upstream
 from appliance.watchdog import watchdog_of_this_process
 
 _LAST_WORDS_SECONDS = 2.0

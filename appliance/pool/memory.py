@@ -23,9 +23,9 @@ from appliance.models.naming import ModelNames, load_names
 from appliance.people.api_keys import Callers, load_callers
 from appliance.pool.limits import Limits
 from appliance.pool.nodes import EngineHealth
-from appliance.pool.upstream import Address
 from appliance.settings import WORKER_ENGINE_PORT, Settings
 from appliance.storage import data_version, open_activity, open_cellule
+from appliance.upstream import Address
 
 News = TypeVar("News")
 

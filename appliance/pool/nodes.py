@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from appliance.pool.upstream import Address
+from appliance.upstream import Address
 
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8
@@ -78,7 +78,10 @@ class NodeEngine:
 
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
-        if at - self.ready_at > silent_seconds:
+        trouble = str(self.report.get("trouble") or "")
+        if trouble and not self.ready and at - self.heard_at <= silent_seconds:
+            self.unusable = trouble
+        elif at - self.ready_at > silent_seconds:
             self.unusable = "silent" if self.ready_at > 0 else "not ready yet"
         elif not self.ready:
             self.unusable = "not ready"

@@ -21,7 +21,7 @@ from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Outcome
 from appliance.pool.nodes import NodeEngine
 from appliance.pool.stream import BadStream, EventFilter, usage_of_answer
-from appliance.pool.upstream import Connection, Upstream, UpstreamLost
+from appliance.upstream import Connection, Upstream, UpstreamLost
 
 log = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.model_store import ModelStore
 from appliance.worker.network import WorkerNetwork
 from appliance.worker.recognition import MachineRecord
+from appliance.worker.server_search import ServerSearch
 from appliance.worker.standing import FindBoxes, ask_standing
 from appliance.worker.tunnel import report_address
 
@@ -71,6 +72,7 @@ class Agent:
         self._desired: DesiredState | None = None
         self._facts = machine_facts()
         self._machine = MachineRecord()
+        self._servers = ServerSearch()
         self._failures = 0
 
     def run(self) -> None:
@@ -82,6 +84,7 @@ class Agent:
         try:
             self._network.bring_up()
             self._network.wait_for_handshake()
+            self._servers.start()
             while True:
                 self._network.tend()
                 is_news = self._run_what_has_come() | self._engines.tend() | self._part.tend()
@@ -92,6 +95,7 @@ class Agent:
             self._store.wipe()
             raise
         finally:
+            self._servers.stop()
             self._engines.stop()
             self._part.stop()
             self._handout.stop()
@@ -110,6 +114,7 @@ class Agent:
             machine=self._machine.news(),
             models=self._handout.progress(),
             avoided=self._handout.avoided(),
+            found_servers=self._servers.found(),
         )
         try:
             answer = pinned_post(
@@ -130,7 +135,7 @@ class Agent:
             raise _revoked()
         self._desired = desired
         self._network.link(desired.handout.links)
-        self._engines.apply(desired.engines)
+        self._engines.apply(desired.engines, self._servers.ports())
         self._part.apply(desired.part)
         self._handout.obey(desired, self._engines.files(), is_busy=load.user_active)
         return min(max(desired.report_every_seconds, SHORTEST_REPORT_SECONDS), LONGEST_REPORT_SECONDS)
@@ -185,7 +190,7 @@ class Agent:
         """A model that has just come is run at once; True when there is news of one for the box."""
         has_news = self._handout.has_news()
         if has_news and self._desired is not None:
-            self._engines.apply(self._desired.engines)
+            self._engines.apply(self._desired.engines, self._servers.ports())
         return has_news
 
     def _new_handout(self) -> Handout:

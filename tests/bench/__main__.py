@@ -10,8 +10,8 @@ BENCHES = {
     "handout": "tests.bench.handout",
     "image": "tests.bench.image",
     "join": "tests.bench.join",
-    "openvino": "tests.bench.openvino",
     "sharding": "tests.bench.sharding",
+    "openvino": "tests.bench.openvino",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 

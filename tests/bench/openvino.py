@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from tests.bench.engine import CACHE, Round, Served, stream
+from tests.bench.engine import Round, Served, stream
+from tests.bench.llama_server import CACHE
 from tests.bench.random_model import BENCH, random_model
 from tests.conftest import DEMO_MODEL
 from tests.engines.serving import ROOT, engine_process

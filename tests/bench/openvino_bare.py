@@ -1,4 +1,4 @@
-"""GenAI's pipeline alone, for the benchmark: arguments `MODEL SLOTS KV_BLOCKS`, a round for each line read.
+"""GenAI's pipeline alone, for the benchmark; arguments MODEL SLOTS KV_BLOCKS, a round for each line read.
 
 A line is JSON with the prompts (token ids) and how many tokens each answer has; what goes back is JSON with
 the tokens made and the seconds of the processor and of the clock. Nothing of the appliance is in the way.

@@ -4,12 +4,13 @@ Adding one is adding a line to ENGINES: how its server process is started with t
 of the `probes` (contract_probes.py) that it refuses. What is not in `cannot` is expected to work.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.random_model import Shape, random_model
+from tests.bench.llama_server import llama_server
+from tests.bench.random_model import TINY, Shape, random_model
 from tests.engines.serving import RunningEngine, engine_process
 
 Start = Callable[[Path], AbstractContextManager[RunningEngine]]
@@ -46,6 +47,23 @@ def _started(folder: Path, *arguments: str) -> AbstractContextManager[RunningEng
     )
 
 
+@contextmanager
+def _adopted(folder: Path) -> Iterator[RunningEngine]:
+    """A real llama-server with the tiny model, and our engine before it."""
+    model = random_model(folder, TINY)
+    arguments = ("-np", "2", "-c", str(2 * CONTEXT_TOKENS), "-t", "1", "--alias", "tiny")
+    with (
+        llama_server(model, *arguments) as server,
+        engine_process(
+            None,
+            *("--engine", "adopted", "--slots", "2", "--waiting", "8"),
+            *("--setting", f"url={server.url}", "--setting", "model=tiny"),
+            *("--setting", "judge_text=false"),  # random weights say nothing sensible
+        ) as engine,
+    ):
+        yield engine
+
+
 OPENVINO_CANNOT = frozenset({"logit_bias", "grammar", "top_logprobs", "completion logprobs"})
 NPU_ON_CPU = {
     "NPU_USE_NPUW": "YES",
@@ -69,6 +87,15 @@ ENGINES = [
         slots=2,
         waiting=8,
         prompt_tokens=512,
+    ),
+    ContractEngine(
+        "adopted llama-server",
+        _adopted,
+        engine="adopted",
+        slots=2,
+        waiting=8,
+        # its chat template says how to call a tool in a way that llama-server does not understand
+        cannot=frozenset({"echo", "completion logprobs", "tools", "tool_choice"}),
     ),
     ContractEngine(
         "OpenVINO on the CPU",

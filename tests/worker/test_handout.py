@@ -60,7 +60,7 @@ def joined(office: Office) -> dict[str, Worker]:
 
 
 def choose(office: Office, **changes: object) -> None:
-    write_choice(office.db, HandoutChoice(keep_free_bytes=0, **changes), chosen_by=None)  # type: ignore[arg-type]
+    write_choice(office.db, HandoutChoice(keep_free_bytes=0, **changes), chosen_by=None)
 
 
 def asked(office: Office, pc: str, path: str) -> tuple[int, bytes]:

@@ -5,12 +5,10 @@ hwprofile. What nobody knows is refused: a typo would cost speed in silence.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from appliance.engines.openvino.library import openvino
 from appliance.engines.options import EngineOptions
-from appliance.engines.served import ModelUnusable
-from appliance.errors import Refused
+from appliance.engines.served import ModelUnusable, SettingUnknown
 from appliance.hardware.profile import Setting
 
 SCHEDULER_SETTINGS = frozenset({"max_num_batched_tokens", "enable_prefix_caching", "dynamic_split_fuse"})
@@ -18,12 +16,6 @@ SCHEDULER_SETTINGS = frozenset({"max_num_batched_tokens", "enable_prefix_caching
 NPU_SETTINGS = frozenset({"MAX_PROMPT_LEN", "MIN_RESPONSE_LEN", "PREFILL_HINT", "GENERATE_HINT", "CACHE_DIR"})
 """Of genai.LLMPipeline on an NPU, beside the plugin's own NPU_… and NPUW_…, which it checks itself."""
 _EVERYWHERE = frozenset({"CACHE_DIR", "ATTENTION_BACKEND"})
-
-
-class SettingUnknown(Refused):
-    """A setting that this device does not have."""
-
-    code: ClassVar[str] = "setting_unknown"
 
 
 @dataclass(frozen=True)
