@@ -17,11 +17,27 @@ class KindNotOffered(Refused):
 
 
 def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
-    """Takes seconds: not on an event loop. Raises ModelUnusable, KindNotOffered."""
+    """Takes seconds: not on an event loop. Raises ModelUnusable, FolderUnusable, KindNotOffered."""
     match options.engine, options.kind:
         case EngineName.LLAMA_CPP, Kind.TEXT | Kind.EMBEDDINGS:
             from appliance.engines.engine import Engine
 
             return Engine(options, metrics)
+        case EngineName.OPENVINO, Kind.EMBEDDINGS:
+            from appliance.engines.openvino.embeddings import OpenVinoEmbeddings
+
+            return OpenVinoEmbeddings(options, metrics)
+        case EngineName.OPENVINO, Kind.RERANK:
+            from appliance.engines.openvino.rerank import OpenVinoRerank
+
+            return OpenVinoRerank(options, metrics)
+        case EngineName.OPENVINO, Kind.TRANSCRIPTION:
+            from appliance.engines.openvino.transcription import OpenVinoTranscription
+
+            return OpenVinoTranscription(options, metrics)
+        case EngineName.OPENVINO, Kind.IMAGES:
+            from appliance.engines.openvino.images import OpenVinoImages
+
+            return OpenVinoImages(options, metrics)
         case engine, kind:
             raise KindNotOffered(f"{engine} can't serve {kind} models here.")
