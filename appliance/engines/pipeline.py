@@ -12,13 +12,11 @@ from typing import Any, ClassVar, TypeVar
 
 from appliance.engines.exchange import ClientLeft, Exchange
 from appliance.engines.metrics import EngineMetrics, Outcome
-from appliance.engines.options import EngineOptions
+from appliance.engines.options import TOKENS_HEADER, EngineOptions
 from appliance.engines.served import Answer, check_model_name, listing
 from appliance.engines.turns import Turn, Turns
 
 Made = TypeVar("Made")
-TOKENS_HEADER = b"x-cellule-tokens"
-"""Tokens in and out of an answer whose body does not tell them: b"1500 42"."""
 _log = logging.getLogger(__name__)
 
 
