@@ -4,11 +4,12 @@ import asyncio
 
 from appliance.engines.completions import prompts_of
 from appliance.engines.contract import EmbeddingRequest
+from appliance.engines.embedder import steps
 from appliance.engines.engine import Engine
 from appliance.engines.exchange import ClientLeft, Exchange
 from appliance.engines.metrics import Outcome
 from appliance.engines.served import ContextLengthExceeded
-from appliance.engines.vectors import NothingToEmbed, check_dimensions, embedding_answer
+from appliance.engines.vectors import NOTHING, NothingToEmbed, Vector, check_dimensions, embedding_answer
 
 
 async def embeddings(exchange: Exchange, engine: Engine) -> None:
@@ -20,9 +21,11 @@ async def embeddings(exchange: Exchange, engine: Engine) -> None:
         _check(tokens, engine)
     leaving = asyncio.ensure_future(exchange.left())
     try:
-        vectors = []
-        for tokens in inputs:
-            vectors.append(await asyncio.to_thread(engine.embedder.embed, tokens))
+        vectors: list[Vector] = [NOTHING] * len(inputs)
+        for together in steps([len(tokens) for tokens in inputs], engine.embedder.max_tokens):
+            made = await asyncio.to_thread(engine.embedder.embed, [inputs[place] for place in together])
+            for place, vector in zip(together, made, strict=True):
+                vectors[place] = vector
             if leaving.done():
                 engine.metrics.requests.labels(Outcome.CANCELLED).inc()
                 raise ClientLeft

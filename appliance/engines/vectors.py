@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from appliance.errors import Refused
 
 Vector = NDArray[np.float32]
+NOTHING: Vector = np.empty(0, np.float32)
+"""Where a vector is still to come."""
 
 
 class DimensionsNotOffered(Refused):

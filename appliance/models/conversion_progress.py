@@ -68,5 +68,10 @@ def after_line(before: Progress, line: str) -> Progress:
         if match:
             share = int(match.group(1)) / 100 if pattern.groups else 0.0
             now = at(step, min(share, 1.0))
-            return now if now.percent > before.percent else before
+            return now if _far(now) > _far(before) else before
     return before
+
+
+def _far(progress: Progress) -> tuple[int, int]:
+    """Where one step ends another begins with the same percent."""
+    return progress.percent, list(_SPANS).index(progress.step)

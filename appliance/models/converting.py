@@ -54,6 +54,7 @@ class Cancelled(Refused):
     code: ClassVar[str] = "conversion_cancelled"
 
 
+_PRODUCT = {"PYTHONPATH": str(Path(__file__).parents[2])}
 Tell = Callable[[Progress], None]
 
 
@@ -79,13 +80,12 @@ def convert(job: Conversion, tell: Tell, cancel: threading.Event) -> Source:
     with tempfile.TemporaryDirectory(prefix=".converting-", dir=job.out.parent) as work:
         made = Path(work) / "model"
         tell(at(Step.STARTING))
-        _run(_command(job, source, made), Path(work), tell, cancel, at(Step.STARTING))
+        environment = _environment(Path(work))
+        _run(_command(job, source, made), environment, tell, cancel, at(Step.STARTING))
         _copy_what_is_left_behind(job.source, made)
         tell(at(Step.VERIFYING))
-        _run(
-            [sys.executable, "-m", "appliance.models.trying", str(made), source.kind.value],
-            Path(work), tell, cancel, at(Step.VERIFYING),
-        )  # fmt: skip
+        trying = [sys.executable, "-m", "appliance.models.trying", str(made), source.kind.value]
+        _run(trying, environment | _PRODUCT, tell, cancel, at(Step.VERIFYING))
         _move(made, job.out)
     tell(at(Step.DONE))
     return source
@@ -93,7 +93,7 @@ def convert(job: Conversion, tell: Tell, cancel: threading.Event) -> Source:
 
 def check(source: Source, job: Conversion, free_memory_bytes: int, free_disk_bytes: int) -> None:
     """Whether there is all that it takes. Raises NoConverter, OutTaken, NotEnoughRoom."""
-    if not os.access(job.python, os.X_OK):
+    if not (job.python.is_file() and os.access(job.python, os.X_OK)):
         raise NoConverter(
             "The program that converts models is not on this machine.",
             next_step="./build.sh converter sets it up; a box imports models that are converted already.",
@@ -125,11 +125,13 @@ def _command(job: Conversion, source: Source, made: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _run(command: list[str], work: Path, tell: Tell, cancel: threading.Event, progress: Progress) -> Progress:
+def _run(
+    command: list[str], environment: dict[str, str], tell: Tell, cancel: threading.Event, progress: Progress
+) -> None:
     """Runs one program to its end, telling what it prints. Raises Cancelled, ConversionFailed."""
     process = subprocess.Popen(
         command,
-        env=_environment(work),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -162,7 +164,7 @@ def _run(command: list[str], work: Path, tell: Tell, cancel: threading.Event, pr
 
 def _environment(work: Path) -> dict[str, str]:
     """No network, and every file that the converter leaves somewhere ends up in `work`."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return kept | {
         "HOME": str(work),
         "HF_HOME": str(work / "hub"),

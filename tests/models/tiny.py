@@ -39,7 +39,7 @@ def converter() -> Path:
 
 def tiny_source(kind: Kind) -> Path:
     """A folder as a hub would give it."""
-    return _kept(f"source-{kind}", lambda folder: _make_source(kind, folder))
+    return _kept("sources", _make_sources) / kind.value
 
 
 def tiny_openvino(kind: Kind) -> Path:
@@ -52,8 +52,8 @@ def tiny_openvino(kind: Kind) -> Path:
     return _kept(f"openvino-{kind}", make)
 
 
-def _make_source(kind: Kind, folder: Path) -> None:
-    command = [converter(), ROOT / "tests" / "models" / "tiny_sources.py", kind.value, folder]
+def _make_sources(folder: Path) -> None:
+    command = [converter(), ROOT / "tests" / "models" / "tiny_sources.py", folder]
     subprocess.run(command, check=True, timeout=300)
 
 

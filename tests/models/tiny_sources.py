@@ -1,6 +1,6 @@
 """Tiny models with random weights, as a hub would give them: run by the conversion's own Python.
 
-    python tiny_sources.py KIND FOLDER    KIND: embeddings, rerank, transcription, images
+    python tiny_sources.py FOLDER    makes FOLDER/embeddings, rerank, transcription, images
 
 They know nothing; every part of them is the real architecture, with a real tokenizer, in a few hundred kB.
 The seed is fixed, so what they answer is the same wherever they are made.
@@ -202,9 +202,7 @@ def _clip_tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
 
 
-KINDS = {each.__name__: each for each in (embeddings, rerank, transcription, images)}
-
-
 if __name__ == "__main__":
-    torch.manual_seed(0)
-    KINDS[sys.argv[1]](Path(sys.argv[2]))
+    for kind in (embeddings, rerank, transcription, images):
+        torch.manual_seed(0)
+        kind(Path(sys.argv[1]) / kind.__name__)

@@ -23,7 +23,7 @@ from appliance.engines.openvino.folder import (
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed
 from appliance.engines.turns import Turn
-from appliance.engines.vectors import NothingToEmbed, Vector, check_dimensions, embedding_answer
+from appliance.engines.vectors import NOTHING, NothingToEmbed, Vector, check_dimensions, embedding_answer
 from appliance.errors import Refused
 
 BATCH_TEXTS = 32
@@ -87,7 +87,7 @@ class OpenVinoEmbeddings(PipelineServed):
 
     def _embed(self, texts: list[str], counts: list[int], turn: Turn) -> list[Vector]:
         order = sorted(range(len(texts)), key=lambda index: counts[index])
-        vectors: list[Vector] = [np.empty(0, np.float32)] * len(texts)
+        vectors: list[Vector] = [NOTHING] * len(texts)
         for start in range(0, len(order), BATCH_TEXTS):
             turn.check()
             batch = order[start : start + BATCH_TEXTS]
