@@ -23,6 +23,10 @@ def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
             from appliance.engines.engine import Engine
 
             return Engine(options, metrics)
+        case EngineName.OPENVINO, Kind.TEXT:
+            from appliance.engines.openvino.engine import OpenVinoEngine
+
+            return OpenVinoEngine(options, metrics)
         case EngineName.OPENVINO, Kind.EMBEDDINGS:
             from appliance.engines.openvino.embeddings import OpenVinoEmbeddings
 

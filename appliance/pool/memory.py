@@ -89,6 +89,7 @@ def health(said: dict[str, Any], node_id: str, node: str, address: Address, seen
         slots=max(1, int(said.get("slots") or 1)),
         tokens_per_second=float(said.get("tokens_per_second") or 0),
         seen_at=seen_at,
+        prompt_tokens=int(said.get("prompt_tokens") or 0),
         report=said,
     )
 

@@ -37,6 +37,8 @@ class EngineHealth:
     """Monotonic seconds."""
     report: dict[str, Any]
     """The engine's whole /health/ready answer, for the overview."""
+    prompt_tokens: int = 0
+    """A longer prompt is refused there; 0: as the context allows."""
 
 
 @dataclass(eq=False)
@@ -48,6 +50,7 @@ class NodeEngine:
     model: str
     address: Address
     slots: int = 1
+    prompt_tokens: int = 0
     in_flight: int = 0
     outstanding_tokens: float = 0.0
     tokens_per_second: float = _SPEED_WHEN_UNKNOWN
@@ -68,6 +71,7 @@ class NodeEngine:
             self.header_name = quote(health.node, safe="").encode()
         self.node, self.address, self.slots = health.node, health.address, health.slots
         self.ready, self.report = health.ready, health.report
+        self.prompt_tokens = health.prompt_tokens
         self.heard_at = health.seen_at
         if health.ready:
             self.ready_at = health.seen_at

@@ -9,6 +9,7 @@ BENCHES = {
     "gateway": "tests.bench.gateway",
     "image": "tests.bench.image",
     "join": "tests.bench.join",
+    "openvino": "tests.bench.openvino",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 

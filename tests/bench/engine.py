@@ -114,18 +114,18 @@ def _round(served: Served, concurrent: int, seed: int) -> Round:
 async def _load(port: int, concurrent: int, seed: int) -> int:
     draw = random.Random(seed)
     prompts = [[draw.randrange(300, 30000) for _ in range(PROMPT_TOKENS)] for _ in range(concurrent)]
-    generated = await asyncio.gather(*(_stream(port, prompt) for prompt in prompts))
+    generated = await asyncio.gather(*(stream(port, prompt, GENERATED_TOKENS) for prompt in prompts))
     assert generated == [GENERATED_TOKENS] * concurrent, f"not all tokens came: {generated}"
     return concurrent * (PROMPT_TOKENS + GENERATED_TOKENS)
 
 
-async def _stream(port: int, prompt: list[int]) -> int:
+async def stream(port: int, prompt: list[int], max_tokens: int) -> int:
     """Asks for a streamed completion and reads it to its end; the generated tokens that its usage names."""
     body = json.dumps(
         {
             "model": "test-model",
             "prompt": prompt,
-            "max_tokens": GENERATED_TOKENS,
+            "max_tokens": max_tokens,
             "temperature": 0,
             "ignore_eos": True,
             "stream": True,
