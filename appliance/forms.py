@@ -1,9 +1,10 @@
-"""Reading multipart/form-data (RFC 7578): each part's name and value, in order.
+"""multipart/form-data (RFC 7578): each part's name and value, in order, read and written.
 
 What python-multipart reads is checked for what it forgives: a body that ends early, a part without a name.
 """
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -101,3 +102,15 @@ def read_form(content_type: bytes, body: bytes) -> list[tuple[str, bytes]]:
     if not reader.whole:
         raise NotAForm("The form ends before its last boundary.")
     return reader.parts
+
+
+def write_form(parts: Iterable[tuple[str, bytes]]) -> tuple[bytes, bytes]:
+    """(content type, body) of a form with these parts; files lose their names, which say nothing here."""
+    boundary = secrets.token_hex(16).encode()
+    pieces: list[bytes] = []
+    for name, value in parts:
+        # the names are those of a checked form, so none of them needs quoting
+        head = b'--%s\r\ncontent-disposition: form-data; name="%s"\r\n\r\n'
+        pieces += (head % (boundary, name.encode()), value, b"\r\n")
+    pieces.append(b"--%s--\r\n" % boundary)
+    return b"multipart/form-data; boundary=" + boundary, b"".join(pieces)

@@ -17,6 +17,8 @@ BOX_NODE = "box"
 WORKER_ENGINE_PORT = 8000
 """The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
 WORKER_ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + 4))
+WORKER_HANDOUT_PORT = 8010
+"""Here a worker gives pieces of models to those workers that the box names, on its tunnel address only."""
 SILENT_AFTER_SECONDS = 15.0
 """A worker that has not reported for this long gets no request, and those it has are answered elsewhere."""
 NOTICE_SECONDS = 0.2
@@ -86,6 +88,11 @@ class Settings(BaseModel):
         """How this machine itself reaches the front, without a slash at the end."""
         host = "127.0.0.1" if self.listen_host == "0.0.0.0" else self.listen_host  # noqa: S104
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def engine_specs_dir(self) -> Path:
+        """What engines the box runs beside the demo model: see appliance/engines/spec.py."""
+        return self.state_dir / "engines"
 
     def engine_socket(self, model: str) -> Path:
         return self.engines_dir / f"engine-{model}.sock"

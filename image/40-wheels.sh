@@ -6,6 +6,8 @@
 # NumPy stands apart in engine-packages, on the path of the engine alone: sqlite-utils loads it wherever it finds it,
 # and that would be a fifth of what every other process does to start.
 #
+# OpenVINO is in the shipped image only: the small one is for quick tests, and it would be half of it.
+#
 # The wheels come through this machine's own pip configuration; they are installed without any network.
 source "$(dirname "$0")/where.sh"
 
@@ -34,17 +36,27 @@ for name in PIP_INDEX_URL PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE HTTPS_PROXY 
     [ -z "${!name:-}" ] || PIP+=("$name=${!name}")
 done
 
+# the lock without the entries that this variant does not have
+wanted_packages() {
+    if [ "$VARIANT" = small ]; then
+        awk '/^[a-z]/ { left_out = /^openvino/ } !left_out' "$SOURCE/appliance/requirements.lock"
+    else
+        cat "$SOURCE/appliance/requirements.lock"
+    fi
+}
+
 main() {
     local target=$1 cached engine
-    cached="$CACHE/site-packages-$(cat "${HASHED[@]}" | sha256sum | cut -c1-16)"
+    cached="$CACHE/site-packages-$VARIANT-$(cat "${HASHED[@]}" | sha256sum | cut -c1-16)"
     engine=$(engine_wheel)
     if ! (cd "$cached" 2>/dev/null && sha256sum --status -c sha256); then
         say "installing the Python packages of the image"
         rm -rf "$cached" "$cached.new" && mkdir -p "$cached.new/wheels"
+        wanted_packages >"$cached.new/lock"
         "${PYTHON:-python3}" -m pip download -qq --disable-pip-version-check --no-deps --require-hashes \
             --only-binary :all: --python-version 3.13 --implementation cp --platform manylinux_2_28_x86_64 \
             --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_34_x86_64 --platform any \
-            -r "$SOURCE/appliance/requirements.lock" -d "$cached.new/wheels" \
+            -r "$cached.new/lock" -d "$cached.new/wheels" \
             || die "the Python packages could not be fetched" "A network or a package mirror (pip config) is needed the first time."
         cp "$engine"/*.whl "$cached.new/wheels/"
         in_tools --bind "$cached.new" -- sh -c "
@@ -57,7 +69,7 @@ main() {
         find "$cached.new"/*-packages \( -name tests -o -name test \) -type d -prune -exec rm -rf {} +
         tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
             -C "$cached.new" -cf "$cached.new/packages.tar" site-packages engine-packages
-        rm -rf "$cached.new"/{site-packages,engine-packages,wheels}
+        rm -rf "$cached.new"/{site-packages,engine-packages,wheels,lock}
         (cd "$cached.new" && sha256sum packages.tar >sha256)
         mv "$cached.new" "$cached"
     fi

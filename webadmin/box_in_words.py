@@ -50,6 +50,8 @@ _BOOT = (
     N_("The front"),
     N_("The engine is built for x86_64, but this machine is %(machine)s."),
     N_("No build of the engine fits this processor (there: %(builds)s)."),
+    N_("Nothing here can compute answers."),
+    N_("%(title)s served until now, is there, and can't be used any more. %(why)s"),
     N_("No engine is ready on this box."),
     N_("The engine of %(model)s broke off its answer: %(why)s."),
     N_("The engine of %(model)s refused the fixed question with status %(status)s."),
@@ -58,6 +60,29 @@ _BOOT = (
     N_("The check broke: %(why)s."),
     N_("No word within %(seconds)s s."),
     N_("The breadcrumb could not be written: %(why)s."),
+)
+_HARDWARE = (
+    N_("It fits, and %(title)s comes before it."),
+    N_("It is of the same kind, with less memory."),
+    N_("It is of the same kind, and one kind is taken."),
+    N_("No profile is about %(pci)s, which has no driver."),
+    N_("No profile is about %(pci)s, %(driver)s."),
+    N_("It needs the driver %(driver)s, and it has no driver."),
+    N_("It needs the driver %(driver)s, and %(other)s drives it."),
+    N_("It needs %(name)s %(range)s, and this is %(version)s."),
+    N_("It needs %(name)s %(range)s, which is not installed."),
+    N_("It needs %(name)s %(range)s, and %(version)s is installed."),
+    N_("Vulkan does not list it."),
+    N_("The engine %(engine)s can't be started here."),
+    N_("Known not to work: %(why)s"),
+    N_("It has %(have)s GiB of memory, and %(needed)s are needed."),
+    N_("It answered as expected in %(seconds)s s."),
+    N_("The answer took %(seconds)s s, and %(limit)s s are allowed."),
+    N_("The answer was empty."),
+    N_("Asked %(prompt)s, it answered %(answer)s."),
+    N_("It broke off its answer: %(why)s."),
+    N_("It refused the fixed prompt with status %(status)s."),
+    N_("The engine answered the fixed question in %(number)s words."),
 )
 _SYSTEM = (
     N_("[Errno %(number)s] %(why)s"),
@@ -213,7 +238,7 @@ def _known(sentence: str) -> str | None:
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """The most telling first: of two that fit, the one with more words of its own."""
     messages = sorted(
-        (*_BOOT, *_SYSTEM, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT),
+        (*_BOOT, *_SYSTEM, *_HARDWARE, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT),
         key=lambda message: -len(_PLACEHOLDER.sub("", message)),
     )
     return tuple((message, re.compile(_as_pattern(message), re.DOTALL)) for message in messages)

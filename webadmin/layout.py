@@ -22,7 +22,7 @@ from webadmin.languages import LANGUAGES, language
 from webadmin.refusals import PASSWORD_RULES
 from webadmin.visitor import current_account, home
 
-ACCESS, BOX = lazy_gettext("Access"), lazy_gettext("The box")
+MODELS, ACCESS, BOX = lazy_gettext("Models"), lazy_gettext("Access"), lazy_gettext("The box")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ NAVIGATION = (
     Entry("overview.show", lazy_gettext("Overview"), "overview", also=("wizard",)),
     Entry("chat.page", lazy_gettext("Chat"), "chat", admins_only=False),
     Entry("workers.show", lazy_gettext("Workers"), "workers"),
+    Entry("hardware.show", lazy_gettext("Hardware"), "hardware", MODELS),
     Entry("people.show", lazy_gettext("People"), "people", ACCESS),
     Entry("keys.show", lazy_gettext("API keys"), "keys", ACCESS),
     Entry("audit.show", lazy_gettext("Audit trail"), "audit", ACCESS),

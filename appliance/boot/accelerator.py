@@ -1,11 +1,17 @@
-"""Is the accelerator what its profile expects? Pure. Today's profile is the processor itself.
+"""Is the accelerator what it was, and can the engine run at all? Pure.
 
 The engine's library brings one build for each generation of x86-64 processors and picks the best that this
 one can run. It needs at least one: a machine where none fits (a file is missing, the hypervisor hides
 features) could start everything and answer nothing.
+
+An NPU or GPU that served the last good boot must serve this one: a release whose kernel or driver lost it
+answers from the processor, and would pass for good. One that is no longer in the machine was taken out.
 """
 
 from dataclasses import dataclass
+
+from appliance.hardware.obstacles import KNOWN_BAD
+from appliance.hardware.report import ChosenProfile, HardwareReport
 
 _AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 _AVX2 = frozenset({"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"})
@@ -59,3 +65,21 @@ def accelerator_as_expected(facts: AcceleratorFacts) -> AcceleratorState:
         there = ", ".join(sorted(facts.builds)) or "none"
         return AcceleratorState(False, f"No build of the engine fits this processor (there: {there}).")
     return AcceleratorState(True, f"Processor: the engine's build for {fitting[-1]} fits.")
+
+
+def accelerator_kept(before: ChosenProfile | None, now: HardwareReport) -> AcceleratorState:
+    """Whether what served the last good boot (`before`) serves this one, or has a good reason not to."""
+    if now.chosen is None:
+        return AcceleratorState(False, "Nothing here can compute answers.")
+    serves = f"{now.chosen.title} serves."
+    if before is None or before.profile == now.chosen.profile:
+        return AcceleratorState(True, serves)
+    lost = next((other for other in now.others if other.title == before.title), None)
+    if lost is None:
+        return AcceleratorState(True, f"{before.title} is no longer there. {serves}")
+    # a release may know better than the one before it what must not be used
+    if lost.fits or KNOWN_BAD in lost.reason:
+        return AcceleratorState(True, f"{serves} {before.title}: {lost.reason}")
+    return AcceleratorState(
+        False, f"{before.title} served until now, is there, and can't be used any more. {lost.reason}"
+    )

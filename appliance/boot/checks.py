@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.boot.accelerator import AcceleratorFacts, accelerator_as_expected
+from pydantic import ValidationError
+
+from appliance.boot.accelerator import AcceleratorFacts, accelerator_as_expected, accelerator_kept
 from appliance.boot.asking import ask
-from appliance.boot.engine_builds import cpu_flags, engine_builds
+from appliance.boot.engine_builds import engine_builds
 from appliance.boot.failure import CheckFailed
 from appliance.boot.fixed_prompt import judge_answer, request_body
 from appliance.boot.places import Places
 from appliance.boot.storage_check import check_storage
 from appliance.errors import Refusal
+from appliance.hardware import ChosenProfile, HardwareReport, own_hardware, profile_folders
+from appliance.hardware.gathering import read_processor
 from appliance.host import brokered
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.settings import Settings
@@ -88,10 +92,16 @@ def check_front(box: Box) -> str:
 
 
 def check_accelerator(box: Box) -> str:
-    state = accelerator_as_expected(_accelerator_facts())
-    if not state.as_expected:
-        raise CheckFailed(state.sentence, is_final=True)
-    return state.sentence
+    hardware = own_hardware(profile_folders(box.settings))
+    states = (
+        accelerator_as_expected(_accelerator_facts()),
+        accelerator_kept(_served_before(box.places.accelerator), hardware),
+    )
+    for state in states:
+        if not state.as_expected:
+            raise CheckFailed(state.sentence, is_final=True)
+    _note_accelerator(box.places.accelerator_now, hardware)
+    return " ".join(state.sentence for state in states)
 
 
 def check_answer(box: Box) -> str:
@@ -132,7 +142,7 @@ CHECKS = (
         60,
         ("nginx.service", "cellule-prepare.service"),
     ),
-    Check("accelerator", "the engine can run on this processor", check_accelerator, 5, ()),
+    Check("accelerator", "the engine can run here, on what it ran on before", check_accelerator, 20, ()),
     Check(
         "answer",
         "a question is answered on this hardware",
@@ -172,7 +182,21 @@ def _ready_engine(settings: Settings) -> tuple[Path, str, bool]:
 
 
 def _accelerator_facts() -> AcceleratorFacts:
-    return AcceleratorFacts(platform.machine(), cpu_flags(), engine_builds())
+    return AcceleratorFacts(platform.machine(), read_processor().flags, engine_builds())
+
+
+def _served_before(record: Path) -> ChosenProfile | None:
+    try:
+        return ChosenProfile.model_validate_json(record.read_bytes())
+    except (OSError, ValidationError):
+        return None  # the first boot, or a release that wrote otherwise
+
+
+def _note_accelerator(record: Path, hardware: HardwareReport) -> None:
+    """Kept for the next boot once this one is good (speaking)."""
+    assert hardware.chosen
+    record.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    record.write_text(hardware.chosen.model_dump_json())
 
 
 def _trouble_with_data() -> str:

@@ -1,18 +1,9 @@
-"""What the processor can do, and which builds of the engine's library lie on the disk. Loads none of them."""
+"""Which builds of the engine's library lie on the disk. Loads none of them."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 _PREFIX, _SUFFIX = "libggml-cpu-", ".so"
-
-
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The flags of the first processor; empty when they can't be read."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
 
 
 def engine_builds() -> frozenset[str]:

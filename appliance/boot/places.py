@@ -28,6 +28,16 @@ class Places:
         return self.data / "boot"
 
     @property
+    def accelerator(self) -> Path:
+        """The profile that served the last good boot, JSON."""
+        return self.breadcrumbs / "accelerator.json"
+
+    @property
+    def accelerator_now(self) -> Path:
+        """The one of this boot."""
+        return self.run / "accelerator.json"
+
+    @property
     def stay_up(self) -> Path:
         """Exists when another start would not help: the release was good before, or the data is bad.
 

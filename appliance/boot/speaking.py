@@ -140,6 +140,7 @@ def _act(places: Places, trail: Trail, own: Kernel | None, verdict: Verdict) -> 
         case Action.BLESS:
             # cellule-blessing.service names the image, once boot-complete.target is reached
             trail.note("running", Outcome.OK, verdict.sentence)
+            _keep_accelerator(places)
             return EXIT_GOOD
         case Action.RESTART:
             return EXIT_BAD_RELEASE
@@ -147,6 +148,12 @@ def _act(places: Places, trail: Trail, own: Kernel | None, verdict: Verdict) -> 
             _make(places.stay_up, "")
             _give_back(places, own)
             return EXIT_BAD_DATA if verdict.kind is Kind.BAD_DATA else EXIT_BAD_RELEASE
+
+
+def _keep_accelerator(places: Places) -> None:
+    """What served this good boot is what the next one is held to."""
+    with suppress(OSError):
+        _make(places.accelerator, places.accelerator_now.read_text())
 
 
 def _leave_word(places: Places, running: Running, verdict: Verdict, unwritten: str) -> None:

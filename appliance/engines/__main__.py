@@ -21,8 +21,8 @@ import uvloop
 from appliance.engines.http import EngineApp
 from appliance.engines.loading import load
 from appliance.engines.metrics import EngineMetrics
-from appliance.engines.options import EngineOptions, Kind, Setting
-from appliance.hardware.profile import EngineName
+from appliance.engines.options import EngineOptions, Kind
+from appliance.hardware.profile import EngineName, Setting
 from appliance.watchdog import watchdog_of_this_process
 
 _log = logging.getLogger("appliance.engines")

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from appliance.hardware.profile import EngineName
+from appliance.hardware.profile import EngineName, Setting
 
 TOKENS_HEADER = b"x-cellule-tokens"
 """Tokens in and out of an answer whose body does not tell them as text models do: b"1500 42"."""
-Setting = str | int | float | bool
 
 
 class Kind(StrEnum):

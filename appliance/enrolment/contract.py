@@ -17,14 +17,17 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from appliance.engines.options import Kind, Setting
-from appliance.hardware.profile import EngineName
+from appliance.engines.options import Kind
+from appliance.handout.contract import MOST_MODELS, HandoutOrders, ModelProgress
+from appliance.hardware.profile import EngineName, Setting
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"
 SUBMIT_PATH = "/enrol/submit"
 STATUS_PATH = "/enrol/status"
 REPORT_PATH = "/enrol/report"
+LONGEST_MACHINE_RECORD = 128 * 1024
+"""Characters; the tools of a machine with many cards print much."""
 
 
 class WorkerState(StrEnum):
@@ -196,6 +199,12 @@ class WorkerReport(Message):
     facts: WorkerFacts | None = None
     engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
     load: WorkerLoad = WorkerLoad()
+    machine: str = Field(default="", max_length=LONGEST_MACHINE_RECORD)
+    """The record of the machine (hardware.MachineFacts, JSON): once a minute, "" in between."""
+    models: tuple[ModelProgress, ...] = Field(default=(), max_length=MOST_MODELS)
+    """Those that were handed out, or are on their way."""
+    avoided: tuple[IPv4Address, ...] = Field(default=(), max_length=64)
+    """Workers that gave a wrong piece."""
 
 
 class DesiredEngine(Message):
@@ -222,3 +231,12 @@ class DesiredState(Message):
     state: Literal[WorkerState.APPROVED, WorkerState.REVOKED]
     report_every_seconds: float = Field(default=5, gt=0)
     engines: tuple[DesiredEngine, ...] = ()
+    models: tuple[Bundle, ...] = ()
+    """To be held ready beside those of the engines."""
+    handout: HandoutOrders = HandoutOrders()
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """The models that the worker should have, the most urgent first, each once."""
+        named = (*(engine.bundle for engine in self.engines), *self.models)
+        return tuple({bundle.digest: bundle for bundle in named if bundle is not None}.values())

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from appliance.enrolment.contract import DesiredEngine, DesiredState, WorkerState
 from appliance.enrolment.records import Invitation, InvitationState, Worker
+from appliance.enrolment.wishes import Wish
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.settings import TUNNEL_BOX_ADDRESS, TUNNEL_NETWORK
 
@@ -105,12 +106,14 @@ def next_tunnel_address(in_use: Collection[str], resting: Sequence[str]) -> str 
     return next(fresh, None) or next(iter(resting), None)
 
 
-def desired_state(worker: Worker) -> DesiredState:
-    """The state that `worker` should bring itself into."""
+def desired_state(worker: Worker, wish: Wish | None = None) -> DesiredState:
+    """The state that `worker` should bring itself into; where nothing was decided it has the demo model."""
     if worker.state is not WorkerState.APPROVED:
         return DesiredState(state=WorkerState.REVOKED, report_every_seconds=REPORT_EVERY_SECONDS)
+    wish = wish or Wish(engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),))
     return DesiredState(
         state=WorkerState.APPROVED,
         report_every_seconds=REPORT_EVERY_SECONDS,
-        engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),),
+        engines=wish.engines,
+        models=wish.models,
     )

@@ -46,9 +46,9 @@ def gather(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> MachineFac
         architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
         model=_model(sysfs, proc),
         kernel=platform.release(),
-        processor=_processor(proc),
+        processor=read_processor(proc),
         memory_bytes=psutil.virtual_memory().total,
-        devices=tuple(_devices(sysfs)),
+        devices=tuple(read_devices(sysfs, proc)),
         runtimes=_runtimes(),
         engines=frozenset(_engines()),
         tools={
@@ -64,7 +64,8 @@ def _model(sysfs: Path, proc: Path) -> str:
     return " ".join(filter(None, names)) or _read(proc / "device-tree/model").rstrip("\0")
 
 
-def _processor(proc: Path) -> Processor:
+def read_processor(proc: Path = Path("/proc")) -> Processor:
+    """Name and flags of the first one; those of a machine are alike."""
     said: dict[str, str] = {}
     for line in _read(proc / "cpuinfo").splitlines():
         name, _, value = line.partition(":")
@@ -78,7 +79,8 @@ def _processor(proc: Path) -> Processor:
     )
 
 
-def _devices(sysfs: Path) -> Iterator[Device]:
+def read_devices(sysfs: Path, proc: Path) -> Iterator[Device]:
+    """What is on the PCI bus, with the product's name where its driver tells it."""
     for folder in sorted(sysfs.glob("bus/pci/devices/*")):
         vendor, device, pci_class = (_read(folder / name)[2:] for name in ("vendor", "device", "class"))
         driver = (folder / "driver").resolve().name if (folder / "driver").exists() else ""
@@ -86,12 +88,17 @@ def _devices(sysfs: Path) -> Iterator[Device]:
         yield Device(
             pci=f"{vendor}:{device}",
             pci_class=pci_class[:4],
-            name=_read(folder / "label") or _read(folder / "product_name"),
+            name=_name(folder, proc),
             driver=driver,
             firmware=_read(folder / "fw_version"),  # amdxdna's
             driver_version=_read(sysfs / "module" / driver / "version") if driver else "",
             memory_bytes=int(memory) if memory.isdecimal() else None,
         )
+
+
+def _name(device: Path, proc: Path) -> str:
+    said = _read(device / "label") or _read(device / "product_name")
+    return said or _field(_read(proc / "driver/nvidia/gpus" / device.name / "information"), "Model")
 
 
 def _runtimes() -> dict[str, str]:
@@ -140,6 +147,11 @@ def _run(command: tuple[str, ...]) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
+
+
+def _field(text: str, name: str) -> str:
+    lines = (line.partition(":") for line in text.splitlines())
+    return next((value.strip() for label, _, value in lines if label.strip() == name), "")
 
 
 def _read(file: Path) -> str:

@@ -8,6 +8,7 @@ from appliance.hardware.signs import listed_by_vulkan
 from appliance.hardware.versions import is_in, nvidia_card, versions
 
 _GIB = 2**30
+KNOWN_BAD = "Known not to work:"
 
 
 def obstacles(profile: Profile, facts: MachineFacts, device: Device | None) -> Iterator[str]:
@@ -18,7 +19,7 @@ def obstacles(profile: Profile, facts: MachineFacts, device: Device | None) -> I
         yield profile.needs.missing_is_mended_by
     for bad in profile.bad:
         if _is_bad(bad, versions(facts, device), facts.runtimes):
-            yield f"Known not to work: {bad.because}"
+            yield f"{KNOWN_BAD} {bad.because}"
     have, needed = _memory(profile, facts, device), profile.needs.memory_gib
     if have is not None and have < needed * _GIB:
         yield f"It has {have / _GIB:.0f} GiB of memory, and {needed:.0f} are needed."

@@ -29,6 +29,8 @@ def _version_range(text: str) -> str:
 
 VersionRange = Annotated[str, AfterValidator(_version_range)]
 """PEP 440 specifiers: ">=6.14,<7"."""
+Setting = str | int | float | bool
+"""A value of an engine's own setting."""
 PciPattern = Annotated[str, Field(pattern=r"^[0-9a-f?*]{1,4}:[0-9a-f?*]{1,4}$")]
 """Vendor and device with * and ?: "10de:2[2-5]*" is written as several."""
 
@@ -147,7 +149,7 @@ class EngineUse(_Part):
 
     name: EngineName
     backend: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
-    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    settings: dict[str, Setting] = Field(default_factory=dict)
     start: str = ""
 
 

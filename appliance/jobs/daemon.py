@@ -19,6 +19,7 @@ from appliance.errors import Refusal
 from appliance.host import Host
 from appliance.jobs.state import JobState, write_job_states
 from appliance.jobs.table import JOBS, Job
+from appliance.models.following import stopping
 from appliance.settings import NOTICE_SECONDS, Settings
 from appliance.storage import data_version, open_cellule
 
@@ -47,6 +48,8 @@ class Daemon:
         try:
             self._follow_decisions(announcer)
         finally:
+            # a download of hours goes on after the next start
+            stopping.set()
             scheduler.shutdown(wait=False)
             if announcer:
                 announcer.close()

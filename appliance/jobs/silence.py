@@ -2,7 +2,8 @@
 
 from sqlite_utils import Database
 
-from appliance.settings import SILENT_AFTER_SECONDS
+from appliance.hardware import forget_nodes
+from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS
 
 REPORTS_KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -26,3 +27,4 @@ def forget_old_reports(database: Database, activity: Database, now: float) -> No
         f"DELETE FROM node_reports WHERE at < ? OR node IN ({marks})",  # noqa: S608  (only question marks)
         [now - REPORTS_KEPT_SECONDS, *gone],
     )
+    forget_nodes(activity, {BOX_NODE, *approved})

@@ -14,8 +14,10 @@ from appliance.claim import ensure_certificate
 from appliance.clock import now
 from appliance.enrolment import expire_invitations
 from appliance.host import brokered
+from appliance.jobs.health import check_health, recognise_box
 from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.keeping import follow_change, keep
+from appliance.models.following import follow_gets, follow_models
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -96,6 +98,14 @@ def _offline_release(settings: Settings) -> str:
     return follow_offline(settings, brokered(settings))
 
 
+def _model_gets(settings: Settings) -> str:
+    return follow_gets(settings, brokered(settings))
+
+
+def _models(settings: Settings) -> str:
+    return follow_models(settings, brokered(settings))
+
+
 def _guarded_change(settings: Settings) -> str:
     return follow_change(settings, brokered(settings), at=now())
 
@@ -107,11 +117,15 @@ JOBS = (
     Job("expired_invitations", 60, _expired_invitations),
     Job("old_sign_ins", 600, _old_sign_ins),
     Job("certificate", 5, _certificate),  # a new address must be opened and confirmed within 90 s
+    Job("hardware", 600, recognise_box),
+    Job("health", 20, check_health),
     Job("wal_checkpoint", 300, _checkpoint),
     Job("keeping", 3, _keeping),
     Job("moving_install", 2, _moving_install),
     Job("releases", 30, _releases),
     Job("offline_release", 2, _offline_release),
+    Job("model_gets", 1, _model_gets),
+    Job("models", 30, _models),
     Job("support_session", 2, follow_session),
     Job("support_bundle", 2, follow_bundle),
     Job("audit_trail", 600, follow_audit),

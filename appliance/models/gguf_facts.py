@@ -83,7 +83,7 @@ def _refuse_missing_parts(headers: Sequence[GgufHeader]) -> None:
     parts = headers[0].number("split.count") or 1
     if parts != len(headers):
         raise ModelFileUnusable(
-            f"The model lies in {parts} files, and {len(headers)} {'is' if len(headers) == 1 else 'are'} here.",
+            f"The model lies in {parts} files, and {len(headers)} of them came.",
             next_step="Get all of its files.",
         )
     expected = headers[0].number("split.tensors.count")

@@ -65,8 +65,8 @@ def _cache(facts: ModelFacts, context: int, slots: int, kv_bits: int) -> tuple[i
     each = facts.kv_values_per_token * kv_bits // 8
     layers = sum(1 for heads in facts.kv_heads if heads)
     told = (
-        f"Cache: {layers} layers with {sum(facts.kv_heads)} heads in all, each a key of {facts.key_length} and "
-        f"a value of {facts.value_length} at {kv_bits} bit, are {each:,} bytes for a token; for "
+        f"Cache: {layers} layers with {sum(facts.kv_heads)} heads in all, each a key of {facts.key_length} "
+        f"and a value of {facts.value_length} at {kv_bits} bit, are {each:,} bytes for a token; for "
         f"{slots} × {context:,} tokens {told_bytes(each * padded)}."
     )
     if not facts.state_bytes:

@@ -5,15 +5,17 @@ import logging
 import re
 from contextlib import suppress
 from time import monotonic
+from urllib.parse import quote
 
 import orjson
 
 from appliance.clock import now
 from appliance.errors import Broken, NotTrusted, Refusal, Refused, TryAgain
+from appliance.models.naming import ModelNames
 from appliance.people.api_keys import Caller, Callers
 from appliance.pool.admit import Budgets, identify, refuse_over_budget
 from appliance.pool.asgi import JSON, BodyTooSlow, ClientLeft, Headers, refusal_body, refusal_headers
-from appliance.pool.ask import Ask, read_ask, read_sound_ask
+from appliance.pool.ask import Ask, for_model, read_ask, read_sound_ask
 from appliance.pool.client import Client
 from appliance.pool.kinds import Endpoint, refuse_other_kind
 from appliance.pool.limits import Limits
@@ -49,12 +51,13 @@ class InternalError(Broken):
 
 
 class Api:
-    """Everything under /v1. `callers` is replaced as a whole when keys change."""
+    """Everything under /v1. `callers` and `names` are replaced as a whole when they change."""
 
     def __init__(
         self, settings: Settings, limits: Limits, relay: Relay, meter: Meter, metrics: Metrics
     ) -> None:
         self.callers = Callers({}, {})
+        self.names = ModelNames()
         self._settings = settings
         self._limits = limits
         self._relay = relay
@@ -108,11 +111,11 @@ class Api:
     ) -> None:
         try:
             self._charge(exchange.caller, headers)
-            ask = await self._read(exchange.endpoint, given, client)
-            nodes = self._relay.dispatch.nodes
-            if nodes.serves(ask.model):
+            ask = self._named(await self._read(exchange.endpoint, given, client), headers)
+            if self._relay.dispatch.knows(ask.model):
                 exchange.model = ask.model
-                if other := refuse_other_kind(ask.model, ask.endpoint, nodes.kinds):
+                headers.append((b"x-cellule-model", quote(ask.model, safe="").encode()))
+                if other := refuse_other_kind(ask.model, ask.endpoint, self._relay.dispatch.nodes.kinds):
                     raise other
             await self._relay.run(exchange, ask, client, headers)
             return
@@ -145,6 +148,12 @@ class Api:
             return await asyncio.to_thread(read_sound_ask, given.get(b"content-type", b""), body)
         return read_ask(endpoint, body)
 
+    def _named(self, ask: Ask, headers: Headers) -> Ask:
+        """For the model that the asked name stands for. Raises RetiredModel, InvalidRequest."""
+        named = self.names.resolve(ask.model, now())
+        headers += named.headers
+        return ask if named.model == ask.model else for_model(ask, named.model)
+
     def _charge(self, caller: Caller, headers: Headers) -> None:
         """Takes the request from the caller's budget. Raises TooManyRequests."""
         state = self._budgets.take(caller, monotonic())
@@ -166,7 +175,16 @@ class Api:
             headers.append((b"allow", allowed.encode()))
             raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
-        listed = [_listed(model, report) for model, report in sorted(models.items())]
+        held = {name: {"loaded": False} for name in self.names.held if name not in models}
+        listed = [
+            _listed(model, report)
+            for model, report in sorted({**held, **models}.items())
+            if not self.names.is_retired(model, now())
+        ]
+        own = {each["id"]: each for each in listed}
+        for alias, model in self.names.aliases.items():
+            if model in own and alias not in own:
+                listed.append({**own[model], "id": alias, "alias_of": model})
         if path == "/v1/models":
             body = orjson.dumps({"object": "list", "data": listed})
             return client.answer(200, [JSON, *headers], body)
@@ -190,6 +208,8 @@ def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
             "A demo model that knows this appliance and common office questions. "
             "Put a GGUF file of a real model on the box to replace it."
         )
+    if report.get("loaded") is False:
+        shown["loaded"] = False
     if report.get("context_tokens"):
         shown["context_tokens"] = report["context_tokens"]
     return shown

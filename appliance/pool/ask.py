@@ -14,6 +14,7 @@ from appliance.engines.contract import ChatRequest, CompletionRequest, Embedding
 from appliance.engines.kinds_contract import ImageRequest, RerankRequest, TranscriptionRequest
 from appliance.engines.transcription_form import read_transcription
 from appliance.errors import Refused
+from appliance.forms import read_form, write_form
 from appliance.pool.kinds import Endpoint
 
 _TOKENS_WHEN_NOT_SAID = 256
@@ -145,12 +146,29 @@ def read_sound_ask(content_type: bytes, body: bytes) -> Ask:
     return Ask(Endpoint.TRANSCRIPTION, request.model, False, body, False, cost, content_type=content_type)
 
 
+def for_model(ask: Ask, model: str) -> Ask:
+    """The same request for the model that its alias stands for. Raises InvalidRequest."""
+    if ask.endpoint is Endpoint.TRANSCRIPTION:
+        parts = read_form(ask.content_type, ask.body)
+        renamed = [(name, model.encode() if name == "model" else value) for name, value in parts]
+        content_type, body = write_form(renamed)
+        return ask._replace(model=model, body=body, content_type=content_type)
+    document = _document(ask.body)
+    document["model"] = model
+    return ask._replace(model=model, body=orjson.dumps(document))
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = orjson.loads(body)
+    except orjson.JSONDecodeError as error:  # stricter than the check before: NaN, for one
+        raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
+    return document
+
+
 def _with_usage(body: bytes) -> bytes:
     if b'"stream_options"' in body:
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as error:  # stricter than the check before: NaN, for one
-            raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
+        document = _document(body)
         document["stream_options"] = (document.get("stream_options") or {}) | {"include_usage": True}
         return orjson.dumps(document)
     start = body.index(b"{") + 1  # the object is not empty: it has at least a model

@@ -61,10 +61,18 @@ _Waiting = tuple[Ask, "asyncio.Future[Lease]"]
 
 
 class Dispatch:
-    def __init__(self, nodes: Nodes, queue_limit: int, wait_seconds: float) -> None:
+    """`held` are the models that lie on the box: a request for one that no node has loaded waits for that."""
+
+    def __init__(self, nodes: Nodes, queue_limit: int, wait_seconds: float, load_wait_seconds: float) -> None:
         self.nodes = nodes
+        self.held: frozenset[str] = frozenset()
         self.queue: FairQueue[_Waiting] = FairQueue(queue_limit)
         self._wait_seconds = wait_seconds
+        self._load_wait_seconds = load_wait_seconds
+
+    def knows(self, model: str) -> bool:
+        """Whether a node has it, or could load it."""
+        return self.nodes.serves(model) or model in self.held
 
     def lease_now(self, ask: Ask) -> Lease | None:
         """A slot of the engine that should answer, if one is free and nobody waits for it."""
@@ -82,14 +90,17 @@ class Dispatch:
         """A slot of the engine that should answer, after waiting in the queue; its place there is told
         to `on_place`. Raises ModelNotFound, PromptTakenNowhere, QueueFull, NoNodeAnswers, ClientLeft."""
         # before the first node was heard of nobody knows which models there are
-        if self.nodes.models() and not self.nodes.serves(ask.model):
+        is_loaded = self.nodes.serves(ask.model)
+        if self.nodes.models() and not self.knows(ask.model):
             raise self.unknown_model(ask.model)
         self._check_prompt(ask)
+        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
         ticket = Ticket(ask.model, caller_id, (ask, future))
         on_place(self.queue.join(ticket, front=again))
-        deadline = loop.call_later(self._wait_seconds, self._give_up, ticket, self._too_long(ask.model))
+        too_long = self._too_long(ask.model, wait_seconds, is_loaded=is_loaded)
+        deadline = loop.call_later(wait_seconds, self._give_up, ticket, too_long)
         client.on_leave = lambda: self._give_up(ticket, ClientLeft())
         if client.left:
             self._give_up(ticket, ClientLeft())
@@ -160,14 +171,14 @@ class Dispatch:
 
     def unknown_model(self, model: str) -> ModelNotFound:
         """The refusal of a model that no node holds; its sentence lists those that there are."""
-        known = ", ".join(self.nodes.models()) or "none yet"
+        known = ", ".join(sorted({*self.nodes.models(), *self.held})) or "none yet"
         return ModelNotFound(
             f"There is no model '{model[:100]}' here.", next_step=f"The models are: {known}.", param="model"
         )
 
-    def _too_long(self, model: str) -> NoNodeAnswers:
-        return NoNodeAnswers(
-            f"No node could take a request for '{model[:100]}' within {self._wait_seconds:g} seconds.",
-            retry_after_seconds=10,
-            next_step="Repeat the request later.",
-        )
+    def _too_long(self, model: str, seconds: float, *, is_loaded: bool) -> NoNodeAnswers:
+        if is_loaded:
+            sentence = f"No node could take a request for '{model[:100]}' within {seconds:g} seconds."
+        else:
+            sentence = f"No node could load '{model[:100]}' within {seconds:g} seconds."
+        return NoNodeAnswers(sentence, retry_after_seconds=10, next_step="Repeat the request later.")

@@ -45,6 +45,10 @@ class FairQueue(Generic[Waiter]):
         """The models that someone waits for."""
         return list(self._lines)
 
+    def lengths(self) -> dict[str, int]:
+        """How many wait for each model."""
+        return {model: sum(map(len, line.values())) for model, line in self._lines.items()}
+
     def join(self, ticket: Ticket[Waiter], *, front: bool = False) -> int:
         """Adds a ticket and returns its place, 1 being the next. `front` is for a request that was in
         service already and lost its node. Raises QueueFull."""

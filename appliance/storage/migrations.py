@@ -190,6 +190,42 @@ CELLULE = (
             "CREATE UNIQUE INDEX damaged_releases_open ON damaged_releases (version) WHERE over_at IS NULL",
         ),
     ),
+    Migration(
+        "0007_models",
+        (
+            """CREATE TABLE models (
+                name TEXT PRIMARY KEY COLLATE NOCASE,
+                digest TEXT NOT NULL,
+                bundle TEXT NOT NULL,
+                facts TEXT NOT NULL,
+                entry TEXT NOT NULL DEFAULT '',
+                source TEXT NOT NULL,
+                licence TEXT NOT NULL DEFAULT '',
+                licence_accepted_by TEXT,
+                added_by TEXT,
+                added_at REAL NOT NULL,
+                deprecated_at REAL,
+                retired_at REAL,
+                successor TEXT NOT NULL DEFAULT ''
+            )""",
+            """CREATE TABLE model_aliases (
+                alias TEXT PRIMARY KEY COLLATE NOCASE,
+                model TEXT NOT NULL,
+                moved_at REAL NOT NULL,
+                moved_by TEXT
+            )""",
+        ),
+    ),
+    Migration(
+        "0007_worker_wishes",
+        (
+            """CREATE TABLE worker_wishes (
+                worker TEXT PRIMARY KEY,
+                wish TEXT NOT NULL,
+                at REAL NOT NULL
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
@@ -329,6 +365,47 @@ ACTIVITY = (
                 code TEXT NOT NULL DEFAULT '',
                 sentence TEXT NOT NULL DEFAULT ''
             )""",
+        ),
+    ),
+    Migration(
+        "0004_node_hardware",
+        (
+            """CREATE TABLE node_hardware (
+                node TEXT PRIMARY KEY,
+                at REAL NOT NULL,
+                facts TEXT NOT NULL
+            )""",
+            """CREATE TABLE node_health (
+                node TEXT NOT NULL,
+                model TEXT NOT NULL,
+                at REAL NOT NULL,
+                ok INTEGER NOT NULL,
+                seconds REAL NOT NULL,
+                sentence TEXT NOT NULL,
+                PRIMARY KEY (node, model)
+            )""",
+        ),
+    ),
+    Migration(
+        "0004_model_gets",
+        (
+            """CREATE TABLE model_gets (
+                id INTEGER PRIMARY KEY,
+                name TEXT NOT NULL COLLATE NOCASE,
+                "order" TEXT NOT NULL,
+                state TEXT NOT NULL,
+                size_bytes INTEGER NOT NULL DEFAULT 0,
+                done_bytes INTEGER NOT NULL DEFAULT 0,
+                cancelled INTEGER NOT NULL DEFAULT 0,
+                attempts INTEGER NOT NULL DEFAULT 0,
+                next_try_at REAL NOT NULL DEFAULT 0,
+                asked_by TEXT,
+                asked_at REAL NOT NULL,
+                ended_at REAL,
+                code TEXT NOT NULL DEFAULT '',
+                sentence TEXT NOT NULL DEFAULT ''
+            )""",
+            "CREATE UNIQUE INDEX model_gets_name ON model_gets (name) WHERE ended_at IS NULL",
         ),
     ),
 )

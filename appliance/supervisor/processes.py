@@ -40,6 +40,7 @@ def processes(settings: Settings) -> list[Process]:
     return [
         Process("broker", [python, "-m", "appliance.host"]),
         Process("engine", engine),
+        Process("engines", [python, "-m", "appliance.engines.tending"]),
         Process("core", [python, "-m", "appliance.jobs"]),
         Process("webadmin", [*gunicorn, "-c", "webadmin/gunicorn_conf.py", "webadmin:create_app()"]),
         Process("pool", [*gunicorn, "-c", "appliance/pool/gunicorn_conf.py", "appliance.pool.app:app"]),

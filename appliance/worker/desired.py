@@ -1,7 +1,8 @@
 """From the engines that the box wants and those that run to what must be started and stopped. Pure.
 
-An engine that already runs as wanted keeps its port and its process; one with other numbers is stopped
-and started again; what can't be done is left out with its reason.
+An engine that already runs as wanted keeps its port and its process; one with other numbers or files is
+stopped and started again; what can't be done is left out with its reason. While files are on their way, what
+runs under the model's name goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,14 +40,20 @@ def plan_engines(
 ) -> Changes:
     """What to change so that exactly `desired` runs; `find_model` gives the file of a model."""
     wanted = {engine.model: engine for engine in desired}
-    staying = [spec for spec in running if spec.model in wanted and _is_as(spec, wanted[spec.model])]
+    files = {model: find_model(model) for model in wanted}
+    staying = [
+        spec
+        for spec in running
+        if spec.model in wanted
+        and (files[spec.model] is None or _is_as(spec, wanted[spec.model], files[spec.model]))
+    ]
     kept = {spec.model for spec in staying}
     free_ports = [port for port in WORKER_ENGINE_PORTS if port not in {spec.port for spec in staying}]
     start, left_out = [], []
     for model, engine in wanted.items():
         if model in kept:
             continue
-        file = find_model(model)
+        file = files[model]
         if file is None:
             left_out.append(f"The model {model} is not on this machine.")
         elif not free_ports:
@@ -57,5 +64,5 @@ def plan_engines(
     return Changes(stop=stop, start=tuple(start), left_out=tuple(left_out))
 
 
-def _is_as(spec: EngineSpec, engine: DesiredEngine) -> bool:
-    return (spec.slots, spec.context_tokens) == (engine.slots, engine.context_tokens)
+def _is_as(spec: EngineSpec, engine: DesiredEngine, file: Path | None) -> bool:
+    return (spec.file, spec.slots, spec.context_tokens) == (file, engine.slots, engine.context_tokens)

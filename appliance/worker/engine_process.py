@@ -10,11 +10,11 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from pydantic import ValidationError
 
+from appliance.engines.restarting import RestartDelay
 from appliance.enrolment.contract import EngineReport
 from appliance.worker.desired import EngineSpec
 from appliance.worker.privileges import confinement
@@ -23,23 +23,6 @@ log = logging.getLogger(__name__)
 
 STOP_WITHIN_SECONDS = 5
 HEALTH_TIMEOUT_SECONDS = 1
-STEADY_SECONDS = 60
-"""An engine that lived this long starts again at once."""
-
-
-@dataclass
-class RestartDelay:
-    """Doubles with every early death, from half a second to half a minute."""
-
-    seconds: float = 0.5
-
-    def after(self, lived_seconds: float) -> float:
-        """How long to wait, given how long the process that just died has lived."""
-        if lived_seconds >= STEADY_SECONDS:
-            self.seconds = 0.5
-            return 0.0
-        delay, self.seconds = self.seconds, min(self.seconds * 2, 30.0)
-        return delay
 
 
 class EngineProcess:

@@ -1,11 +1,12 @@
 """All engines of this machine, brought from what runs to what the box wants."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from appliance.enrolment.contract import DesiredEngine, EngineReport
+from appliance.models.bundle import Bundle
 from appliance.worker.desired import EngineSpec, plan_engines
 from appliance.worker.engine_process import EngineProcess
 from appliance.worker.model_files import find_model
@@ -16,15 +17,21 @@ log = logging.getLogger(__name__)
 class Engines:
     """Empty at first; the processes are children of the calling thread and end with it."""
 
-    def __init__(self, state_dir: Path, address: IPv4Address) -> None:
+    def __init__(
+        self, state_dir: Path, address: IPv4Address, find_bundle: Callable[[Bundle], Path | None]
+    ) -> None:
         self._state_dir = state_dir
+        self._find_bundle = find_bundle
         self._address = address
         self._running: dict[EngineSpec, EngineProcess] = {}
         self._told: tuple[str, ...] = ()
 
     def apply(self, desired: Sequence[DesiredEngine]) -> None:
         """Stops and starts what differs; says once what can't be done."""
-        changes = plan_engines(desired, tuple(self._running), self._find)
+        bundles = {engine.model: engine.bundle for engine in desired}
+        changes = plan_engines(
+            desired, tuple(self._running), lambda model: self._find(model, bundles.get(model))
+        )
         for spec in changes.stop:
             log.info("engine %s is not wanted like this any more", spec.model)
             self._running.pop(spec).stop()
@@ -51,5 +58,9 @@ class Engines:
         while self._running:
             self._running.popitem()[1].stop()
 
-    def _find(self, model: str) -> Path | None:
-        return find_model(self._state_dir, model)
+    def files(self) -> tuple[Path, ...]:
+        """What the engines run on."""
+        return tuple(spec.file for spec in self._running)
+
+    def _find(self, model: str, bundle: Bundle | None) -> Path | None:
+        return find_model(self._state_dir, model) if bundle is None else self._find_bundle(bundle)

@@ -2,17 +2,20 @@
 
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from appliance import VERSION
 from appliance.enrolment.contract import WorkerFacts, WorkerLoad
+from appliance.hardware.facts import Device
+from appliance.hardware.gathering import read_devices, read_processor
 
 LINE = 120
-DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")
+DISPLAY_CLASSES = ("0300", "0302", "0380")
 """PCI classes of graphics: VGA, 3D, other display (PCI Code and ID Assignment Specification)."""
-PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+PCI_VENDORS = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
 IDLE_AFTER_SECONDS = 300
 
 
@@ -22,10 +25,10 @@ def machine_facts(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> Wor
         name=platform.node().partition(".")[0][:64] or "worker",
         agent_version=VERSION,
         os=_os_name()[:LINE],
-        cpu=_cpu_model(proc)[:LINE],
+        cpu=(read_processor(proc).name or platform.machine())[:LINE],
         cores=psutil.cpu_count() or 0,
         memory_bytes=psutil.virtual_memory().total,
-        gpus=gpu_names(sysfs, proc),
+        gpus=gpu_names(read_devices(sysfs, proc)),
         mac_addresses=_mac_addresses(sysfs),
     )
 
@@ -35,24 +38,15 @@ def current_load() -> WorkerLoad:
     return WorkerLoad(cpu_percent=min(psutil.cpu_percent(), 100.0), user_active=_user_active())
 
 
-def gpu_names(sysfs: Path, proc: Path) -> tuple[str, ...]:
+def gpu_names(devices: Iterable[Device]) -> tuple[str, ...]:
     """One line a graphics device: its product name where the driver tells it, else vendor and PCI id."""
-    nvidia = {
-        information.parent.name: _field(information, "Model")
-        for information in proc.glob("driver/nvidia/gpus/*/information")
-    }
-    names = []
-    for device in sorted(sysfs.glob("bus/pci/devices/*")):
-        if not _read(device / "class").startswith(DISPLAY_CLASSES):
-            continue
-        vendor, model = _read(device / "vendor"), _read(device / "device")
-        plain = f"{PCI_VENDORS.get(vendor, vendor)} {model}"
-        names.append((nvidia.get(device.name) or _read(device / "product_name") or plain)[:LINE])
-    return tuple(names[:16])
+    graphics = [device for device in devices if device.pci_class in DISPLAY_CLASSES]
+    return tuple((device.name or _plain_name(device))[:LINE] for device in graphics[:16])
 
 
-def _cpu_model(proc: Path) -> str:
-    return _field(proc / "cpuinfo", "model name") or platform.machine()
+def _plain_name(device: Device) -> str:
+    vendor, _, model = device.pci.partition(":")
+    return f"{PCI_VENDORS.get(vendor, vendor)} {model}"
 
 
 def _os_name() -> str:
@@ -78,14 +72,6 @@ def _user_active() -> bool:
         if idle < IDLE_AFTER_SECONDS:
             return True
     return False
-
-
-def _field(file: Path, name: str) -> str:
-    for line in _read(file).splitlines():
-        label, _, value = line.partition(":")
-        if label.strip() == name:
-            return value.strip()
-    return ""
 
 
 def _read(file: Path) -> str:

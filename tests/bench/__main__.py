@@ -7,6 +7,7 @@ import sys
 BENCHES = {
     "engine": "tests.bench.engine",
     "gateway": "tests.bench.gateway",
+    "handout": "tests.bench.handout",
     "image": "tests.bench.image",
     "join": "tests.bench.join",
     "openvino": "tests.bench.openvino",

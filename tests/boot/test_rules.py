@@ -2,11 +2,19 @@
 
 import pytest
 
-from appliance.boot.accelerator import NEEDED_FEATURES, AcceleratorFacts, accelerator_as_expected
-from appliance.boot.engine_builds import cpu_flags, engine_builds
+from appliance.boot.accelerator import (
+    NEEDED_FEATURES,
+    AcceleratorFacts,
+    accelerator_as_expected,
+    accelerator_kept,
+)
+from appliance.boot.engine_builds import engine_builds
 from appliance.boot.fixed_prompt import QUESTION, judge_answer
 from appliance.boot.trouble_page import trouble_page
 from appliance.boot.word import Kind, Word
+from appliance.hardware import Device, HardwareReport, MachineFacts, own_hardware
+from appliance.hardware.gathering import read_processor
+from appliance.hardware.places import SHIPPED
 from appliance.models.demo.corpus.intents import load_intents
 
 HASWELL = frozenset({"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"})
@@ -41,9 +49,52 @@ def test_a_machine_that_no_build_fits_is_not_as_expected(facts: AcceleratorFacts
 
 
 def test_this_machine_s_facts_are_read_and_every_build_is_known() -> None:
-    assert len(cpu_flags()) > 20
+    assert len(read_processor().flags) > 20
     assert "x64" in engine_builds()
     assert engine_builds() <= BUILDS, "a build that the table doesn't know"
+
+
+NPU = Device(pci="8086:643e", pci_class="1200", driver="intel_vpu")
+
+
+def a_core_ultra(*devices: Device, kernel: str = "6.12", engines: str = "openvino/npu") -> HardwareReport:
+    facts = MachineFacts(
+        processor={"name": "Intel(R) Core(TM) Ultra 7 258V", "flags": HASWELL},
+        kernel=kernel,
+        memory_bytes=32 << 30,
+        devices=devices,
+        runtimes={"openvino": "2026.4.1"},
+        engines={"llama.cpp/cpu", engines},
+    )
+    return own_hardware([SHIPPED], facts)
+
+
+def test_an_npu_that_is_there_and_no_longer_works_makes_a_boot_bad() -> None:
+    before = a_core_ultra(NPU).chosen
+    assert before and before.profile == "intel-npu-series2"
+    assert accelerator_kept(before, a_core_ultra(NPU)).as_expected
+    without_driver = accelerator_kept(before, a_core_ultra(NPU.model_copy(update={"driver": ""})))
+    assert not without_driver.as_expected and "it has no driver" in without_driver.sentence
+    old_kernel = accelerator_kept(before, a_core_ultra(NPU, kernel="6.5"))
+    assert not old_kernel.as_expected and "kernel" in old_kernel.sentence
+    assert not accelerator_kept(before, a_core_ultra(NPU, engines="openvino/cpu")).as_expected
+
+
+def test_an_npu_that_was_taken_out_or_known_not_to_work_does_not() -> None:
+    before = a_core_ultra(NPU).chosen
+    taken_out = accelerator_kept(before, a_core_ultra())
+    assert taken_out.as_expected and "no longer there" in taken_out.sentence
+    bad = a_core_ultra(NPU)
+    refused = bad.others[0].model_copy(
+        update={"title": before and before.title, "reason": "Known not to work: it hangs.", "fits": False}
+    )
+    cpu = a_core_ultra().chosen
+    assert accelerator_kept(before, HardwareReport(chosen=cpu, others=(refused,))).as_expected
+
+
+def test_the_first_boot_is_held_to_nothing_but_a_machine_that_computes() -> None:
+    assert accelerator_kept(None, a_core_ultra(NPU)).as_expected
+    assert not accelerator_kept(None, HardwareReport()).as_expected
 
 
 def test_the_page_without_pages_shows_text_as_text() -> None:

@@ -15,6 +15,8 @@ ADMIN_PAGES = (
     "/overview.json",
     "/workers",
     "/workers.json",
+    "/hardware",
+    "/hardware.json",
     "/keys",
     "/people",
     "/updates",

@@ -96,7 +96,7 @@ def test_by_keyboard_the_sheet_follows_its_button(browser: Browser, box: Setting
     more, sheet = page.locator(".nav summary"), page.locator(SHEET)
     more.focus()
     page.keyboard.press("Enter")
-    for name in ("People", "API keys", "Audit trail", "Machine", "Updates", "Backups", "Support"):
+    for name in ("Hardware", "People", "API keys", "Audit trail", "Machine", "Updates", "Backups", "Support"):
         page.keyboard.press("Tab")
         expect(sheet.get_by_role("link", name=name)).to_be_focused()
     page.keyboard.press("Tab")

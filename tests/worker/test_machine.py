@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.enrolment.invitation_code import InvitationCode, format_code
+from appliance.hardware.gathering import read_devices
 from appliance.host.keys import ensure_private_key
 from appliance.worker.facts import current_load, gpu_names, machine_facts
 from appliance.worker.membership import AlreadyRunning, Membership, MembershipDamaged, MembershipStore
@@ -37,8 +38,8 @@ def test_a_gpu_is_told_by_its_driver_or_else_by_its_pci_id(tmp_path: Path) -> No
     card = tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0"
     card.mkdir(parents=True)
     (card / "information").write_text("Model: \t\t NVIDIA RTX 4090\nIRQ:   \t 140\n")
-    assert gpu_names(tmp_path / "sys", tmp_path / "proc") == (
-        "Intel 0x46a6",
+    assert gpu_names(read_devices(tmp_path / "sys", tmp_path / "proc")) == (
+        "Intel 46a6",
         "NVIDIA RTX 4090",
         "Radeon Pro W7900",
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from appliance.engines.restarting import STEADY_SECONDS, RestartDelay
 from appliance.enrolment.contract import DesiredEngine, WorkerConfig
 from appliance.settings import WORKER_ENGINE_PORTS
 from appliance.worker.agent import LONGEST_RETRY_SECONDS, retry_delay_seconds
 from appliance.worker.desired import Changes, EngineSpec, plan_engines
-from appliance.worker.engine_process import STEADY_SECONDS, RestartDelay
 from appliance.worker.membership import Membership, MembershipDamaged, MembershipStore
 from appliance.worker.model_files import find_model
 from appliance.worker.tunnel import GreedyConfig, report_address, worker_firewall, worker_tunnel

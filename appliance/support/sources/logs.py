@@ -21,6 +21,7 @@ UNITS = (
     "cellule-pool",
     "cellule-web",
     "cellule-engine@cellule-demo",
+    "cellule-engines",
     "cellule-support",
     "cellule-console",
     "nginx",

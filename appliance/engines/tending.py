@@ -1,0 +1,252 @@
+"""python -m appliance.engines.tending: runs the box's engines as the specs in the state directory say.
+
+One process a model. What must stop stops before anything starts, so that two models never fight for memory.
+A process that dies is started again, later each time; one that is stuck is killed. How each is doing is told
+in `engines.json` beside the sockets.
+"""
+
+import http.client
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from appliance.clock import now
+from appliance.engines.restarting import RestartDelay
+from appliance.engines.spec import EngineSpec, read_specs
+from appliance.settings import Settings, load_settings
+
+log = logging.getLogger("cellule.engines")
+
+LOOK_EVERY_SECONDS = 0.5
+STOP_WITHIN_SECONDS = 10
+ASK_EVERY_SECONDS, ASK_TIMEOUT_SECONDS = 10.0, 5.0
+STUCK_AFTER_ANSWERS = 3
+"""So many questions whether it lives without an answer, and it is killed."""
+LAST_LINES = 3
+
+
+class EngineState(BaseModel):
+    """How one engine is doing. `said` is the end of what the process wrote when it last ended by itself."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    name: str
+    is_running: bool
+    since: float
+    """Epoch seconds of the start, or of the end."""
+    restarts: int = 0
+    said: str = ""
+
+
+class EngineStates(BaseModel):
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    engines: tuple[EngineState, ...] = ()
+    troubles: tuple[str, ...] = ()
+    """Specs that can't be used."""
+
+
+def read_engine_states(settings: Settings) -> EngineStates:
+    """As last told; nothing when no engine beside the demo model was ever wanted."""
+    try:
+        return EngineStates.model_validate_json(_state_file(settings).read_bytes())
+    except (OSError, ValidationError):
+        return EngineStates()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Names. A spec that changed is in both."""
+
+    stop: tuple[str, ...]
+    start: tuple[str, ...]
+
+
+def changes(wanted: dict[str, EngineSpec], running: dict[str, EngineSpec]) -> Changes:
+    """What makes `running` equal to `wanted`. Pure."""
+    return Changes(
+        stop=tuple(name for name, spec in running.items() if wanted.get(name) != spec),
+        start=tuple(name for name, spec in wanted.items() if running.get(name) != spec),
+    )
+
+
+class TendedEngine:
+    """One process and its restarts; call `tend` often."""
+
+    def __init__(self, spec: EngineSpec, listen: Path) -> None:
+        self.spec = spec
+        self._socket = listen
+        self._delay = RestartDelay()
+        self._restart_at: float | None = None
+        self._restarts, self._said = 0, ""
+        self._unanswered, self._ask_at = 0, 0.0
+        self._start()
+
+    def tend(self) -> None:
+        """Starts it again when it has died and its delay is over; kills it when it is stuck."""
+        if self._restart_at is None and self._process.poll() is not None:
+            self._note_end()
+        elif self._restart_at is None:
+            self._ask_whether_it_lives()
+        elif time.monotonic() >= self._restart_at:
+            self._restarts += 1
+            self._start()
+
+    def stop(self) -> None:
+        """Ends the process, by force after STOP_WITHIN_SECONDS, and takes its socket away."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._socket.unlink(missing_ok=True)
+
+    def state(self) -> EngineState:
+        return EngineState(
+            name=self.spec.name,
+            is_running=self._restart_at is None,
+            since=self._since,
+            restarts=self._restarts,
+            said=self._said,
+        )
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "appliance.engines", *self.spec.arguments()]
+        self._socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig=TERM", "--", *command, "--listen", f"unix:{self._socket}"],
+            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+        assert self._process.stderr
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._reader = threading.Thread(
+            target=_pass_on, args=(self._process.stderr, self._last_lines), daemon=True
+        )
+        self._reader.start()
+        self._restart_at, self._unanswered = None, 0
+        self._started_at, self._since = time.monotonic(), now()
+        self._ask_at = self._started_at + ASK_EVERY_SECONDS
+        log.info("engine %s starts", self.spec.name)
+
+    def _note_end(self) -> None:
+        delay = self._delay.after(time.monotonic() - self._started_at)
+        self._reader.join(1)
+        self._said = _how_it_ended(self._process.returncode, tuple(self._last_lines))
+        self._since = now()
+        self._restart_at = time.monotonic() + delay
+        log.warning("engine %s ended: %s Again in %.1f s.", self.spec.name, self._said, delay)
+
+    def _ask_whether_it_lives(self) -> None:
+        if time.monotonic() < self._ask_at:
+            return
+        self._ask_at = time.monotonic() + ASK_EVERY_SECONDS
+        self._unanswered = 0 if _lives(self._socket) else self._unanswered + 1
+        if self._unanswered >= STUCK_AFTER_ANSWERS:
+            log.warning("engine %s is stuck and is killed", self.spec.name)
+            self._process.kill()
+
+
+class Tending:
+    """All engines of the folder of specs. `tend` is called again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engines: dict[str, TendedEngine] = {}
+        self._told = EngineStates()
+
+    def tend(self) -> None:
+        wanted, unusable = read_specs(self._settings.engine_specs_dir)
+        todo = changes(wanted, {name: engine.spec for name, engine in self._engines.items()})
+        for name in todo.stop:
+            log.info("engine %s is not wanted like this any more", name)
+            self._engines.pop(name).stop()
+        for name in todo.start:
+            self._engines[name] = TendedEngine(wanted[name], self._settings.engine_socket(name))
+        for engine in self._engines.values():
+            engine.tend()
+        self._tell(
+            EngineStates(
+                engines=tuple(engine.state() for engine in self._engines.values()),
+                troubles=tuple(str(trouble) for trouble in unusable),
+            )
+        )
+
+    def stop(self) -> None:
+        while self._engines:
+            self._engines.popitem()[1].stop()
+
+    def _tell(self, states: EngineStates) -> None:
+        if states == self._told:
+            return
+        file = _state_file(self._settings)
+        new = file.with_suffix(".new")
+        new.write_text(states.model_dump_json())
+        new.chmod(0o640)
+        new.replace(file)
+        self._told = states
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    tending = Tending(load_settings())
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        while not stop.wait(LOOK_EVERY_SECONDS):
+            tending.tend()
+    finally:
+        tending.stop()
+
+
+def _state_file(settings: Settings) -> Path:
+    return settings.engines_dir / "engines.json"
+
+
+def _pass_on(lines: IO[bytes], last: deque[str]) -> None:
+    """The process's own log goes on to ours; its end is kept for whoever asks why it died."""
+    for line in lines:
+        sys.stderr.buffer.write(line)
+        sys.stderr.flush()
+        if text := line.decode("utf-8", "replace").strip():
+            last.append(text[:300])
+
+
+def _how_it_ended(status: int, last_lines: tuple[str, ...]) -> str:
+    how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+    why = last_lines[-1] if last_lines else "it said nothing"
+    return f"It ended {how}: {why}"
+
+
+def _lives(listen: Path) -> bool:
+    connection = http.client.HTTPConnection("localhost", timeout=ASK_TIMEOUT_SECONDS)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(ASK_TIMEOUT_SECONDS)
+        connection.sock.connect(str(listen))
+        connection.request("GET", "/health/live")
+        return bool(json.loads(connection.getresponse().read(4096)).get("live"))
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Names that requests use instead of a model's own: "default", "code", "large", and those of an admin.
+
+Moving one changes the next request's answer, nothing that runs. "default" is the model that ships until it is
+moved.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from appliance.errors import Refused
+from appliance.models.demo import DEMO_MODEL_NAME
+from appliance.models.held import ModelUnknown, held_models
+from appliance.models.names import check_name
+from appliance.models.naming import DEFAULT_ALIAS
+from appliance.people import AuditEvent, record_audit
+from appliance.storage import transaction
+
+OFFERED_ALIASES = (DEFAULT_ALIAS, "code", "large")
+
+
+class AliasRefused(Refused):
+    """The alias would hide a model of that name, or stand for another alias."""
+
+    code = "model_alias_refused"
+    http_status = 409
+
+
+@dataclass(frozen=True)
+class Alias:
+    """`model` is "" while nobody chose one; `moved_at` epoch seconds, None before the first move."""
+
+    alias: str
+    model: str
+    moved_at: float | None = None
+    moved_by: str | None = None
+
+
+def list_aliases(db: Database) -> list[Alias]:
+    """Those that are offered first, then those that an admin added."""
+    moved = {alias: Alias(alias, *rest) for alias, *rest in db.execute(
+        "SELECT alias, model, moved_at, moved_by FROM model_aliases ORDER BY alias"
+    )}  # fmt: skip
+    first = {DEFAULT_ALIAS: Alias(DEFAULT_ALIAS, DEMO_MODEL_NAME)}
+    offered = [moved.pop(name, None) or first.get(name) or Alias(name, "") for name in OFFERED_ALIASES]
+    return [*offered, *moved.values()]
+
+
+def move_alias(
+    db: Database,
+    activity: Database,
+    alias: str,
+    model: str,
+    *,
+    by: str | None,
+    at: float,
+    address: str | None = None,
+    served: Collection[str] = (),
+) -> None:
+    """From now on `alias` means `model`: one of the box's, or one that is `served` by a node.
+
+    Raises NameRefused, AliasRefused, ModelUnknown.
+    """
+    check_name(alias)
+    with transaction(db):
+        names = {held.name for held in held_models(db)} | set(served)
+        if alias.lower() in {name.lower() for name in names}:
+            raise AliasRefused(f"There is a model {alias!r}.", next_step="Choose another name for the alias.")
+        if model not in names:
+            raise ModelUnknown(
+                f"No model {model[:100]!r} is on the box or served by a node.", next_step="Reload the page."
+            )
+        former = next((each.model for each in list_aliases(db) if each.alias == alias), "")
+        db.execute(
+            """INSERT INTO model_aliases (alias, model, moved_at, moved_by) VALUES (?, ?, ?, ?)
+            ON CONFLICT (alias) DO UPDATE SET
+                model = excluded.model, moved_at = excluded.moved_at, moved_by = excluded.moved_by""",
+            [alias, model, at, by],
+        )
+    detail = f"from {former} to {model}" if former else f"to {model}"
+    record_audit(
+        activity, AuditEvent.ADMIN_ALIAS_MOVED, actor=by, address=address, subject=alias, detail=detail
+    )
+
+
+def remove_alias(
+    db: Database, activity: Database, alias: str, *, by: str | None, address: str | None = None
+) -> None:
+    """Requests that name it are refused from now on; "default" is the model that ships again."""
+    gone = db.execute("DELETE FROM model_aliases WHERE alias = ?", [alias]).rowcount
+    if gone:
+        record_audit(
+            activity, AuditEvent.ADMIN_ALIAS_MOVED, actor=by, address=address, subject=alias, detail="removed"
+        )

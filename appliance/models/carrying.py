@@ -1,0 +1,212 @@
+"""Models that a person carries to the box: on a USB stick, or in a folder of the NAS.
+
+A model is a GGUF file (with its further parts), or a folder with an OpenVINO model. A hash beside it
+(FILE.sha256, or SHA256SUMS, as sha256sum(1) writes them) is held against the copy. Links are not followed:
+they lead out of the medium.
+"""
+
+import errno
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import Refusal, Refused
+from appliance.host import Host, HostFailed
+from appliance.keeping import BackupChoice, NfsTarget, SmbTarget
+from appliance.keeping.places import at_work
+from appliance.keeping.repository import nas_plan
+from appliance.keeping.targets import target_secret
+from appliance.models.bundle import MOST_FILES
+from appliance.models.gets import CarriedOrder
+from appliance.models.store import StoreFull
+from appliance.settings import Settings
+from appliance.storage import open_cellule, read_choice
+
+NAS_FOLDER = "models"
+"""Beside the backups, on the share that an admin chose for them."""
+_MOST_LISTED = 200
+_DEEPEST = 3
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+_SUM_LINE = re.compile(r"^([0-9a-fA-F]{64}) [ *](.+)$")
+_LARGEST_SUMS_BYTES = 2**20
+_CHUNK_BYTES = 4 * 2**20
+
+
+class NothingCarried(Refused):
+    """No model is there, or not the one that was asked for."""
+
+    code = "no_model_carried"
+    http_status = 404
+
+
+class NoNasFolder(Refused):
+    """No NAS is chosen, or it can't be mounted."""
+
+    code = "no_nas_folder"
+
+
+class MediumGone(Refused):
+    """The stick was pulled while it was read, or is damaged."""
+
+    code = "medium_gone"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """One model on a medium; `path` is what CarriedOrder takes."""
+
+    path: str
+    size_bytes: int
+    files: int
+
+
+@contextmanager
+def medium(settings: Settings, host: Host, origin: str) -> Iterator[Path]:
+    """Where its files lie while the work lasts.
+
+    Raises NotFound of the host, NoNasFolder, KeepingBusy while a backup uses the NAS, MediumGone, StoreFull.
+    """
+    with _stick(host) if origin == "stick" else _nas(settings, host) as folder:
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull("The disk is full.", next_step="Remove a model that nobody uses.") from error
+            raise MediumGone(
+                f"It could not be read to its end ({error.strerror}).", next_step="Plug it in again."
+            ) from error
+
+
+@contextmanager
+def _stick(host: Host) -> Iterator[Path]:
+    folder = Path(host.mount_stick())
+    try:
+        yield folder
+    finally:
+        with suppress(Refusal):
+            host.release_stick()
+
+
+@contextmanager
+def _nas(settings: Settings, host: Host) -> Iterator[Path]:
+    # a backup mounts the same share, in place of what was mounted before
+    with at_work(settings):
+        folder = _mount_nas(settings, host)
+        try:
+            yield folder
+        finally:
+            with suppress(Refusal):
+                host.unmount_nas()
+
+
+def carried_models(folder: Path) -> list[Carried]:
+    """What could be got from there, by path."""
+    found = []
+    for path in _walk(folder, _DEEPEST):
+        inner = path.relative_to(folder).as_posix()
+        part = _PART.search(path.name)
+        is_gguf = path.suffix == ".gguf" and (part is None or int(part[1]) == 1)
+        is_folder = path.name in ("openvino_model.xml", "openvino_encoder_model.xml", "model_index.json")
+        if is_folder and path.parent != folder:
+            inner = path.parent.relative_to(folder).as_posix()
+        elif not is_gguf:
+            continue
+        files = files_of(folder, inner)
+        carried = Carried(inner, sum(file.stat().st_size for file in files.values()), len(files))
+        if carried not in found:
+            found.append(carried)
+    return sorted(found, key=lambda each: each.path)[:_MOST_LISTED]
+
+
+def files_of(folder: Path, inner: str) -> dict[str, Path]:
+    """The files of one model by their paths inside it. Raises NothingCarried."""
+    path = folder / inner
+    if not any(path == top or top in path.parents for top in (folder,)) or _has_link(folder, path):
+        raise NothingCarried(f"{inner} is a link, and links are not followed.")
+    if path.is_dir():
+        files = {file.relative_to(path).as_posix(): file for file in _walk(path, _DEEPEST)}
+        files = {name: file for name, file in files.items() if not name.startswith(".")}
+    elif path.is_file() and (part := _PART.search(path.name)):
+        siblings = path.parent.glob(f"{path.name[: part.start()]}-*-of-{part[2]}.gguf")
+        files = {file.name: file for file in siblings if not file.is_symlink()}
+    elif path.is_file():
+        files = {path.name: path}
+    else:
+        files = {}
+    if not files or len(files) > MOST_FILES:
+        raise NothingCarried(f"There is no model at {inner}.", next_step="Look at the medium again.")
+    return files
+
+
+def copy_model(
+    folder: Path, order: CarriedOrder, target: Path, on_bytes: Callable[[int], None]
+) -> dict[str, str]:
+    """Copies into `target`, going on with what is there; the SHA-256 by path that the medium names."""
+    files = files_of(folder, order.path)
+    for inner, file in files.items():
+        _copy(file, target / inner, on_bytes)
+    return _sums(files)
+
+
+def _copy(source: Path, target: Path, on_bytes: Callable[[int], None]) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with source.open("rb") as read, target.open("ab") as written:
+        at = written.tell()
+        if at > source.stat().st_size:
+            written.truncate(0)
+            at = 0
+        read.seek(at)
+        on_bytes(at)
+        while chunk := read.read(_CHUNK_BYTES):
+            written.write(chunk)
+            on_bytes(len(chunk))
+
+
+def _sums(files: Mapping[str, Path]) -> dict[str, str]:
+    found = {}
+    for inner, file in files.items():
+        for beside in (file.with_name(f"{file.name}.sha256"), file.with_name("SHA256SUMS")):
+            if beside.is_file() and not beside.is_symlink() and beside.stat().st_size <= _LARGEST_SUMS_BYTES:
+                for line in beside.read_text(errors="replace").splitlines():
+                    match = _SUM_LINE.match(line)
+                    if match and Path(match[2]).name == file.name:
+                        found[inner] = match[1].lower()
+    return found
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or path.name.startswith("."):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and depth > 1:
+            yield from _walk(path, depth - 1)
+
+
+def _has_link(folder: Path, path: Path) -> bool:
+    steps = [path, *path.parents]
+    return any(step.is_symlink() for step in steps[: steps.index(folder)])
+
+
+def _mount_nas(settings: Settings, host: Host) -> Path:
+    with open_cellule(settings.state_dir) as db:
+        target = read_choice(db, BackupChoice).target
+    if not isinstance(target, SmbTarget | NfsTarget):
+        raise NoNasFolder(
+            "No NAS folder is chosen.",
+            next_step=f"Choose one for the backups (SMB or NFS); models lie in its folder {NAS_FOLDER}.",
+        )
+    try:
+        folder = Path(host.mount_nas(nas_plan(target, target_secret(settings)))) / NAS_FOLDER
+    except HostFailed as error:
+        raise NoNasFolder(f"The NAS can't be mounted: {error.sentence}") from error
+    if not folder.is_dir():
+        with suppress(Refusal):
+            host.unmount_nas()
+        raise NoNasFolder(
+            f"The NAS share has no folder {NAS_FOLDER}.", next_step="Make it, with models in it."
+        )
+    return folder

@@ -1,0 +1,223 @@
+"""The store: every file once, by its hash, and used only after it had it.
+
+A file comes in by being moved from `incoming`, on the same disk, after `hash_files` read it there to its end;
+a bundle appears whole, by one rename, or not at all. Where nothing refers to a blob any more it is an orphan.
+Nothing in the store is ever written again, so that what an engine has mapped can't change under it.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.errors import NotTrusted, Refused
+from appliance.models.bundle import Bundle, BundleFile, ModelFormat
+from appliance.models.layout import blob_path, blobs_dir, bundle_folder, incoming_dir, models_dir
+from appliance.models.memory import told_bytes
+from appliance.private_file import sync_folder
+
+_CHUNK_BYTES = 4 * 2**20
+_MOST_RESERVE_BYTES = 2 * 2**30
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o444
+"""Engines run as another user."""
+
+
+class StoreFull(Refused):
+    """There is no room for the model; nothing was changed."""
+
+    code = "model_store_full"
+    http_status = 507
+
+
+class ModelDamaged(NotTrusted):
+    """A file is not the one that its hash names."""
+
+    code = "model_damaged"
+    http_status = 409
+    openai_type = "invalid_request_error"
+
+
+class Store:
+    """The store of the box whose state lies in `state_dir`; `quota_bytes` None: the disk is the limit."""
+
+    def __init__(self, state_dir: Path, *, quota_bytes: int | None = None) -> None:
+        self.state_dir = state_dir
+        self._quota_bytes = quota_bytes
+        for folder in (models_dir(state_dir), blobs_dir(state_dir)):
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            folder.chmod(_FOLDER_MODE)
+        incoming_dir(state_dir).mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else adds, removes or cleans meanwhile, in any process: files and record go together."""
+        with (models_dir(self.state_dir) / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def used_bytes(self) -> int:
+        """Of files that are in the store; one that two models share counts once."""
+        return sum(file.stat().st_size for file in blobs_dir(self.state_dir).iterdir())
+
+    def require_room(self, needed_bytes: int) -> None:
+        """Raises StoreFull unless so much more fits, now, into the quota and on the disk."""
+        used, disk = self.used_bytes(), shutil.disk_usage(models_dir(self.state_dir))
+        if self._quota_bytes is not None and used + needed_bytes > self._quota_bytes:
+            raise StoreFull(
+                f"The model needs {told_bytes(needed_bytes)}; models have {told_bytes(used)} of the "
+                f"{told_bytes(self._quota_bytes)} that an admin gave them.",
+                next_step="Remove a model that nobody uses, or give models more room.",
+            )
+        left = disk.free - reserve_bytes(disk.total)
+        if needed_bytes > left:
+            raise StoreFull(
+                f"The model needs {told_bytes(needed_bytes)}; the disk has {told_bytes(disk.free)} free, of "
+                f"which {told_bytes(reserve_bytes(disk.total))} stay for the box.",
+                next_step="Remove a model that nobody uses.",
+            )
+
+    def add(self, incoming: Mapping[str, Path], bundle: Bundle) -> Path:
+        """Moves files that were verified (`hash_files`) into the store; their folder there.
+
+        What is there already is kept, and the file that came is removed. Within `alone`. Raises StoreFull.
+        """
+        folder = bundle_folder(self.state_dir, bundle.digest)
+        draft = folder.with_name(f".{bundle.digest}")
+        with _no_room():
+            shutil.rmtree(draft, ignore_errors=True)
+            for file in bundle.files:
+                self._move_in(incoming[file.path], file.sha256)
+                link = draft / file.path
+                _make_folders(draft, link.parent)
+                link.hardlink_to(blob_path(self.state_dir, file.sha256))
+            if folder.exists():
+                shutil.rmtree(draft)
+            else:
+                draft.rename(folder)
+            sync_folder(models_dir(self.state_dir))
+        return folder
+
+    def verify(self, bundle: Bundle, on_bytes: Callable[[int], None] = lambda _: None) -> None:
+        """Reads every file again. Raises ModelDamaged."""
+        folder = bundle_folder(self.state_dir, bundle.digest)
+        for file in bundle.files:
+            path = folder / file.path
+            if not path.is_file():
+                raise ModelDamaged(f"{file.path} is missing.", next_step="Get the model again.")
+            check_file(path, file, on_bytes)
+
+    def remove(self, digest: str) -> None:
+        """Takes the bundle's folder away, and every blob that nothing else needs. Within `alone`."""
+        shutil.rmtree(bundle_folder(self.state_dir, digest), ignore_errors=True)
+        self._remove_orphan_blobs()
+
+    def clean(self, known_digests: Iterable[str], busy_incoming: Iterable[str] = ()) -> int:
+        """Removes what no record names: bundles, blobs, what is in `incoming`; how many bundles went.
+
+        Within `alone`, in which the records were read, too.
+        """
+        known = {*known_digests, blobs_dir(self.state_dir).name, incoming_dir(self.state_dir).name}
+        orphans = [
+            each for each in models_dir(self.state_dir).iterdir() if each.is_dir() and each.name not in known
+        ]
+        busy = set(busy_incoming)
+        left = [each for each in incoming_dir(self.state_dir).iterdir() if each.name not in busy]
+        for path in (*orphans, *left):
+            shutil.rmtree(path, ignore_errors=True)
+        self._remove_orphan_blobs()
+        return len(orphans)
+
+    def _move_in(self, file: Path, sha256: str) -> None:
+        blob = blob_path(self.state_dir, sha256)
+        if blob.exists() and _sha256(blob, lambda _: None) == sha256:
+            file.unlink()
+            return
+        damaged = blob.stat().st_ino if blob.exists() else None
+        file.chmod(_FILE_MODE)
+        file.replace(blob)
+        sync_folder(blob.parent)
+        if damaged is not None:
+            self._mend_links(damaged, blob)
+
+    def _mend_links(self, damaged: int, blob: Path) -> None:
+        """Bundles that hold the damaged file get the good one. An engine that has it open keeps the old."""
+        for link in models_dir(self.state_dir).glob("[0-9a-f]*/**/*"):
+            if link.stat().st_ino == damaged:
+                good = link.with_name(f".{link.name}.good")
+                good.hardlink_to(blob)
+                good.replace(link)
+
+    def _remove_orphan_blobs(self) -> None:
+        for blob in blobs_dir(self.state_dir).iterdir():
+            if blob.stat().st_nlink == 1:
+                blob.unlink()
+
+
+def hash_files(
+    kind: ModelFormat, files: Mapping[str, Path], on_bytes: Callable[[int], None] = lambda _: None
+) -> Bundle:
+    """The bundle that these files are, read to their ends; they are on the disk when this returns."""
+    return Bundle(
+        format=kind,
+        files=tuple(
+            BundleFile(
+                path=path, size_bytes=files[path].stat().st_size, sha256=_sha256(files[path], on_bytes)
+            )
+            for path in sorted(files)
+        ),
+    )
+
+
+def check_file(path: Path, expected: BundleFile, on_bytes: Callable[[int], None] = lambda _: None) -> None:
+    """Raises ModelDamaged unless the file is the expected one, byte for byte."""
+    size = path.stat().st_size
+    if size != expected.size_bytes:
+        raise ModelDamaged(
+            f"{expected.path} has {size:,} bytes and should have {expected.size_bytes:,}.",
+            next_step="Get the model again.",
+        )
+    if _sha256(path, on_bytes) != expected.sha256:
+        raise ModelDamaged(
+            f"{expected.path} is not the file that its hash names: it was changed or damaged.",
+            next_step="Get the model again.",
+        )
+
+
+def reserve_bytes(disk_bytes: int) -> int:
+    """What models leave free for the running box."""
+    return min(_MOST_RESERVE_BYTES, disk_bytes // 20)
+
+
+def _sha256(path: Path, on_bytes: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        # what is hashed shall come from the disk, not from what was just written to memory
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            on_bytes(len(chunk))
+    return digest.hexdigest()
+
+
+def _make_folders(top: Path, folder: Path) -> None:
+    for each in (
+        top,
+        *reversed([p for p in (folder, *folder.parents) if p.is_relative_to(top) and p != top]),
+    ):
+        each.mkdir(exist_ok=True)
+        each.chmod(_FOLDER_MODE)
+
+
+@contextmanager
+def _no_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreFull("The disk is full.", next_step="Remove a model that nobody uses.") from error

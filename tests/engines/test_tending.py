@@ -1,0 +1,133 @@
+"""The box's engines follow the folder of specs: real processes, killed, stuck, broken and replaced."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance.boot.asking import ask
+from appliance.engines.spec import EngineSpec, read_specs, write_specs
+from appliance.engines.tending import EngineState, changes, read_engine_states
+from appliance.settings import Settings
+from tests.conftest import DEMO_MODEL
+from tests.waiting import wait_until
+
+
+def spec(name: str, **changed: object) -> EngineSpec:
+    return EngineSpec.model_validate(
+        {"name": name, "model_file": DEMO_MODEL, "slots": 2, "context_tokens": 512, **changed}
+    )
+
+
+@pytest.fixture
+def tending(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance.engines.tending"], env=os.environ | settings.environment()
+    )
+    yield process
+    process.terminate()
+    process.wait(20)
+
+
+def health(settings: Settings, name: str) -> dict[str, object]:
+    try:
+        _, body = ask(settings.engine_socket(name), "/health/ready")
+        said: dict[str, object] = json.loads(body)
+        return said
+    except OSError:
+        return {}
+
+
+def wait_for_ready(settings: Settings, name: str, slots: int) -> None:
+    wait_until(
+        lambda: health(settings, name).get("ready") and health(settings, name).get("slots") == slots,
+        within_seconds=40,
+        what=f"{name} answers with {slots} slots",
+    )
+
+
+def state(settings: Settings, name: str) -> EngineState | None:
+    return next((one for one in read_engine_states(settings).engines if one.name == name), None)
+
+
+def engine_process(tending: subprocess.Popen[bytes], name: str) -> psutil.Process:
+    children = psutil.Process(tending.pid).children()
+    return next(child for child in children if name in child.cmdline())
+
+
+def test_engines_follow_the_specs(settings: Settings, tending: subprocess.Popen[bytes]) -> None:
+    folder = settings.engine_specs_dir
+    assert write_specs(folder, {"one": spec("one"), "two": spec("two")})
+    for name in ("one", "two"):
+        wait_for_ready(settings, name, slots=2)
+    kept = engine_process(tending, "two").pid
+    write_specs(folder, {"one": spec("one", slots=3), "two": spec("two")})
+    wait_for_ready(settings, "one", slots=3)
+    assert engine_process(tending, "two").pid == kept
+    write_specs(folder, {"one": spec("one", slots=3)})
+    wait_until(lambda: not settings.engine_socket("two").exists(), within_seconds=15, what="two is gone")
+    assert state(settings, "two") is None
+
+
+def test_what_dies_comes_back_and_what_can_not_start_is_told(
+    settings: Settings, tending: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(DEMO_MODEL.read_bytes()[:5000])
+    write_specs(
+        settings.engine_specs_dir, {"good": spec("good"), "broken": spec("broken", model_file=broken)}
+    )
+    wait_for_ready(settings, "good", slots=2)
+    engine_process(tending, "good").kill()
+    wait_until(
+        lambda: (one := state(settings, "good")) and one.restarts == 1, within_seconds=15, what="it is back"
+    )
+    wait_for_ready(settings, "good", slots=2)
+    killed = state(settings, "good")
+    assert killed and "SIGKILL" in killed.said
+    wait_until(
+        lambda: (one := state(settings, "broken")) and "could not load" in one.said,
+        within_seconds=30,
+        what="it is told why the broken one does not start",
+    )
+
+
+def test_a_spec_that_is_none_is_told_and_takes_nothing_along(
+    settings: Settings, tending: subprocess.Popen[bytes]
+) -> None:
+    write_specs(settings.engine_specs_dir, {"good": spec("good")})
+    (settings.engine_specs_dir / "odd.json").write_text('{"name": "../odd"}')
+    wait_for_ready(settings, "good", slots=2)
+    wait_until(
+        lambda: any("odd.json" in one for one in read_engine_states(settings).troubles),
+        within_seconds=10,
+        what="the odd file is told",
+    )
+
+
+def test_no_engine_outlives_who_tends_it(settings: Settings, tending: subprocess.Popen[bytes]) -> None:
+    write_specs(settings.engine_specs_dir, {"one": spec("one")})
+    wait_for_ready(settings, "one", slots=2)
+    engine = engine_process(tending, "one")
+    os.kill(tending.pid, signal.SIGKILL)
+    wait_until(lambda: not engine.is_running(), within_seconds=15, what="the engine is gone, too")
+
+
+def test_changes_are_stops_and_starts() -> None:
+    one, other = spec("one"), spec("one", slots=4)
+    assert changes({"one": one}, {"one": one}).stop == ()
+    both = changes({"one": other, "new": one}, {"one": one, "old": one})
+    assert both.stop == ("one", "old") and both.start == ("one", "new")
+
+
+def test_writing_what_is_there_changes_nothing(tmp_path: Path) -> None:
+    assert write_specs(tmp_path / "engines", {"one": spec("one", settings={"a": True, "b": "x"})})
+    assert not write_specs(tmp_path / "engines", {"one": spec("one", settings={"a": True, "b": "x"})})
+    specs, unusable = read_specs(tmp_path / "engines")
+    assert not unusable and "a=true" in specs["one"].arguments()
