@@ -17,7 +17,7 @@ class KindNotOffered(Refused):
 
 
 def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
-    """Takes seconds: not on an event loop. Raises ModelUnusable, FolderUnusable, KindNotOffered."""
+    """Takes seconds: not on an event loop. Raises ModelUnusable, KindNotOffered."""
     match options.engine, options.kind:
         case EngineName.LLAMA_CPP, Kind.TEXT | Kind.EMBEDDINGS:
             from appliance.engines.engine import Engine

@@ -36,6 +36,8 @@ class PipelineServed(ABC):
         self.metrics = metrics
         self.turns = Turns(options.waiting)
         self.ready = False
+        self.sha256 = ""
+        """Of the model's files; a subclass sets it once it knows them to be there."""
         self._created = int(_changed(options.model_file))
 
     @property
@@ -76,6 +78,7 @@ class PipelineServed(ABC):
             "demo": False,
             "kind": self.kind,
             "engine": self.engine,
+            "sha256": self.sha256,
         }
 
     def listed(self) -> dict[str, Any]:

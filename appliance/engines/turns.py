@@ -13,16 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from appliance.engines.exchange import ClientLeft, Exchange
-from appliance.errors import TryAgain
+from appliance.engines.served import EngineBusy
 
 Made = TypeVar("Made")
-
-
-class LineFull(TryAgain):
-    code: ClassVar[str] = "engine_busy"
 
 
 class Turn:
@@ -73,10 +69,10 @@ class Turns:
     async def take(self, exchange: Exchange, work: Callable[[Turn], Made]) -> Made:
         """What `work` makes, in the pipeline's thread, after its turn came; the body was read before.
 
-        Raises LineFull, ClientLeft and what `work` raises.
+        Raises EngineBusy, ClientLeft and what `work` raises.
         """
         if self._running and len(self._line) >= self._waiting_limit:
-            raise LineFull(
+            raise EngineBusy(
                 f"{len(self._line)} requests are waiting for this model.",
                 retry_after_seconds=5,
                 next_step="Repeat the request later.",

@@ -15,23 +15,15 @@ from appliance.hardware.profile import EngineName
 
 
 def main() -> int:
-    folder, kind = Path(sys.argv[1]), Kind(sys.argv[2])
+    options = EngineOptions(
+        Path(sys.argv[1]), "tried", engine=EngineName.OPENVINO, kind=Kind(sys.argv[2]), slots=1
+    )
     try:
-        if kind is Kind.TEXT:
-            _write_one_token(folder)
-        else:
-            options = EngineOptions(folder, "tried", engine=EngineName.OPENVINO, kind=kind)
-            asyncio.run(load(options, EngineMetrics()).warm_up())
+        asyncio.run(load(options, EngineMetrics()).warm_up())
     except (Refusal, RuntimeError) as error:
         sys.stdout.write(f"Error: {str(error).splitlines()[-1]}\n")
         return 1
     return 0
-
-
-def _write_one_token(folder: Path) -> None:
-    import openvino_genai
-
-    openvino_genai.LLMPipeline(folder, "CPU").generate("Bonjour", max_new_tokens=1, apply_chat_template=False)
 
 
 if __name__ == "__main__":

@@ -7,27 +7,29 @@ two batches a client that left is noticed. Token ids are refused: they would be 
 import functools
 
 import numpy as np
-import openvino_genai
 
 from appliance.engines.contract import EmbeddingRequest
 from appliance.engines.exchange import Exchange
 from appliance.engines.metrics import EngineMetrics
+from appliance.engines.openvino.files import folder_digest
 from appliance.engines.openvino.folder import (
     TOKENIZER,
-    FolderUnusable,
     ModelFolder,
     TokenCounter,
     check_length,
+    device_properties,
     loaded,
 )
+from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed
+from appliance.engines.served import ModelUnusable
 from appliance.engines.turns import Turn
 from appliance.engines.vectors import NOTHING, NothingToEmbed, Vector, check_dimensions, embedding_answer
 from appliance.errors import Refused
 
 BATCH_TEXTS = 32
-_POOLING = openvino_genai.TextEmbeddingPipeline.PoolingType
+_POOLING = genai.TextEmbeddingPipeline.PoolingType
 POOLINGS = {"cls": _POOLING.CLS, "mean": _POOLING.MEAN, "last_token": _POOLING.LAST_TOKEN}
 POOLING_FILE = "1_Pooling/config.json"
 _POOLING_KEYS = {
@@ -53,10 +55,16 @@ class OpenVinoEmbeddings(PipelineServed):
             options.model_file, ("openvino_model.xml", "openvino_model.bin", TOKENIZER)
         )
         pooling = pooling_of(self._folder, str(options.settings.get("pooling", "")))
+        self.sha256 = folder_digest(self._folder.path)
+        properties = device_properties(options, own=frozenset({"pooling"}))
         self._counter = TokenCounter(self._folder)
         self._pipeline = loaded(
-            lambda: openvino_genai.TextEmbeddingPipeline(
-                self._folder.path, options.device, pooling_type=POOLINGS[pooling], normalize=True
+            lambda: genai.TextEmbeddingPipeline(
+                self._folder.path,
+                options.device,
+                pooling_type=POOLINGS[pooling],
+                normalize=True,
+                **properties,
             ),
             self._folder,
         )
@@ -101,12 +109,12 @@ def pooling_of(folder: ModelFolder, asked: str) -> str:
     """How vectors are pooled: as `asked`, else as the model's makers wrote, else the mean."""
     if asked:
         if asked not in POOLINGS:
-            raise FolderUnusable(f"There is no pooling {asked!r}, only {', '.join(POOLINGS)}.")
+            raise ModelUnusable(f"There is no pooling {asked!r}, only {', '.join(POOLINGS)}.")
         return asked
     said = folder.read(POOLING_FILE)
     chosen = [name for key, name in _POOLING_KEYS.items() if said.get(key)]
     if len(chosen) > 1 or (said and not chosen):
-        raise FolderUnusable(f"{folder.path / POOLING_FILE} asks for a pooling that can't be done here.")
+        raise ModelUnusable(f"{folder.path / POOLING_FILE} asks for a pooling that can't be done here.")
     return chosen[0] if chosen else "mean"
 
 

@@ -5,48 +5,50 @@ tokenizer, or without the parts that its kind needs, is refused before anything 
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import openvino_genai
-
-from appliance.engines.served import ContextLengthExceeded
-from appliance.errors import Broken
+from appliance.engines.openvino.devices import (
+    SCHEDULER_SETTINGS,
+    SettingUnknown,
+    check_device,
+    device_settings,
+)
+from appliance.engines.openvino.library import Pipeline, genai, refusing_what_openvino_refuses
+from appliance.engines.options import EngineOptions
+from appliance.engines.served import ContextLengthExceeded, ModelUnusable
+from appliance.hardware.profile import Setting
 
 TOKENIZER = "openvino_tokenizer.xml"
 _POSITIONS_BEFORE_THE_FIRST = {"xlm-roberta": 2, "roberta": 2, "camembert": 2, "mpnet": 2}
 """These count their positions from behind the padding token (transformers, create_position_ids)."""
 
 
-class FolderUnusable(Broken):
-    """Files are missing, or OpenVINO can't load them."""
-
-    code = "model_unusable"
-
-
 class ModelFolder:
-    """Raises FolderUnusable where the folder isn't one, or lacks one of `needed` (paths in it)."""
+    """Raises ModelUnusable where the folder isn't one, or lacks one of `needed` (paths in it)."""
 
     def __init__(self, path: Path, needed: tuple[str, ...]) -> None:
         self.path = path
         missing = [name for name in needed if not (path / name).is_file()]
         if not path.is_dir() or missing:
             lacking = f"has no {', '.join(missing)}" if path.is_dir() else "is not there"
-            raise FolderUnusable(
+            raise ModelUnusable(
                 f"The model's folder {path} {lacking}.",
                 next_step="It must be a whole OpenVINO model: ./build.sh convert makes one.",
             )
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON file of the folder; {} where it isn't there. Raises FolderUnusable."""
+        """A JSON file of the folder; {} where it isn't there. Raises ModelUnusable."""
         file = self.path / name
         if not file.is_file():
             return {}
         try:
             content = json.loads(file.read_text())
         except (OSError, ValueError) as error:
-            raise FolderUnusable(f"{file} can't be read: {error}.") from error
+            raise ModelUnusable(f"{file} can't be read: {error}.") from error
         return content if isinstance(content, dict) else {}
 
     @cached_property
@@ -64,7 +66,7 @@ class TokenCounter:
     """Counts as the pipeline will tokenize; safe from several threads."""
 
     def __init__(self, folder: ModelFolder) -> None:
-        self._tokenizer = loaded(lambda: openvino_genai.Tokenizer(folder.path), folder)
+        self._tokenizer = loaded(lambda: genai.Tokenizer(folder.path), folder)
 
     def count(self, texts: list[str]) -> list[int]:
         """Tokens of each text, special ones included."""
@@ -72,16 +74,20 @@ class TokenCounter:
         return [int(number) for number in mask.sum(axis=1)]
 
 
-def loaded(load: Any, folder: ModelFolder) -> Any:  # noqa: ANN401 OpenVINO's pipelines share no type
-    """What `load` gives; OpenVINO's own errors as FolderUnusable."""
-    try:
+def loaded(load: Callable[[], Pipeline], folder: ModelFolder) -> Pipeline:
+    """What `load` gives. Raises ModelUnusable."""
+    with refusing_what_openvino_refuses(f"{folder.path} can't be loaded"):
         return load()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()
-        raise FolderUnusable(
-            f"OpenVINO could not load {folder.path}: {reason[-1][:300] if reason else 'no reason given'}",
-            next_step="It must be a whole OpenVINO model of this kind: ./build.sh convert makes one.",
-        ) from error
+
+
+def device_properties(options: EngineOptions, own: frozenset[str] = frozenset()) -> dict[str, Setting]:
+    """The settings that go to the device; `own` are the pipeline's. Raises ModelUnusable, SettingUnknown."""
+    check_device(options)
+    settings = {name: value for name, value in options.settings.items() if name not in own}
+    for name in settings:
+        if name in SCHEDULER_SETTINGS:
+            raise SettingUnknown(f"Models for {options.kind} have no setting {name!r}.")
+    return device_settings(replace(options, settings=settings)).properties
 
 
 def check_length(tokens: int, most: int, what: str, param: str) -> None:

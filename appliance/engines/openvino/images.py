@@ -11,13 +11,21 @@ import secrets
 import time
 
 import numpy as np
-import openvino_genai
 from numpy.typing import NDArray
 
 from appliance.engines.exchange import ClientLeft, Exchange
 from appliance.engines.kinds_contract import ImageRequest
 from appliance.engines.metrics import EngineMetrics
-from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, TokenCounter, check_length, loaded
+from appliance.engines.openvino.files import folder_digest
+from appliance.engines.openvino.folder import (
+    TOKENIZER,
+    ModelFolder,
+    TokenCounter,
+    check_length,
+    device_properties,
+    loaded,
+)
+from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed, tokens_header
 from appliance.engines.png import png
@@ -41,8 +49,10 @@ class OpenVinoImages(PipelineServed):
             options.model_file,
             ("model_index.json", "vae_decoder/openvino_model.xml", f"tokenizer/{TOKENIZER}"),
         )
+        self.sha256 = folder_digest(folder.path)
+        properties = device_properties(options)
         self._pipeline = loaded(
-            lambda: openvino_genai.Text2ImagePipeline(folder.path, options.device), folder
+            lambda: genai.Text2ImagePipeline(folder.path, options.device, **properties), folder
         )
         tokenizers = [ModelFolder(each, (TOKENIZER,)) for each in sorted(folder.path.glob("tokenizer*"))]
         # where there are several, each reads the prompt; the one that takes most keeps all of it

@@ -6,12 +6,19 @@ between two of them a client that left is noticed.
 
 import functools
 
-import openvino_genai
-
 from appliance.engines.exchange import Exchange
 from appliance.engines.kinds_contract import RerankRequest
 from appliance.engines.metrics import EngineMetrics
-from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, TokenCounter, check_length, loaded
+from appliance.engines.openvino.files import folder_digest
+from appliance.engines.openvino.folder import (
+    TOKENIZER,
+    ModelFolder,
+    TokenCounter,
+    check_length,
+    device_properties,
+    loaded,
+)
+from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed
 from appliance.engines.ranking import rerank_answer
@@ -31,10 +38,12 @@ class OpenVinoRerank(PipelineServed):
         self._folder = ModelFolder(
             options.model_file, ("openvino_model.xml", "openvino_model.bin", TOKENIZER)
         )
+        self.sha256 = folder_digest(self._folder.path)
+        properties = device_properties(options)
         self._counter = TokenCounter(self._folder)
         self._pipeline = loaded(
-            lambda: openvino_genai.TextRerankPipeline(
-                self._folder.path, options.device, top_n=BATCH_DOCUMENTS
+            lambda: genai.TextRerankPipeline(
+                self._folder.path, options.device, top_n=BATCH_DOCUMENTS, **properties
             ),
             self._folder,
         )

@@ -9,14 +9,15 @@ import functools
 from typing import Any
 
 import numpy as np
-import openvino_genai
 from pydantic import ValidationError
 
 from appliance.engines.audio import RATE_HZ, Samples, decode
 from appliance.engines.exchange import ClientLeft, Exchange, invalid_parameter
 from appliance.engines.kinds_contract import AUDIO_LIMIT_BYTES, FORM_EXTRA_BYTES, TranscriptionRequest
 from appliance.engines.metrics import EngineMetrics
-from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, loaded
+from appliance.engines.openvino.files import folder_digest
+from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, device_properties, loaded
+from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed, tokens_header
 from appliance.engines.transcription_form import read_transcription
@@ -42,7 +43,11 @@ class OpenVinoTranscription(PipelineServed):
     def __init__(self, options: EngineOptions, metrics: EngineMetrics) -> None:
         super().__init__(options, metrics)
         folder = ModelFolder(options.model_file, _NEEDED)
-        self._pipeline = loaded(lambda: openvino_genai.WhisperPipeline(folder.path, options.device), folder)
+        self.sha256 = folder_digest(folder.path)
+        properties = device_properties(options)
+        self._pipeline = loaded(
+            lambda: genai.WhisperPipeline(folder.path, options.device, **properties), folder
+        )
         self._languages = {
             mark.strip("<|>") for mark in dict(self._pipeline.get_generation_config().lang_to_id)
         }
@@ -96,9 +101,7 @@ class OpenVinoTranscription(PipelineServed):
             tokens_out=said.perf_metrics.get_num_generated_tokens(),
         )
 
-    def _asked(
-        self, request: TranscriptionRequest, most_tokens: int
-    ) -> openvino_genai.WhisperGenerationConfig:
+    def _asked(self, request: TranscriptionRequest, most_tokens: int) -> genai.WhisperGenerationConfig:
         config = self._pipeline.get_generation_config()
         if config.is_multilingual:
             config.task = "transcribe"
@@ -114,7 +117,7 @@ class OpenVinoTranscription(PipelineServed):
         return config
 
 
-class _Watcher(openvino_genai.StreamerBase):  # type: ignore[misc]  # its types are not told
+class _Watcher(genai.StreamerBase):  # type: ignore[misc]  # its types are not told
     """Asked by the pipeline whether to go on."""
 
     def __init__(self, turn: Turn) -> None:
@@ -123,7 +126,7 @@ class _Watcher(openvino_genai.StreamerBase):  # type: ignore[misc]  # its types 
 
     def write(self, _tokens: object) -> Any:  # noqa: ANN401 the status is an enum without types
         left = self._turn.left
-        return openvino_genai.StreamingStatus.CANCEL if left else openvino_genai.StreamingStatus.RUNNING
+        return genai.StreamingStatus.CANCEL if left else genai.StreamingStatus.RUNNING
 
     def end(self) -> None:
         """Nothing is held back."""
