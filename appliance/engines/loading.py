@@ -31,5 +31,21 @@ def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
             from appliance.engines.openvino.engine import OpenVinoEngine
 
             return OpenVinoEngine(options, metrics)
+        case EngineName.OPENVINO, Kind.EMBEDDINGS:
+            from appliance.engines.openvino.embeddings import OpenVinoEmbeddings
+
+            return OpenVinoEmbeddings(options, metrics)
+        case EngineName.OPENVINO, Kind.RERANK:
+            from appliance.engines.openvino.rerank import OpenVinoRerank
+
+            return OpenVinoRerank(options, metrics)
+        case EngineName.OPENVINO, Kind.TRANSCRIPTION:
+            from appliance.engines.openvino.transcription import OpenVinoTranscription
+
+            return OpenVinoTranscription(options, metrics)
+        case EngineName.OPENVINO, Kind.IMAGES:
+            from appliance.engines.openvino.images import OpenVinoImages
+
+            return OpenVinoImages(options, metrics)
         case engine, kind:
             raise KindNotOffered(f"{engine} can't serve {kind} models here.")

@@ -93,8 +93,8 @@ class Dispatch:
         is_loaded = self.nodes.serves(ask.model)
         if self.nodes.models() and not self.knows(ask.model):
             raise self.unknown_model(ask.model)
-        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         self._check_prompt(ask)
+        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
         ticket = Ticket(ask.model, caller_id, (ask, future))
