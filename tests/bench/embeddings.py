@@ -1,8 +1,8 @@
 """Embeddings through the engine server against the bare pipeline, for OpenVINO and for llama.cpp.
 
 The model has the shape of MiniLM (6 layers, 384 wide) and random weights, which cost as much as trained ones.
-The texts are chunks of about 100 tokens, 64 in a request, as an index of documents sends them. Server and bare
-pipeline compute in processes of their own, one after the other, on as many threads; the best round of each
+The texts are chunks of about 100 tokens, 64 in a request, as an index of documents sends them. Server and
+bare pipeline compute in processes of their own, one after the other, on as many threads; the best round of each
 counts, per second of processor time. Through the server: at least 0.9 of the bare pipeline.
 """
 

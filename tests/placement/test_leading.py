@@ -108,7 +108,8 @@ def test_a_worker_is_told_of_files_engine_and_settings_and_again_nothing_once_th
 ) -> None:
     box.db.table("invitations").insert({"id": "i", "label": "pc", "created_at": 1, "expires_at": 2})
     facts = {"name": "pc", "cpu": "Intel(R) Core(TM) i5-8500", "cores": 6, "memory_bytes": 16 << 30}
-    worker = {"id": "pc", "name": "pc", "public_key": "k", "invitation_id": "i", "state": "approved"}
+    worker: dict[str, object] = {"id": "pc", "name": "pc", "public_key": "k", "invitation_id": "i"}
+    worker |= {"state": "approved"}
     worker |= {"short_code": "1", "poll_key": b"k", "facts": json.dumps(facts), "created_at": 1.0}
     box.db.table("workers").insert(worker)
     report(box, "pc", name="pc", engines=[{"model": "cellule-demo", "ready": True, "slots": 4, "demo": True}])

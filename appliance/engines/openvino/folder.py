@@ -13,13 +13,12 @@ from typing import Any
 
 from appliance.engines.openvino.devices import (
     SCHEDULER_SETTINGS,
-    SettingUnknown,
     check_device,
     device_settings,
 )
 from appliance.engines.openvino.library import Pipeline, genai, refusing_what_openvino_refuses
 from appliance.engines.options import EngineOptions
-from appliance.engines.served import ContextLengthExceeded, ModelUnusable
+from appliance.engines.served import ContextLengthExceeded, ModelUnusable, SettingUnknown
 from appliance.hardware.profile import Setting
 
 TOKENIZER = "openvino_tokenizer.xml"
