@@ -105,6 +105,12 @@ def running_engines(
     return tuple(found)
 
 
+def placeable(running: Sequence[Running], models: Sequence[ModelNeed]) -> tuple[Running, ...]:
+    """Without what is not placement's: adopted servers, and what somebody started by hand."""
+    names = {model.name for model in models}
+    return tuple(each for each in running if each.engine is not EngineName.ADOPTED and each.model in names)
+
+
 def _running(
     node: str,
     said: Mapping[str, Any],

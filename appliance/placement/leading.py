@@ -16,12 +16,11 @@ from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import forget_wishes, set_wish, wish_for
 from appliance.hardware import known_machines, profile_folders, profiles_in
-from appliance.hardware.profile import EngineName
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import HeldModel, held_models
 from appliance.models.layout import engine_path
 from appliance.placement.contract import ModelNeed, NodeFacts, Placed, Plan, Running, Speed, SpeedSource
-from appliance.placement.fleet import fleet_nodes, heard, running_engines, waiting_requests
+from appliance.placement.fleet import fleet_nodes, heard, placeable, running_engines, waiting_requests
 from appliance.placement.following import box_facts
 from appliance.placement.memory import with_working_space
 from appliance.placement.needs import model_needs
@@ -72,12 +71,7 @@ def _read(settings: Settings, cellule: Database, activity: Database) -> Facts:
         held=held,
         needs={need.name: need for need in needs},
         nodes=fleet_nodes(cellule, reports, profiles, machines),
-        running=[
-            each
-            for each in running_engines(activity, reports, needs, at)
-            # others are not placement's: adopted servers, split models, what somebody started by hand
-            if each.engine is not EngineName.ADOPTED and each.model in held
-        ],
+        running=placeable(running_engines(activity, reports, needs, at), needs),
         waiting=waiting_requests(activity, at),
         pinned=read_placement(cellule).wishes().pinned,
     )
