@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from appliance.errors import Refused, TryAgain
 from appliance.pool.asgi import ClientLeft
-from appliance.pool.ask import Ask, Endpoint
+from appliance.pool.ask import Ask
 from appliance.pool.client import Client
+from appliance.pool.kinds import Endpoint
 from appliance.pool.nodes import NodeEngine, Nodes
 from appliance.pool.queue import FairQueue, Ticket
 from appliance.pool.route import Route, choose, takes_prompt
