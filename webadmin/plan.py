@@ -131,10 +131,8 @@ def pin() -> Response:
     """A model stays on a node, or never comes there, or as the plan likes again."""
     node, model, wish = (request.form.get(name, "") for name in ("node", "model", "wish"))
     current = _current()
-    known = {each.id for each in current.nodes}, {each.name for each in current.models}
-    if wish not in {"keep", "never", "free"} or (
-        wish != "free" and not (node in known[0] and model in known[1])
-    ):
+    is_known = node in {each.id for each in current.nodes} and model in {each.name for each in current.models}
+    if wish not in {"keep", "never", "free"} or (wish != "free" and not is_known):
         abort(404)
     if wish == "free":
         remove_pin(cellule(), node, model, chosen_by=signed_in().id)

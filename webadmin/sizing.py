@@ -1,4 +1,4 @@
-"""The sizing assistant: how many people a list of machines could serve, found by replaying a day of requests."""
+"""The sizing assistant: how many people a list of machines could serve, by replaying a day of requests."""
 
 import math
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Question:
     inventory: str = EXAMPLE
     employees: str = "300"
     requests: str = "20"
-    first_token: str = "5"
+    first_word: str = "5"
     model: str = ""
 
 
@@ -61,7 +61,7 @@ def answer() -> Response:
     try:
         employees = _number(question.employees, 1, 100_000)
         requests = _number(question.requests, 0.01, 10_000)
-        target = Target(_number(question.first_token, 0.1, 600))
+        target = Target(_number(question.first_word, 0.1, 600))
         if employees * requests > MOST_REQUESTS_A_DAY:
             raise ValueError(gettext("More than 200,000 requests a day can't be replayed here."))
         profiles, _ = profiles_in(profile_folders(box_settings()))
@@ -81,7 +81,7 @@ def _question() -> Question:
     file = request.files.get("file")
     if file is not None and file.filename:
         inventory = file.read(LARGEST_INVENTORY_BYTES + 1).decode("utf-8-sig", "replace")
-    fields = {name: form.get(name, "") for name in ("employees", "requests", "first_token", "model")}
+    fields = {name: form.get(name, "") for name in ("employees", "requests", "first_word", "model")}
     return Question(inventory=inventory, **fields)
 
 
@@ -93,7 +93,10 @@ def _number(text: str, least: float, most: float) -> float:
     if not least <= number <= most:
         raise ValueError(
             gettext(
-                "Give a number from %(least)s to %(most)s, not %(given)r.", least=least, most=most, given=text
+                "Give a number from %(least)s to %(most)s, not “%(given)s”.",
+                least=f"{least:g}",
+                most=f"{most:g}",
+                given=text[:20],
             )
         )
     return number

@@ -24,8 +24,13 @@ MAX_SEQUENCES = 32
 class Embedder:
     """Blocks while it computes: call it in a thread."""
 
-    def __init__(self, model: Model, limits: BatcherLimits) -> None:
+    def __init__(self, model: Model, limits: BatcherLimits, *, ranks: bool = False) -> None:
+        """`ranks`: a reranker, whose vectors are scores and keep their length."""
         self.max_tokens = min(MAX_TOKENS, limits.context_tokens)
+        """Of one text."""
+        self.batch_tokens = MAX_TOKENS
+        """Of one step's texts together."""
+        self._ranks = ranks
         self._model = model
         self._threads = limits.threads
         self._lock = threading.Lock()
@@ -36,7 +41,7 @@ class Embedder:
         with self._lock:
             if self._context is None:
                 self._context = self._open_context()
-                self._batch = DecodeBatch(self.max_tokens)
+                self._batch = DecodeBatch(self.batch_tokens)
             llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
             self._batch.clear()
             for sequence, tokens in enumerate(texts):
@@ -48,12 +53,14 @@ class Embedder:
 
     def _vector(self, sequence: int) -> NDArray[np.float32]:
         pointer = llama.llama_get_embeddings_seq(self._context, sequence)
+        if self._ranks:
+            return np.array(np.ctypeslib.as_array(pointer, (1,)), np.float32)
         vector = np.ctypeslib.as_array(pointer, (self._model.embedding_width,)).astype(np.float32)
         return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
     def _open_context(self) -> Pointer:
         parameters = llama.llama_context_default_params()
-        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self.max_tokens
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self.batch_tokens
         parameters.n_seq_max = MAX_SEQUENCES
         parameters.kv_unified = True
         parameters.n_threads = parameters.n_threads_batch = self._threads

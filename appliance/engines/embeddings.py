@@ -22,7 +22,7 @@ async def embeddings(exchange: Exchange, engine: Engine) -> None:
     leaving = asyncio.ensure_future(exchange.left())
     try:
         vectors: list[Vector] = [NOTHING] * len(inputs)
-        for together in steps([len(tokens) for tokens in inputs], engine.embedder.max_tokens):
+        for together in steps([len(tokens) for tokens in inputs], engine.embedder.batch_tokens):
             made = await asyncio.to_thread(engine.embedder.embed, [inputs[place] for place in together])
             for place, vector in zip(together, made, strict=True):
                 vectors[place] = vector

@@ -133,9 +133,8 @@ def test_a_sound_is_heard_in_every_format_and_shape(engines: Engines) -> None:
         sound = ("a", sound_file(2, file_format))
         assert client.audio.transcriptions.create(model="tiny-transcription", file=sound).text
     for shape, start in (("text", ""), ("srt", "1\n00:00:"), ("vtt", "WEBVTT\n\n00:00:")):
-        written = client.audio.transcriptions.create(
-            model="tiny-transcription", file=("a.wav", sound_file(2)), response_format=shape
-        )
+        request: dict[str, Any] = {"file": ("a.wav", sound_file(2)), "response_format": shape}
+        written = client.audio.transcriptions.create(model="tiny-transcription", **request)
         assert isinstance(written, str) and written.startswith(start) and len(written) > 5
 
 

@@ -117,7 +117,7 @@ def test_the_command_converts_and_tells_how_far_it_is(source: Path, tmp_path: Pa
     (source / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     out, state = tmp_path / "new" / "model", tmp_path / "state.json"
     command = [ROOT / "build.sh", "convert", source, out, "--weights", "fp16", "--state", state]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The model's weights are being read." in done.stdout and "100 %" in done.stdout
     assert (out / "openvino_model.xml").is_file() and (out / "1_Pooling" / "config.json").is_file()
