@@ -50,6 +50,13 @@ NAVIGATION = (
     Entry("overview.show", lazy_gettext("Overview"), "overview", also=("wizard",)),
     Entry("chat.page", lazy_gettext("Chat"), "chat", admins_only=False),
     Entry("workers.show", lazy_gettext("Workers"), "workers"),
+    Entry(
+        "models.show",
+        lazy_gettext("Models"),
+        "models",
+        MODELS,
+        also=("model_catalogue", "model_gets", "model_bringing", "model_uploads", "model_sources"),
+    ),
     Entry("hardware.show", lazy_gettext("Hardware"), "hardware", MODELS),
     Entry("people.show", lazy_gettext("People"), "people", ACCESS),
     Entry("keys.show", lazy_gettext("API keys"), "keys", ACCESS),

@@ -398,4 +398,19 @@ ACTIVITY = (
             "CREATE UNIQUE INDEX model_gets_name ON model_gets (name) WHERE ended_at IS NULL",
         ),
     ),
+    Migration(
+        "0005_model_checks",
+        (
+            """CREATE TABLE model_checks (
+                model TEXT PRIMARY KEY,
+                digest TEXT NOT NULL,
+                asked_at REAL NOT NULL,
+                ended_at REAL,
+                size_bytes INTEGER NOT NULL,
+                done_bytes INTEGER NOT NULL DEFAULT 0,
+                ok INTEGER NOT NULL DEFAULT 0,
+                sentence TEXT NOT NULL DEFAULT ''
+            )""",
+        ),
+    ),
 )
