@@ -1,4 +1,4 @@
-"""Whether models may come from the internet, from which hub, with which token; how much disk they may fill."""
+"""Whether models may come from the internet, from which hub, with which token; how much disk they fill."""
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext

@@ -54,8 +54,8 @@ STEPS = {
 }
 TROUBLES: dict[str, LazyString] = {
     "internet_not_allowed": lazy_gettext(
-        "Models from the internet are not allowed on this box. Allow them under “Internet”, or bring the model"
-        " on a USB stick."
+        "Models from the internet are not allowed on this box. Allow them under “Internet”, or bring the"
+        " model on a USB stick."
     ),
     "model_name_refused": lazy_gettext(
         "A name has 1 to 64 letters, digits, dots, dashes and underscores, and begins with a letter or digit."

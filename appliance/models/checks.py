@@ -29,7 +29,7 @@ class ModelCheckUnderWay(Refused):
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """Times are epoch seconds. `ok` and `sentence`, what is wrong, mean something once `ended_at` is there."""
+    """Times are epoch seconds. `ok` and `sentence`, what is wrong, count once `ended_at` is there."""
 
     model: str
     digest: str
