@@ -13,11 +13,11 @@ from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import ModelUnknown, held_models
 from appliance.models.names import check_name
+from appliance.models.naming import DEFAULT_ALIAS
 from appliance.people import AuditEvent, record_audit
 from appliance.storage import transaction
 
-OFFERED_ALIASES = ("default", "code", "large")
-DEFAULT_ALIAS = "default"
+OFFERED_ALIASES = (DEFAULT_ALIAS, "code", "large")
 
 
 class AliasRefused(Refused):

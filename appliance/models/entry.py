@@ -133,7 +133,7 @@ def read_entry(file: Path) -> Entry:
     except tomllib.TOMLDecodeError as error:
         raise EntryUnusable(f"{file.name} is not TOML: {error}.", next_step="Mend that line.") from error
     except ValidationError as error:
-        wrong = " ".join(f"{file.name}: {_sentence(each)}" for each in error.errors())
+        wrong = " ".join(f"{file.name}: {_sentence(each)}" for each in _innermost(error))
         raise EntryUnusable(wrong, next_step="An entry that ships shows each name.") from error
 
 
@@ -159,10 +159,8 @@ def catalogue_folders(state_dir: Path) -> tuple[Path, ...]:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    path = [str(part) for part in error["loc"]]
-    where = "".join(
-        f" in [{part}]" if not part.isdigit() else f" number {int(part) + 1}" for part in path[:-1]
-    )
+    path = [f"number {int(part) + 1}" if isinstance(part, int) else str(part) for part in error["loc"]]
+    where = "".join(f" in {part}" if part.startswith("number ") else f" in [{part}]" for part in path[:-1])
     name = path[-1] if path else "the entry"
     match error["type"]:
         case "missing":
@@ -174,3 +172,13 @@ def _sentence(error: ErrorDetails) -> str:
             return f'"{name}"{where} {error["ctx"]["error"]}.'
         case _:
             return f'"{name}"{where}: {error["msg"]} (it is {error["input"]!r}).'
+
+
+def _innermost(error: ValidationError) -> list[ErrorDetails]:
+    """Without those that only follow from one within: a list that is too short for its item is bad."""
+    errors = error.errors()
+    return [
+        each
+        for each in errors
+        if not any(other is not each and other["loc"][: len(each["loc"])] == each["loc"] for other in errors)
+    ]

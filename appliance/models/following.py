@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from appliance.clock import Clock, now
-from appliance.errors import Refusal, TryAgain
+from appliance.errors import Broken, Refusal, TryAgain
 from appliance.host import Host, HostUnavailable
 from appliance.host.outbound import keep_open
 from appliance.keeping import pending_change
@@ -64,6 +64,12 @@ class DiskTrouble(TryAgain):
     """The box's own disk couldn't be read or written."""
 
     code = "disk_trouble"
+
+
+class GetBroken(Broken):
+    """Our own mistake; the log has more."""
+
+    code = "model_get_broken"
 
 
 class Stopping(TryAgain):
@@ -139,6 +145,10 @@ class _Getting:
             return self._put_off(
                 DiskTrouble(f"The disk gave an error: {error.strerror}.", retry_after_seconds=60)
             )
+        except Exception:
+            # it would be begun again every second, and fail again
+            log.exception("the model %s", self.get.name)
+            return self._refuse(GetBroken("Something broke here.", next_step="Tell support."))
         end_get(self.activity, self.get, GetState.DONE, at=self.clock())
         detail = f"{model.digest} from {model.source}"
         record_audit(self.activity, AuditEvent.BOX_MODEL_ADDED, subject=model.name, detail=detail)

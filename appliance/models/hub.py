@@ -28,6 +28,7 @@ _QUIET = {
 }
 """Nothing is told to anybody, and no token is looked for in somebody's home."""
 _CHUNK_BYTES = 4 * 2**20
+_PIECE_BYTES = 64 * 2**10
 
 
 class Remote(NamedTuple):
@@ -89,10 +90,12 @@ def _listed(wanted: dict[str, Any], token: str | bool) -> tuple[str, str, list[R
 
 
 def _fetch_file(wanted: dict[str, Any], token: str | bool, commit: str, remote: Remote, part: Path) -> None:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
+    # what came of a piece when the line is cut is lost
+    constants.DOWNLOAD_CHUNK_SIZE = _PIECE_BYTES
     endpoint = wanted["endpoint"]
     url = hf_hub_url(wanted["repository"], remote.path, revision=commit, endpoint=endpoint)
     told = get_hf_file_metadata(url, token=token, endpoint=endpoint)

@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from pydantic import ValidationError
+
 from appliance.errors import NotTrusted, Refused, TryAgain
 from appliance.models.bundle import BundleFile
 from appliance.models.choice import ModelsChoice
@@ -201,8 +203,10 @@ def _listing(news: Mapping[str, Any]) -> Listing:
         path, sha256 = str(each["path"]), str(each["sha256"])
         if (sha256 and not _SHA256.fullmatch(sha256)) or not (sha256 or _COMMIT.fullmatch(each["git_sha1"])):
             raise HubLied(f"The hub gives no hash for {path}.")
-        # refuses a path out of the folder
-        BundleFile(path=path, size_bytes=each["size_bytes"], sha256=sha256 or "0" * 64)
+        try:
+            BundleFile(path=path, size_bytes=each["size_bytes"], sha256=sha256 or "0" * 64)
+        except ValidationError as error:
+            raise HubLied(f"The hub names a file that no model has: {path[:100]!r}.") from error
         sizes[path], hashes[path] = int(each["size_bytes"]), sha256
     if not sizes:
         raise HubRefused("The hub has none of these files.", next_step="Check the repository and the files.")

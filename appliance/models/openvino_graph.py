@@ -91,8 +91,10 @@ def _take_constant(graph: Graph, data: Element, name: str, weights_bytes: int) -
     kind, shape = data.get("element_type", ""), _shape(data.get("shape", ""))
     offset, size = int(data.get("offset", "0")), int(data.get("size", "0"))
     if offset < 0 or size < 0 or offset + size > weights_bytes:
-        missing = offset + size - weights_bytes
-        raise ModelFileUnusable(f"The weights of {name} are cut off: {missing:,} bytes are missing.")
+        raise ModelFileUnusable(
+            f"The weights of {name} are cut off: they have {weights_bytes:,} bytes.",
+            next_step="Get the model again.",
+        )
     bits = _BITS.get(kind)
     if bits is None:  # texts of a tokenizer
         return

@@ -5,15 +5,17 @@ import logging
 import re
 from contextlib import suppress
 from time import monotonic
+from urllib.parse import quote
 
 import orjson
 
 from appliance.clock import now
 from appliance.errors import Broken, NotTrusted, Refusal, Refused, TryAgain
+from appliance.models.naming import ModelNames
 from appliance.people.api_keys import Caller, Callers
 from appliance.pool.admit import Budgets, identify, refuse_over_budget
 from appliance.pool.asgi import JSON, BodyTooSlow, ClientLeft, Headers, refusal_body, refusal_headers
-from appliance.pool.ask import Endpoint, read_ask
+from appliance.pool.ask import Ask, Endpoint, for_model, read_ask
 from appliance.pool.client import Client
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Meter, Outcome, new_request_id
@@ -48,12 +50,13 @@ class InternalError(Broken):
 
 
 class Api:
-    """Everything under /v1. `callers` is replaced as a whole when keys change."""
+    """Everything under /v1. `callers` and `names` are replaced as a whole when they change."""
 
     def __init__(
         self, settings: Settings, limits: Limits, relay: Relay, meter: Meter, metrics: Metrics
     ) -> None:
         self.callers = Callers({}, {})
+        self.names = ModelNames()
         self._settings = settings
         self._limits = limits
         self._relay = relay
@@ -110,9 +113,10 @@ class Api:
             body = await client.whole_body(
                 given.get(b"content-length"), self._settings.body_limit_bytes, self._limits.body_seconds
             )
-            ask = read_ask(exchange.endpoint, body)
+            ask = self._named(read_ask(exchange.endpoint, body), headers)
             if self._relay.dispatch.nodes.serves(ask.model):
                 exchange.model = ask.model
+                headers.append((b"x-cellule-model", quote(ask.model, safe="").encode()))
             await self._relay.run(exchange, ask, client, headers)
             return
         except ClientLeft:
@@ -135,6 +139,12 @@ class Api:
             headers.append((b"x-cellule-queue-position", b"%d" % exchange.place))
         _refuse(client, refusal, headers)
 
+    def _named(self, ask: Ask, headers: Headers) -> Ask:
+        """For the model that the asked name stands for. Raises RetiredModel, InvalidRequest."""
+        named = self.names.resolve(ask.model, now())
+        headers += named.headers
+        return ask if named.model == ask.model else for_model(ask, named.model)
+
     def _charge(self, caller: Caller, headers: Headers) -> None:
         """Takes the request from the caller's budget. Raises TooManyRequests."""
         state = self._budgets.take(caller, monotonic())
@@ -156,7 +166,15 @@ class Api:
             headers.append((b"allow", allowed.encode()))
             raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
-        listed = [_listed(model, report) for model, report in sorted(models.items())]
+        listed = [
+            _listed(model, report)
+            for model, report in sorted(models.items())
+            if not self.names.is_retired(model, now())
+        ]
+        own = {each["id"]: each for each in listed}
+        for alias, model in self.names.aliases.items():
+            if model in own and alias not in own:
+                listed.append({**own[model], "id": alias, "alias_of": model})
         if path == "/v1/models":
             body = orjson.dumps({"object": "list", "data": listed})
             return client.answer(200, [JSON, *headers], body)

@@ -99,6 +99,7 @@ class Pool:
 
     def _take_decided(self, decided: Decided) -> None:
         self.api.callers = decided.callers
+        self.api.names = decided.names
         self._known = {BOX_NODE, *(worker.id for worker in decided.workers)}
         self._take_engines(())
 

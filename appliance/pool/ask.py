@@ -102,12 +102,24 @@ def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
     return Ask(endpoint, request.model, request.stream, body, usage_added, tokens)
 
 
+def for_model(ask: Ask, model: str) -> Ask:
+    """The same request for the model that its alias stands for. Raises InvalidRequest."""
+    document = _document(ask.body)
+    document["model"] = model
+    return ask._replace(model=model, body=orjson.dumps(document))
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = orjson.loads(body)
+    except orjson.JSONDecodeError as error:  # stricter than the check before: NaN, for one
+        raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
+    return document
+
+
 def _with_usage(body: bytes) -> bytes:
     if b'"stream_options"' in body:
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as error:  # stricter than the check before: NaN, for one
-            raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
+        document = _document(body)
         document["stream_options"] = (document.get("stream_options") or {}) | {"include_usage": True}
         return orjson.dumps(document)
     start = body.index(b"{") + 1  # the object is not empty: it has at least a model

@@ -19,6 +19,7 @@ import orjson
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.models.naming import ModelNames, load_names
 from appliance.people.api_keys import Callers, load_callers
 from appliance.pool.limits import Limits
 from appliance.pool.nodes import EngineHealth
@@ -42,10 +43,11 @@ class Worker:
 
 @dataclass(frozen=True)
 class Decided:
-    """What people decided: who may call, which workers take part."""
+    """What people decided: who may call, which workers take part, what models are called."""
 
     callers: Callers
     workers: tuple[Worker, ...]
+    names: ModelNames
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def read_decided(db: Database) -> Decided:
     rows = db.execute(
         "SELECT id, name, tunnel_address FROM workers WHERE state = 'approved' AND tunnel_address IS NOT NULL"
     )
-    return Decided(load_callers(db), tuple(Worker(*row) for row in rows))
+    return Decided(load_callers(db), tuple(Worker(*row) for row in rows), load_names(db))
 
 
 def read_heard(db: Database, workers: tuple[Worker, ...], box_sockets: tuple[Path, ...]) -> Heard:

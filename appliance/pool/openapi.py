@@ -42,6 +42,8 @@ class Model(BaseModel):
     demo: bool = False
     description: str = ""
     context_tokens: int = 0
+    alias_of: str = ""
+    """The model that answers to this name."""
 
 
 class ModelList(BaseModel):
@@ -57,6 +59,7 @@ _REFUSALS = {
     "403": "The key is known but may not do this.",
     "404": "No such model; the message lists those there are.",
     "405": "The path takes another method.",
+    "410": "The model is retired; the message names its successor.",
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
     "429": "Too many requests for this key, or the queue is full; retry-after says when to come again.",

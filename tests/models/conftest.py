@@ -24,13 +24,21 @@ from appliance.models.following import follow_gets
 from appliance.models.held import HeldModel
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, write_choice
-from tests.bench.random_model import TINY, random_model
+from tests.bench.random_model import TINY, Shape, random_model
 from tests.models.hub_server import REPOSITORY, Content, HubServer, serving
+
+SMALL = Shape("Random small", 4096, 256, 768, 4, 4, 2)
 
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_model(tmp_path_factory.mktemp("gguf"), TINY)
+
+
+@pytest.fixture(scope="session")
+def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 4 MB: many pieces of a download."""
+    return random_model(tmp_path_factory.mktemp("small"), SMALL)
 
 
 @dataclass
@@ -83,9 +91,9 @@ def box(settings: Settings) -> Iterator[ModelBox]:
 
 
 @pytest.fixture
-def content(tiny_gguf: Path) -> Content:
+def content(small_gguf: Path) -> Content:
     """A repository with a large file and small ones."""
-    files = {"tiny-Q8_0.gguf": tiny_gguf.read_bytes(), "README.md": b"# Tiny\n", "notes/a.txt": b"a"}
+    files = {"tiny-Q8_0.gguf": small_gguf.read_bytes(), "README.md": b"# Tiny\n", "notes/a.txt": b"a"}
     return Content(files, large={"tiny-Q8_0.gguf"})
 
 

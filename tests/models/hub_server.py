@@ -1,8 +1,8 @@
 """A small hub on a real socket: the part of the Hugging Face hub's API that a download needs, with faults.
 
-https://huggingface.co/docs/hub/api: /api/models/REPO/revision/REV lists files with size, LFS SHA-256 and git's
-hash; HEAD on /REPO/resolve/COMMIT/PATH tells X-Repo-Commit, X-Linked-Etag and X-Linked-Size and where the bytes
-are (a redirect to another host for large files); GET answers Range requests.
+https://huggingface.co/docs/hub/api: /api/models/REPO/revision/REV lists files with size, LFS SHA-256 and
+git's hash; HEAD on /REPO/resolve/COMMIT/PATH tells X-Repo-Commit, X-Linked-Etag and X-Linked-Size and where
+the bytes are (a redirect to another host for large files); GET answers Range requests.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ REPOSITORY = "Example/Tiny-GGUF"
 
 @dataclass
 class Faults:
-    """What goes wrong; `cut_after` bytes of a body, `cuts` times. `wrong` bytes are sent with the right length."""
+    """What goes wrong: cut `cuts` times after so many bytes; `wrong` bytes of the right length."""
 
     cut_after: int | None = None
     cuts: int = 1
@@ -91,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(BrokenPipeError, ConnectionResetError):
             if server.faults.status:
                 self._send(server.faults.status, b"{}")
-            elif (token := server.faults.needs_token) and self.headers.get("Authorization") != f"Bearer {token}":
+            elif (token := server.faults.needs_token) and self.headers.get(
+                "Authorization"
+            ) != f"Bearer {token}":
                 self._send(401, b"{}", {"X-Error-Code": "GatedRepo"})
             elif path.startswith("/api/models/"):
                 self._list(path)

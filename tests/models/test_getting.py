@@ -1,4 +1,4 @@
-"""From a stick, an upload or a hub to a name in the API: verified, or refused with a sentence and nothing left."""
+"""From a stick, a NAS or an upload to a name in the API: verified, or refused and nothing left."""
 
 from pathlib import Path
 
