@@ -12,6 +12,7 @@ from appliance.models import (
     Capability,
     Entry,
     EntryUnusable,
+    ExpectedSize,
     LargerThanMemory,
     LifecycleState,
     ModelsChoice,
@@ -20,6 +21,7 @@ from appliance.models import (
     VariantFormat,
     ask_get,
     catalogue_folders,
+    expected_size,
     held_models,
     hub_order,
     lifecycle_at,
@@ -43,9 +45,15 @@ class Way:
 
     number: int
     variant: Variant
+    size: ExpectedSize | None
     too_large: LargerThanMemory | None
     runs_here: bool
     """False for what only a server of its own can run."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """0 where nobody knows."""
+        return self.size.weights_bytes if self.size else 0
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,12 @@ class Offer:
     def best(self) -> Way | None:
         """The largest that fits: what is chosen unless somebody chooses."""
         usable = [way for way in self.ways if way.runs_here and not way.too_large]
-        return max(usable, key=lambda way: way.variant.approximate_gb or 0, default=None)
+        return max(usable, key=lambda way: way.weights_bytes, default=None)
 
     @property
     def smallest(self) -> Way | None:
         usable = [way for way in self.ways if way.runs_here]
-        return min(usable, key=lambda way: way.variant.approximate_gb or 10_000, default=None)
+        return min(usable, key=lambda way: way.weights_bytes, default=None)
 
     @property
     def may_be_got(self) -> bool:
@@ -188,19 +196,19 @@ def _offers() -> tuple[list[Offer], tuple[EntryUnusable, ...]]:
     offers = []
     for entry in entries.values():
         deprecated_at, retired_at, _ = lifecycle_of(entry)
-        ways = tuple(_way(number, variant, rooms) for number, variant in enumerate(entry.variants))
+        ways = tuple(_way(number, entry, variant, rooms) for number, variant in enumerate(entry.variants))
         state = lifecycle_at(deprecated_at, retired_at, at)
         offers.append(Offer(entry, ways, state, tuple(held.get(entry.name, ()))))
     return sorted(offers, key=lambda o: (o.entry.family.lower(), o.entry.parameters)), unusable
 
 
-def _way(number: int, variant: Variant, rooms: list[Room]) -> Way:
-    too_large = None
+def _way(number: int, entry: Entry, variant: Variant, rooms: list[Room]) -> Way:
+    too_large, size = None, expected_size(entry, variant)
     try:
-        refuse_too_large(int((variant.approximate_gb or 0) * 10**9), rooms)
+        refuse_too_large(size.weights_bytes if size else 0, rooms)
     except LargerThanMemory as refusal:
         too_large = refusal
-    return Way(number, variant, too_large, variant.format is not VariantFormat.SAFETENSORS)
+    return Way(number, variant, size, too_large, variant.format is not VariantFormat.SAFETENSORS)
 
 
 def _any(offers: list[Offer], capability: Capability) -> bool:

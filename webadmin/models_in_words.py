@@ -10,13 +10,13 @@ from appliance.models import (
     Capability,
     CarriedOrder,
     Entry,
+    ExpectedSize,
     Get,
     GetState,
     HeldModel,
     HubOrder,
     LifecycleState,
     UploadOrder,
-    Variant,
 )
 from webadmin import figures
 from webadmin.box_in_words import in_words
@@ -39,6 +39,16 @@ _OF_KIND = {
     "rerank": (Capability.RERANK,),
     "transcription": (Capability.TRANSCRIPTION,),
     "images": (Capability.IMAGES,),
+}
+ENTRY_FIELDS = {
+    "parameters": lazy_gettext("size"),
+    "active": lazy_gettext("active parameters"),
+    "context_tokens": lazy_gettext("context"),
+    "languages": lazy_gettext("languages"),
+    "capabilities": lazy_gettext("what it can do"),
+    "licence": lazy_gettext("licence"),
+    "lifecycle": lazy_gettext("dates"),
+    "variants": lazy_gettext("names and sizes of the files"),
 }
 FORMATS = {"gguf": "GGUF", "openvino": "OpenVINO", "safetensors": "Safetensors"}
 ALIAS_MEANINGS = {
@@ -133,10 +143,12 @@ def trouble(code: str, sentence: str) -> str:
 
 
 def parameters(billions: float) -> str:
-    """8 B, 0.6 B, 596 M: as these models are called in every language."""
-    if billions >= 1:
-        return f"{figures.decimal(billions)}\N{NO-BREAK SPACE}B"
-    return f"{figures.decimal(billions * 1000, digits=0)}\N{NO-BREAK SPACE}M"
+    """8 B, 596 M, 59 K: as these models are called in every language."""
+    for letter, unit in (("B", 1.0), ("M", 1e-3)):
+        if billions >= unit:
+            digits = 1 if letter == "B" or billions < 0.01 else 0
+            return f"{figures.decimal(billions / unit, digits)}\N{NO-BREAK SPACE}{letter}"
+    return f"{figures.decimal(billions * 1e6, digits=0)}\N{NO-BREAK SPACE}K"
 
 
 def tokens(count: int) -> str:
@@ -144,9 +156,12 @@ def tokens(count: int) -> str:
     return gettext("%(number)s tokens", number=figures.exact(count))
 
 
-def variant_size(variant: Variant) -> str:
-    """As its entry says it; a dash where nobody does."""
-    return figures.size(int(variant.approximate_gb * 10**9)) if variant.approximate_gb else figures.NONE_YET
+def expected(size: ExpectedSize | None) -> str:
+    """A dash where nobody knows."""
+    if size is None:
+        return figures.NONE_YET
+    told = figures.size(size.weights_bytes)
+    return gettext("about %(size)s", size=told) if size.is_estimated else told
 
 
 def is_soon(at: float | None, within_seconds: float = 180 * 86_400) -> bool:

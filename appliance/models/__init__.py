@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         catalogue_folders,
         read_catalogue,
     )
+    from appliance.models.expected import ExpectedSize, expected_size
     from appliance.models.facts import ModelFacts
     from appliance.models.fitting import LargerThanMemory, Room, node_rooms, refuse_too_large
     from appliance.models.gets import (
@@ -91,6 +92,7 @@ __all__ = [
     "Entry",
     "EntryUnknown",
     "EntryUnusable",
+    "ExpectedSize",
     "Get",
     "GetState",
     "GetUnknown",
@@ -133,6 +135,7 @@ __all__ = [
     "carried_models",
     "catalogue_folders",
     "engine_path",
+    "expected_size",
     "forget_hub_token",
     "has_hub_token",
     "held_model",
@@ -172,6 +175,7 @@ _MODULES = (
     "checks",
     "choice",
     "entry",
+    "expected",
     "facts",
     "fitting",
     "gets",
