@@ -74,7 +74,7 @@ TROUBLES: dict[str, LazyString] = {
         "It is in use: an alias points to it, or an engine has it loaded. Take it out of use there first."
     ),
     "model_unknown": lazy_gettext("There is no such model on the box any more. Reload the page."),
-    "model_get_unknown": lazy_gettext("This get has ended already. Reload the page."),
+    "model_get_unknown": lazy_gettext("It has ended already. Reload the page."),
     "model_check_under_way": lazy_gettext("This model is being checked already. Wait until that has ended."),
     "model_get_broken": lazy_gettext(
         "Something went wrong in the box. It was written to the log; tell support if it happens again."

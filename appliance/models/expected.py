@@ -11,7 +11,8 @@ from appliance.models.entry import Entry, Variant
 
 _BITS_PER_WEIGHT = {
     "Q3_K_M": 4.00, "Q4_0": 4.66, "Q4_K_S": 4.67, "IQ4_NL": 4.68, "Q4_K_M": 4.89, "Q4_K_L": 5.0,
-    "Q5_K_M": 5.70, "Q6_K": 6.56, "Q8_0": 8.50, "MXFP4": 4.25, "int4": 4.5, "int8": 8.1, "F16": 16.0, "FP16": 16.0, "bf16": 16.0,
+    "Q5_K_M": 5.70, "Q6_K": 6.56, "Q8_0": 8.50, "MXFP4": 4.25, "int4": 4.5, "int8": 8.1,
+    "F16": 16.0, "FP16": 16.0, "bf16": 16.0,
 }  # fmt: skip
 
 
