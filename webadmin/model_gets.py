@@ -5,31 +5,32 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response
 
 from appliance.clock import now
-from appliance.models import ask_cancel, ask_get, read_get
+from appliance.models import ask_cancel, ask_get
 from appliance.people import AuditEvent
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
+from webadmin.model_shelf import asked_get
 from webadmin.visitor import admins_only, client_address, signed_in
 
 blueprint = Blueprint("model_gets", __name__)
 
 
-@blueprint.post("/models/gets/<int:get_id>/cancel")
+@blueprint.post("/models/gets/<get_id>/cancel")
 @admins_only
-def cancel(get_id: int) -> Response:
+def cancel(get_id: str) -> Response:
     """What came is thrown away within a second."""
-    get = read_get(activity(), get_id)
-    ask_cancel(activity(), get_id)
+    get = asked_get(get_id)
+    ask_cancel(activity(), get.id)
     noted(AuditEvent.ADMIN_MODEL_GET, subject=get.name, detail="cancelled")
     flash(gettext("%(name)s is being cancelled.", name=get.name))
     return redirect(url_for("models.show"), 303)
 
 
-@blueprint.post("/models/gets/<int:get_id>/again")
+@blueprint.post("/models/gets/<get_id>/again")
 @admins_only
-def again(get_id: int) -> Response:
+def again(get_id: str) -> Response:
     """The same order once more."""
-    former = read_get(activity(), get_id)
+    former = asked_get(get_id)
     ask_get(
         box_settings(),
         cellule(),

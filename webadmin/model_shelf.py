@@ -9,6 +9,7 @@ from appliance.models import (
     Entry,
     Get,
     GetState,
+    GetUnknown,
     HeldModel,
     LifecycleState,
     MemoryNeed,
@@ -24,6 +25,7 @@ from appliance.models import (
     need_of,
     node_rooms,
     read_catalogue,
+    read_get,
     serving_nodes,
 )
 from appliance.settings import BOX_NODE
@@ -162,6 +164,13 @@ def read_shelf() -> Shelf:
 def read_entries() -> dict[str, Entry]:
     """The catalogue; files of it that can't be used are told on its own page."""
     return read_catalogue(catalogue_folders(box_settings().state_dir))[0]
+
+
+def asked_get(number: str) -> Get:
+    """By what an address says. Raises GetUnknown."""
+    if not (number.isascii() and number.isdigit()) or len(number) > 15:
+        raise GetUnknown("There is no such get.", next_step="Reload the list.")
+    return read_get(activity(), int(number))
 
 
 def _loaded(nodes: list[NodeOverview], model: str) -> tuple[Loaded, ...]:

@@ -15,9 +15,10 @@ from wtforms.validators import ValidationError as InvalidToken
 
 from appliance.clock import now
 from appliance.errors import Refusal
-from appliance.models import Get, GetState, UploadOrder, ask_get, read_get, receive_chunk, received_bytes
+from appliance.models import Get, GetState, UploadOrder, ask_get, receive_chunk, received_bytes
 from webadmin.database import activity, box_settings, cellule
 from webadmin.model_bringing import CHUNK_BYTES
+from webadmin.model_shelf import asked_get
 from webadmin.refusals import explain
 from webadmin.visitor import admins_only, client_address, signed_in
 
@@ -30,7 +31,7 @@ def _own_body(state: object) -> None:
     state.app.extensions["csrf"].exempt(chunk)  # type: ignore[attr-defined]
 
 
-@blueprint.post("/models/uploads.json")
+@blueprint.post("/models/uploads")
 @admins_only
 def begin() -> tuple[Response, int]:
     """Says what will come."""
@@ -58,17 +59,21 @@ def begin() -> tuple[Response, int]:
     return _told(get)
 
 
-@blueprint.get("/models/uploads/<int:get_id>.json")
+@blueprint.get("/models/uploads/<get_id>.json")
 @admins_only
-def show(get_id: int) -> tuple[Response, int]:
+def show(get_id: str) -> tuple[Response, int]:
     """Where each file goes on."""
-    return _told(read_get(activity(), get_id))
+    return _told(asked_get(get_id))
 
 
-@blueprint.post("/models/uploads/<int:get_id>/chunk.json")
+@blueprint.post("/models/uploads/<get_id>/chunk")
 @admins_only
-def chunk(get_id: int) -> tuple[Response, int]:
+def chunk(get_id: str) -> tuple[Response, int]:
     """One piece of one file: ?path=…&offset=…, the bytes as the body."""
+    try:
+        get = asked_get(get_id)
+    except Refusal as error:
+        return _refused(error.code, explain(error), error.http_status)
     try:
         validate_csrf(request.headers.get("X-CSRFToken"))
     except InvalidToken as error:
@@ -83,7 +88,7 @@ def chunk(get_id: int) -> tuple[Response, int]:
         get = receive_chunk(
             box_settings().state_dir,
             activity(),
-            get_id,
+            get.id,
             path=request.args.get("path", ""),
             offset=int(offset) if offset.isascii() and offset.isdigit() else -1,
             data=data,

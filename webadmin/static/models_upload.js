@@ -1,6 +1,7 @@
 // Sends the files of a model in pieces, each saying where it belongs. A cut line is waited for; after a reload the same
 // files go on where they were, for the box remembers what it has.
 
+import { text } from "./texts.js";
 import { Speed, size } from "./transfer.js";
 
 const RETRY_MILLISECONDS = [1000, 2000, 5000, 10_000, 15_000];
@@ -18,6 +19,7 @@ class Refused extends Error {
 async function ask(url, options = {}) {
   const answer = await fetch(url, { ...options, headers: { Accept: "application/json", "X-CSRFToken": token, ...options.headers } });
   if (answer.status >= 502) throw new TypeError(String(answer.status));
+  if (!answer.headers.get("Content-Type")?.startsWith("application/json")) throw new Refused({ code: "signed_out", message: text("signed_out") });
   const told = await answer.json();
   if (!answer.ok) throw new Refused(told.error);
   return told;
@@ -107,7 +109,7 @@ async function send(form, files, begun) {
     const state = await begun();
     const place = `/models/uploads/${state.id}`;
     sending.id = state.id;
-    await sending.run(state, { state: `${place}.json`, chunk: `${place}/chunk.json` });
+    await sending.run(state, { state: `${place}.json`, chunk: `${place}/chunk` });
   } catch (error) {
     if (error.code === "model_larger_than_memory") form.querySelector("[data-too-large]").hidden = false;
     fail(form, error instanceof Refused ? error.message : form.dataset.lost);
