@@ -245,7 +245,7 @@ def _fact(name: str, told: str) -> str:
     if size := _SIZE.fullmatch(told):
         return figures.size(int(float(size[1].replace(",", "")) * _UNITS[size[2]]))
     if name == "billions":
-        return str(format_decimal(float(told)))
+        return str(format_decimal(float(told), format="0.00"))
     if _LONG_NUMBER.fullmatch(told):
         return figures.exact(int(told.replace(",", "")))
     return in_words(told)

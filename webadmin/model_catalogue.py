@@ -38,6 +38,9 @@ from webadmin.visitor import admins_only, client_address, signed_in
 
 blueprint = Blueprint("model_catalogue", __name__)
 
+_ROOMY_SHARE = 0.75
+"""Of a node's room for the weights; the rest is for the cache, which isn't known before the file is here."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -49,6 +52,8 @@ class Way:
     too_large: LargerThanMemory | None
     runs_here: bool
     """False for what only a server of its own can run."""
+    is_roomy: bool
+    """Beside its weights, a node has room for long texts and several answers."""
 
     @property
     def weights_bytes(self) -> int:
@@ -67,10 +72,13 @@ class Offer:
     """Models on the box that came from it."""
 
     @property
-    def best(self) -> Way | None:
-        """The largest that fits: what is chosen unless somebody chooses."""
-        usable = [way for way in self.ways if way.runs_here and not way.too_large]
-        return max(usable, key=lambda way: way.weights_bytes, default=None)
+    def suggested(self) -> Way | None:
+        """What is chosen unless somebody chooses: the largest that leaves room, else the least that fits."""
+        fitting = [way for way in self.ways if way.runs_here and not way.too_large]
+        roomy = [way for way in fitting if way.is_roomy]
+        if roomy:
+            return max(roomy, key=lambda way: way.weights_bytes)
+        return min(fitting, key=lambda way: way.weights_bytes, default=None)
 
     @property
     def smallest(self) -> Way | None:
@@ -90,7 +98,9 @@ def show() -> str:
     offers, unusable = _offers()
     purpose, fitting = request.args.get("for", ""), request.args.get("fits") == "yes"
     words = request.args.get("q", "").strip()[:80]
-    found = [offer for offer in offers if _matches(offer, purpose, words) and (offer.best or not fitting)]
+    found = [
+        offer for offer in offers if _matches(offer, purpose, words) and (offer.suggested or not fitting)
+    ]
     return render_template(
         "models_catalogue.html",
         offers=found,
@@ -155,7 +165,7 @@ def status_of(offer: Offer) -> tuple[str, str]:
         return "bad", gettext("retired")
     if offer.smallest is None:
         return "", gettext("needs its own server")
-    if offer.best is None:
+    if offer.suggested is None:
         return "warn", gettext("too large")
     return "ok", gettext("fits")
 
@@ -208,7 +218,9 @@ def _way(number: int, entry: Entry, variant: Variant, rooms: list[Room]) -> Way:
         refuse_too_large(size.weights_bytes if size else 0, rooms)
     except LargerThanMemory as refusal:
         too_large = refusal
-    return Way(number, variant, size, too_large, variant.format is not VariantFormat.SAFETENSORS)
+    most = max((room.room_bytes for room in rooms), default=0)
+    is_roomy = size is not None and size.weights_bytes <= _ROOMY_SHARE * most
+    return Way(number, variant, size, too_large, variant.format is not VariantFormat.SAFETENSORS, is_roomy)
 
 
 def _any(offers: list[Offer], capability: Capability) -> bool:
