@@ -1,4 +1,4 @@
-"""Models in real Chromium: an upload that is cut and goes on, a download with its progress, an alias that moves."""
+"""Models in real Chromium: an upload that is cut and goes on, a download followed, an alias that moves."""
 
 import threading
 from collections.abc import Iterator
@@ -125,14 +125,16 @@ def test_an_upload_goes_on_after_the_page_was_closed(
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     data = random_model(tmp_path_factory.mktemp("hub"), TINY).read_bytes()
-    with serving(Content({"tiny-Q8_0.gguf": data}, large={"tiny-Q8_0.gguf"})) as server:
+    content = Content({"tiny-Q8_0.gguf": data}, large={"tiny-Q8_0.gguf"})
+    with serving(content) as elsewhere, serving(content, elsewhere) as server:
         yield server
 
 
 def test_a_model_is_got_from_a_hub_and_may_be_cancelled(page: Page, box: Settings, hub: HubServer) -> None:
     with open_cellule(box.state_dir) as db:
         write_choice(db, ModelsChoice(internet_allowed=True, hub_url=hub.url), chosen_by="ana")
-    hub.faults.slow_bytes = 100_000
+    assert hub.elsewhere
+    hub.elsewhere.faults.slow_bytes = 100_000
     page.goto("/models/catalogue")
     looks_right(page)
     page.get_by_role("link", name="Tiny Chat 4M").click()
@@ -145,7 +147,7 @@ def test_a_model_is_got_from_a_hub_and_may_be_cancelled(page: Page, box: Setting
     page.get_by_role("button", name="Cancel from-hub").click()
     expect(page.get_by_role("heading", name="On their way")).to_be_hidden(timeout=SLOW_MS)
     assert "from-hub" not in held_names(box)
-    hub.faults.slow_bytes = None
+    hub.elsewhere.faults.slow_bytes = None
     page.goto("/models/catalogue/tiny-chat")
     page.get_by_label("Name in the API").fill("from-hub")
     page.get_by_role("button", name="Get it", exact=True).click()
