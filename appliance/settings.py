@@ -17,6 +17,12 @@ BOX_NODE = "box"
 WORKER_ENGINE_PORT = 8000
 """The first engine of a worker listens here, on its tunnel address only; a second one on the next port."""
 WORKER_ENGINE_PORTS = tuple(range(WORKER_ENGINE_PORT, WORKER_ENGINE_PORT + 4))
+WORKER_HANDOUT_PORT = 8010
+"""Here a worker gives pieces of models to those workers that the box names, on its tunnel address only."""
+WORKER_PART_PORT = 8020
+"""A worker that lends memory to a split model computes for its head here, on its tunnel address only."""
+WORKER_PART_PORTS = (WORKER_PART_PORT, WORKER_PART_PORT + 1)
+"""On the second it tells the head how it is."""
 SILENT_AFTER_SECONDS = 15.0
 """A worker that has not reported for this long gets no request, and those it has are answered elsewhere."""
 NOTICE_SECONDS = 0.2
@@ -89,6 +95,11 @@ class Settings(BaseModel):
     def engine_specs_dir(self) -> Path:
         """What engines the box runs beside the demo model: see appliance/engines/spec.py."""
         return self.state_dir / "engines"
+
+    @property
+    def split_specs_dir(self) -> Path:
+        """The same for heads of split models, which call workers: on the image a service apart runs them."""
+        return self.state_dir / "split-engines"
 
     def engine_socket(self, model: str) -> Path:
         return self.engines_dir / f"engine-{model}.sock"

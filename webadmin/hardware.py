@@ -7,9 +7,16 @@ from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
 from appliance.accounting import NodeOverview
-from appliance.hardware import ChosenProfile, HardwareReport, HealthRecord, known_hardware, known_health
+from appliance.hardware import (
+    ChosenProfile,
+    HardwareReport,
+    HealthRecord,
+    known_hardware,
+    known_health,
+    profile_folders,
+)
 from webadmin import figures, nodes_in_words
-from webadmin.database import activity
+from webadmin.database import activity, box_settings
 from webadmin.live import LiveState
 from webadmin.visitor import admins_only
 
@@ -87,7 +94,7 @@ def facts(chosen: ChosenProfile) -> list[tuple[str, str]]:
 
 
 def _machines() -> list[Machine]:
-    reports, health = known_hardware(activity()), known_health(activity())
+    reports, health = known_hardware(activity(), profile_folders(box_settings())), known_health(activity())
     return [
         Machine(
             node,

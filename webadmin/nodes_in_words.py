@@ -38,10 +38,11 @@ def state_label(node: NodeOverview) -> Label:
 
 
 def models(node: NodeOverview) -> str:
-    """The names of the models that answer on this node."""
+    """The names of the models that answer on this node; where none does, why, if it said so."""
     if node.state in {NodeState.SILENT, NodeState.NEVER_SEEN}:
         return NONE_YET
-    return ", ".join(engine.model for engine in node.engines if engine.ready) or NONE_YET
+    ready = ", ".join(engine.model for engine in node.engines if engine.ready)
+    return ready or next((engine.trouble for engine in node.engines if engine.trouble), NONE_YET)
 
 
 def occupation(node: NodeOverview) -> str:

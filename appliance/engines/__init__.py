@@ -1,10 +1,11 @@
 """The engine server: one process that holds one model and answers OpenAI-shaped requests.
 
 `loading` makes a `Served` of what was asked for (`options`): llama.cpp's `engine`, or another way to compute.
-A request to llama.cpp goes through the modules in this order:
+A request for text goes through the modules in this order:
 http (bytes in) → contract (is it well-formed?) → chat or completions (prompt tokens, sampling plan)
-→ batcher (a place among the running sequences, token by token) → text (where may it be cut?)
-→ answers (the OpenAI shape) → http (bytes out).
+→ text_engine (may it be asked here?) → the engine's runner (llama.cpp: batcher; OpenVINO: openvino.queue)
+→ generation, text (where may it be cut?) → answering (the OpenAI shape) → http (bytes out).
 
-Only `contract` and `options` are for other packages; they import nothing of an engine.
+Only `contract`, `options` and `adopted.finding` with its table are for other packages; they import nothing of
+an engine.
 """

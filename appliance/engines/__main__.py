@@ -63,7 +63,9 @@ class _Server(uvicorn.Server):
 
 def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
     parser = argparse.ArgumentParser(prog="python -m appliance.engines", description="Serve one model.")
-    parser.add_argument("--model", required=True, type=Path, help="GGUF file, or folder of an OpenVINO model")
+    parser.add_argument(
+        "--model", type=Path, help="GGUF file, or folder of an OpenVINO model; none for an adopted server"
+    )
     parser.add_argument("--name", required=True, help="the model's name in the API")
     parser.add_argument("--listen", required=True, type=_listen_address, help="unix:PATH or HOST:PORT")
     parser.add_argument("--engine", type=EngineName, default=EngineName.LLAMA_CPP, choices=list(EngineName))
@@ -90,10 +92,12 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
         "--prompt-tokens", type=int, default=0, help="a longer prompt is refused; 0: no limit"
     )
     given = parser.parse_args()
+    if given.model is None and given.engine is not EngineName.ADOPTED:
+        parser.error("--model is missing")
     if not 1 <= given.slots <= 128:
         parser.error("--slots must be 1 to 128")
     options = EngineOptions(
-        model_file=given.model,
+        model_file=given.model or Path(),
         name=given.name,
         engine=given.engine,
         kind=given.kind,
@@ -154,8 +158,11 @@ async def _load(app: EngineApp, options: EngineOptions) -> None:
     engine = await asyncio.to_thread(load, options, app.metrics)
     app.engine = engine
     await engine.warm_up()
-    health = engine.health()
-    _log.info("ready: %s with %d slots of %d tokens", engine.name, health["slots"], health["context_tokens"])
+    if engine.ready:
+        health = engine.health()
+        _log.info(
+            "ready: %s with %d slots of %d tokens", engine.name, health["slots"], health["context_tokens"]
+        )
 
 
 if __name__ == "__main__":

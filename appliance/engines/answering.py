@@ -6,16 +6,16 @@ The same for chat and plain completions, which differ in the shape of what they 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 import orjson
 
-from appliance.engines.engine import Engine
 from appliance.engines.exchange import ClientLeft, Exchange
 from appliance.engines.generation import Generation, GenerationRequest, Output
 from appliance.engines.metrics import Outcome
+from appliance.engines.text_engine import TextEngine
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class _Inbox:
 
 async def answer_with(
     exchange: Exchange,
-    engine: Engine,
+    engine: TextEngine,
     requests: list[GenerationRequest],
     shape: Shape,
     *,
@@ -67,7 +67,7 @@ async def answer_with(
     """
     began = time.monotonic()
     inbox = _Inbox()
-    generations = engine.batcher.submit(requests, [inbox.mailbox(choice) for choice in range(len(requests))])
+    generations = engine.runner.submit(requests, [inbox.mailbox(choice) for choice in range(len(requests))])
     writing = asyncio.ensure_future(
         (_stream if requests[0].streams else _collect)(exchange, inbox, generations, shape, include_usage)
     )
@@ -80,7 +80,7 @@ async def answer_with(
             writing.result()
     finally:
         for generation in generations:
-            engine.batcher.cancel(generation)
+            engine.runner.cancel(generation)
         for task in (writing, leaving):
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -91,7 +91,7 @@ async def answer_with(
 
 
 async def _stream(
-    exchange: Exchange, inbox: _Inbox, generations: list[Generation], shape: Shape, include_usage: bool
+    exchange: Exchange, inbox: _Inbox, generations: Sequence[Generation], shape: Shape, include_usage: bool
 ) -> None:
     await exchange.begin_stream()
     unfinished = len(generations)
@@ -107,7 +107,7 @@ async def _stream(
 
 
 async def _collect(
-    exchange: Exchange, inbox: _Inbox, generations: list[Generation], shape: Shape, _include_usage: bool
+    exchange: Exchange, inbox: _Inbox, generations: Sequence[Generation], shape: Shape, _include_usage: bool
 ) -> None:
     outputs: list[list[Output]] = [[] for _ in generations]
     unfinished = len(generations)
@@ -118,21 +118,28 @@ async def _collect(
     await exchange.answer(200, shape.answer(outputs, usage_of(generations)))
 
 
-def usage_of(generations: list[Generation]) -> dict[str, Any]:
-    """Exact counts: the prompt once, the generated tokens of all choices."""
+def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
+    """Exact counts: the prompt once, the tokens of all choices; cached ones where the engine tells."""
     prompts = {id(generation.request.prompt): generation for generation in generations}
     prompt = sum(len(generation.request.prompt) for generation in prompts.values())
     generated = sum(generation.generated for generation in generations)
-    return {
+    usage: dict[str, Any] = {
         "prompt_tokens": prompt,
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": sum(one.reused for one in prompts.values())},
     }
+    reused = [one.reused for one in prompts.values() if one.reused is not None]
+    if reused:
+        usage["prompt_tokens_details"] = {"cached_tokens": sum(reused)}
+    return usage
 
 
 def _record(
-    exchange: Exchange, engine: Engine, generations: list[Generation], outcome: Outcome, seconds: float
+    exchange: Exchange,
+    engine: TextEngine,
+    generations: Sequence[Generation],
+    outcome: Outcome,
+    seconds: float,
 ) -> None:
     usage = usage_of(generations)
     engine.metrics.requests.labels(outcome).inc()

@@ -31,18 +31,15 @@ from appliance.engines.placement import (
     tokens_per_step,
 )
 from appliance.engines.prefix_store import PrefixStore, StoredPrefix
-from appliance.errors import Broken, TryAgain
+from appliance.engines.sequence import Sequence
+from appliance.engines.served import EngineBusy
+from appliance.errors import Broken
 
 _log = logging.getLogger(__name__)
 _NO_ROOM = 1  # llama_decode: no place in the KV cache, nothing was changed
 STEP_SECONDS_WHILE_ANSWERING = 0.75
 STEP_SECONDS = 1.0
 LEAST_STEP_TOKENS = 64
-
-
-class EngineBusy(TryAgain):
-    code: ClassVar[str] = "engine_busy"
-    http_status: ClassVar[int] = 429
 
 
 class DecodeFailed(Broken):
@@ -88,8 +85,8 @@ class Batcher:
         self._prefixes = PrefixStore(self._context, limits.prefix_bytes)
         self._idle_limit_tokens = _idle_limit_tokens(model) if limits.shares_cache else 0
         self._work = threading.Condition()
-        self._waiting: deque[Generation] = deque()
-        self._running: list[Generation] = []
+        self._waiting: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
         self._outbox: list[tuple[Mailbox, Output]] = []
         self._crowded = False
         """A sequence went back for lack of room: nobody is placed until a running one ends."""
@@ -105,14 +102,14 @@ class Batcher:
         self._loop = loop
         threading.Thread(target=self._run_or_die, name="engine", daemon=True).start()
 
-    def submit(self, requests: list[GenerationRequest], mailboxes: list[Mailbox]) -> list[Generation]:
+    def submit(self, requests: list[GenerationRequest], mailboxes: list[Mailbox]) -> list[Sequence]:
         """All of them wait for a slot, or none. Raises EngineBusy, GrammarNotUsable."""
         if len(self._waiting) + len(requests) > self.limits.waiting + self._free_slots():
             raise EngineBusy(
                 f"{len(self._waiting)} requests already wait for this engine.", retry_after_seconds=2.0
             )
         generations = [
-            Generation.start(self._model, request, mailbox)
+            Sequence.start(self._model, request, mailbox)
             for request, mailbox in zip(requests, mailboxes, strict=True)
         ]
         with self._work:
@@ -256,12 +253,12 @@ class Batcher:
                 self._forget(source)
                 self._running.insert(number, last)
 
-    def _fill_batch(self) -> list[tuple[Generation, int, int | None]]:
+    def _fill_batch(self) -> list[tuple[Sequence, int, int | None]]:
         """Who computes how many tokens, and the output row where that leads to a choice."""
         if not self.limits.shares_cache:
             self._close_gaps()
         self._batch.clear()
-        batched: list[tuple[Generation, int, int | None]] = []
+        batched: list[tuple[Sequence, int, int | None]] = []
         prefilling = []
         for generation in self._running:
             if generation.remaining > 1 or not generation.generated:
@@ -278,7 +275,7 @@ class Batcher:
                 batched.append((generation, share, self._add(generation, share)))
         return batched
 
-    def _add(self, generation: Generation, count: int) -> int | None:
+    def _add(self, generation: Sequence, count: int) -> int | None:
         assert generation.place
         start = generation.computed
         ends = start + count == len(generation.tokens)
@@ -286,7 +283,7 @@ class Batcher:
         row = self._batch.add(generation.place.sequence_id, run, start, wants_logits=ends)
         return row if ends else None
 
-    def _after_decode(self, batched: list[tuple[Generation, int, int | None]]) -> None:
+    def _after_decode(self, batched: list[tuple[Sequence, int, int | None]]) -> None:
         rows = self._batch.outputs
         logits = np.empty((0, 0), np.float32)
         greedy = np.empty(0, np.int64)
@@ -313,7 +310,7 @@ class Batcher:
         for place in places_to_store(self._places, self._idle_limit_tokens):
             self._store(place)
 
-    def _release(self, generation: Generation) -> None:
+    def _release(self, generation: Sequence) -> None:
         place = generation.place
         assert place
         place.prompt, place.released_at_step = None, self._steps + 1

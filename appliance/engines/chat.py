@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 from appliance.engines.answering import answer_with
 from appliance.engines.contract import ChatRequest, JsonObjectFormat, JsonSchemaFormat
-from appliance.engines.engine import Engine
 from appliance.engines.exchange import Exchange
 from appliance.engines.generation import Output
 from appliance.engines.json_grammar import grammar_of_any_object, grammar_of_schema
-from appliance.engines.model import Model
-from appliance.engines.sampling import TokenLogprobs
+from appliance.engines.sampling_plan import TokenLogprobs
+from appliance.engines.text_engine import TextEngine
 from appliance.engines.tool_calls import CalledTool, ToolCallSplitter, forced_call_grammar
 from appliance.errors import Refused
 
@@ -25,7 +24,7 @@ class ParametersConflict(Refused):
     code: ClassVar[str] = "parameters_conflict"
 
 
-async def chat_completions(exchange: Exchange, engine: Engine) -> None:
+async def chat_completions(exchange: Exchange, engine: TextEngine) -> None:
     request = await exchange.body_as(ChatRequest)
     engine.check_model_name(request.model)
     if request.tools and not engine.template.knows_tools:
@@ -76,8 +75,8 @@ def _grammar(request: ChatRequest) -> str | None:
 class ChatShape:
     """Writes chat.completion and chat.completion.chunk objects."""
 
-    def __init__(self, engine: Engine, choices: int, splitters: list[ToolCallSplitter] | None) -> None:
-        self._model: Model = engine.model
+    def __init__(self, engine: TextEngine, choices: int, splitters: list[ToolCallSplitter] | None) -> None:
+        self._vocabulary = engine.vocabulary
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
         self._splitters = splitters
         self._spoken = [False] * choices
@@ -154,7 +153,7 @@ class ChatShape:
         return {"content": content, "refusal": None}
 
     def _token(self, token: int, logprob: float) -> dict[str, Any]:
-        piece = self._model.piece(token)
+        piece = self._vocabulary.piece(token)
         return {"token": piece.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(piece)}
 
 

@@ -13,7 +13,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from appliance.engines.contract import ChatRequest, TextPart
-from appliance.engines.model import Model
+from appliance.engines.vocabulary import Vocabulary
 from appliance.errors import Refused
 
 TOOL_CALL_BEGIN = "<tool_call>"
@@ -33,8 +33,8 @@ class NoChatTemplate(Refused):
 class ChatTemplate:
     """The template of one model, compiled once."""
 
-    def __init__(self, model: Model) -> None:
-        source = model.chat_template
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        source = vocabulary.chat_template
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
         )
@@ -44,8 +44,8 @@ class ChatTemplate:
         environment.filters["tojson"] = _to_json
         self._template = environment.from_string(source) if source else None
         self._special = {
-            "bos_token": model.token_text(model.begin_token) if model.begin_token is not None else "",
-            "eos_token": model.token_text(model.stop_token) if model.stop_token is not None else "",
+            name: "" if token is None else vocabulary.token_text(token)
+            for name, token in (("bos_token", vocabulary.begin_token), ("eos_token", vocabulary.stop_token))
         }
         self.knows_tools = bool(source and "tools" in source and TOOL_CALL_BEGIN in source)
 

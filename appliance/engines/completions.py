@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from appliance.engines.answering import answer_with
 from appliance.engines.contract import CompletionRequest
-from appliance.engines.engine import Engine
 from appliance.engines.exchange import Exchange
 from appliance.engines.generation import GenerationRequest, Output
+from appliance.engines.text_engine import TextEngine
 from appliance.errors import Refused
 
 
@@ -17,7 +17,7 @@ class SuffixNotOffered(Refused):
     code: ClassVar[str] = "suffix_not_offered"
 
 
-async def completions(exchange: Exchange, engine: Engine) -> None:
+async def completions(exchange: Exchange, engine: TextEngine) -> None:
     request = await exchange.body_as(CompletionRequest)
     engine.check_model_name(request.model)
     generations: list[GenerationRequest] = []
@@ -32,14 +32,17 @@ async def completions(exchange: Exchange, engine: Engine) -> None:
             top_logprobs=request.logprobs,
             grammar=request.grammar,
         )
-        echo = b"".join(map(engine.model.piece, prompt)).decode("utf-8", "replace") if request.echo else ""
+        echoed = prompt if request.echo else []
+        echo = b"".join(map(engine.vocabulary.piece, echoed)).decode("utf-8", "replace")
         echoes += [echo] * request.n
     shape = CompletionShape(engine, echoes)
     include_usage = bool(request.stream_options and request.stream_options.include_usage)
     await answer_with(exchange, engine, generations, shape, include_usage=include_usage)
 
 
-async def prompts_of(given: str | list[str] | list[int] | list[list[int]], engine: Engine) -> list[list[int]]:
+async def prompts_of(
+    given: str | list[str] | list[int] | list[list[int]], engine: TextEngine
+) -> list[list[int]]:
     """Each prompt as token ids; texts get the model's begin token where it wants one."""
     if isinstance(given, str):
         return [await engine.tokenize(given, special=False, begin=True)]
@@ -51,11 +54,11 @@ async def prompts_of(given: str | list[str] | list[int] | list[list[int]], engin
     return prompts
 
 
-async def _between(prompt: list[int], suffix: str | None, engine: Engine) -> list[int]:
+async def _between(prompt: list[int], suffix: str | None, engine: TextEngine) -> list[int]:
     """The prompt that asks for what stands between prompt and suffix, for a model trained on that."""
     if suffix is None:
         return prompt
-    marks = engine.model.fill_in_tokens
+    marks = engine.vocabulary.fill_in_tokens
     if marks is None:
         raise SuffixNotOffered("This model was not trained to fill in before a suffix.", param="suffix")
     before, after, middle = marks
@@ -65,8 +68,8 @@ async def _between(prompt: list[int], suffix: str | None, engine: Engine) -> lis
 class CompletionShape:
     """Writes text_completion objects; `echoes` holds what each choice begins with."""
 
-    def __init__(self, engine: Engine, echoes: list[str]) -> None:
-        self._model = engine.model
+    def __init__(self, engine: TextEngine, echoes: list[str]) -> None:
+        self._vocabulary = engine.vocabulary
         head_id = f"cmpl-{uuid.uuid4().hex}"
         self._head = {
             "id": head_id,
@@ -115,7 +118,7 @@ class CompletionShape:
         }
 
     def _text(self, token: int) -> str:
-        piece = self._model.piece(token)
+        piece = self._vocabulary.piece(token)
         try:
             return piece.decode()
         except UnicodeDecodeError:  # a part of a character, written as OpenAI does

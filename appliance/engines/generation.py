@@ -1,17 +1,16 @@
 """One sequence on its way: what was asked, the tokens so far, and the text that may be shown.
 
-The engine thread alone changes it; the asking side reads `Output`s from its mailbox and may set
-`cancelled`.
+The same for every engine. The engine thread alone changes it; the asking side reads `Output`s from its
+mailbox and may set `cancelled`.
 """
 
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from appliance.engines.model import Model
-from appliance.engines.placement import Place
-from appliance.engines.sampling import Logits, SamplingPlan, TokenLogprobs, TokenSampler, token_logprobs
+from appliance.engines.sampling_plan import SamplingPlan, TokenLogprobs
 from appliance.engines.text import TextStream
+from appliance.engines.vocabulary import Vocabulary
 
 
 class FinishReason(enum.StrEnum):
@@ -49,62 +48,44 @@ Mailbox = Callable[[Output], None]
 
 @dataclass(eq=False)
 class Generation:
-    """State of a running or waiting sequence; made by `Batcher.submit`."""
+    """State of a running or waiting sequence; made when it is submitted."""
 
     request: GenerationRequest
-    sampler: TokenSampler
     mailbox: Mailbox
-    model: Model
+    vocabulary: Vocabulary
     text: TextStream
-    tokens: list[int]
-    """Prompt and generated tokens; the computed ones come first."""
-    computed: int = 0
-    place: Place | None = None
     cancelled: bool = False
     generated: int = 0
-    reused: int = 0
-    """Tokens of the prompt that were found computed."""
+    reused: int | None = None
+    """Tokens of the prompt that were found computed; None: the engine doesn't tell."""
     finish: FinishReason | None = None
     _shown: list[str] = field(default_factory=list)
     _logprobs: list[tuple[int, TokenLogprobs]] = field(default_factory=list)
     """With the length of the decoded text at the end of each token."""
 
-    @classmethod
-    def start(cls, model: Model, request: GenerationRequest, mailbox: Mailbox) -> "Generation":
-        sampler = TokenSampler(model, request.plan)
-        return cls(request, sampler, mailbox, model, TextStream(request.stop), list(request.prompt))
+    def ends_with(self, token: int) -> bool:
+        """Whether `token` ends the sequence and is no part of its text."""
+        return token in self.vocabulary.end_tokens and not self.request.ignore_end
 
-    @property
-    def remaining(self) -> int:
-        """Tokens to compute before the next one can be chosen; 1 while decoding."""
-        return len(self.tokens) - self.computed
+    def add(self, token: int, logprobs: TokenLogprobs | None) -> Output | None:
+        """Takes a token that doesn't end it; the Output to hand over now, if any.
 
-    def choose_next(self, logits: Logits) -> Output | None:
-        """Takes the next token; the Output to hand over now, if any. Sets `finish` when it was the last."""
-        token = self.sampler.choose(logits)
-        return self.take(token, logits)
-
-    def take(self, token: int | None, logits: Logits) -> Output | None:
-        """The same for a token already chosen; None: the grammar leaves no token."""
-        if token is None:
-            return self._end(FinishReason.LENGTH)
-        if token in self.model.end_tokens and not self.request.ignore_end:
-            return self._end(FinishReason.STOP)
-        self.tokens.append(token)
+        Sets `finish` where the token completes a stop string or is the last that was asked for.
+        """
         self.generated += 1
-        text = self.text.push(self.model.piece(token))
+        text = self.text.push(self.vocabulary.piece(token))
         if text:
             self._shown.append(text)
-        if self.request.top_logprobs is not None:
-            lengths = (self.text.decoded_length, token_logprobs(logits, token, self.request.top_logprobs))
-            self._logprobs.append(lengths)
+        if logprobs is not None:
+            self._logprobs.append((self.text.decoded_length, logprobs))
         if self.text.stopped:
-            return self._end(FinishReason.STOP)
+            return self.end(FinishReason.STOP)
         if self.generated >= self.request.max_tokens:
-            return self._end(FinishReason.LENGTH)
+            return self.end(FinishReason.LENGTH)
         return self._output(None) if self.request.streams and text else None
 
-    def _end(self, reason: FinishReason) -> Output:
+    def end(self, reason: FinishReason) -> Output:
+        """The last Output, with everything that was held back. Sets `finish`."""
         self._shown.append(self.text.finish())
         # held-back text may hide a stop string no longer: finish() releases it, or finds it
         self.finish = FinishReason.STOP if self.text.stopped else reason

@@ -71,7 +71,8 @@ class EngineApp:
 
     def _loaded(self) -> Served:
         if self.engine is None or not self.engine.ready:
-            raise EngineStarting("The model is still being loaded.", retry_after_seconds=2)
+            trouble = self.engine.health().get("trouble") if self.engine else ""
+            raise EngineStarting(trouble or "The model is still being loaded.", retry_after_seconds=2)
         return self.engine
 
     async def _models(self, exchange: Exchange) -> None:

@@ -23,5 +23,13 @@ def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
             from appliance.engines.engine import Engine
 
             return Engine(options, metrics)
+        case EngineName.ADOPTED, Kind.TEXT:
+            from appliance.engines.adopted.engine import Adopted
+
+            return Adopted(options, metrics)
+        case EngineName.OPENVINO, Kind.TEXT:
+            from appliance.engines.openvino.engine import OpenVinoEngine
+
+            return OpenVinoEngine(options, metrics)
         case engine, kind:
             raise KindNotOffered(f"{engine} can't serve {kind} models here.")

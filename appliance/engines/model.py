@@ -6,45 +6,32 @@ Nothing here changes after loading; tokenizing is safe from several threads at o
 import ctypes
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.engines.llama import llama
-from appliance.errors import Broken, Refused
+from appliance.engines.llama import Pointer, llama
+from appliance.engines.sampling_plan import SamplingDefaults
+from appliance.engines.served import ModelUnusable
+from appliance.engines.vocabulary import DEMO_NAME_START, TextNotTokenizable
+from appliance.errors import Broken
 
-DEMO_NAME_START = "Cellule demo"
 _PIECE_BYTES = 256
 
 
-class ModelUnusable(Broken):
-    """The file is missing, no GGUF, or of an architecture that this llama.cpp does not know."""
-
-    code = "model_unusable"
-
-
-class TextNotTokenizable(Refused):
-    code = "text_not_tokenizable"
-
-
-@dataclass(frozen=True)
-class SamplingDefaults:
-    """What the file recommends (general.sampling.*), used where a request is silent."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-
-
 class Model:
-    """The loaded model. Raises ModelUnusable where the file can't be used."""
+    """The loaded model. Raises ModelUnusable where the file can't be used.
 
-    def __init__(self, path: Path) -> None:
+    `configure` changes llama_model_params before the loading.
+    """
+
+    def __init__(self, path: Path, configure: Callable[[Pointer], None] | None = None) -> None:
         if not path.is_file():
             raise ModelUnusable(f"There is no model file at {path}.", next_step="Check the path.")
         self.path = path
-        self.handle = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
+        parameters = llama.llama_model_default_params()
+        if configure:
+            configure(parameters)
+        self.handle = llama.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.handle:
             raise ModelUnusable(
                 f"llama.cpp could not load {path}.",

@@ -11,58 +11,19 @@ the batch; a draw by cumulated probability would then often take a neighbour, th
 
 import ctypes
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.engines.llama import Pointer, llama, silenced
 from appliance.engines.model import Model
-from appliance.errors import Refused
+from appliance.engines.sampling_plan import GrammarNotUsable, SamplingPlan, TokenLogprobs
 
 Logits = NDArray[np.float32]
 """One float per token of the vocabulary, as the model gave them."""
 
 Candidates = NDArray[np.void]
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
-
-
-class GrammarNotUsable(Refused):
-    code = "grammar_not_usable"
-
-
-@dataclass(frozen=True)
-class SamplingPlan:
-    """What a request asks of the sampler; every value already checked and defaulted."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    """0: all tokens."""
-    min_p: float = 0.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: tuple[tuple[int, float], ...] = ()
-    grammar: str | None = None
-    """GBNF with the rule `root`."""
-    seed: int | None = None
-    """None: unpredictable."""
-
-    @property
-    def is_plain_greedy(self) -> bool:
-        return self.temperature == 0 and not (
-            self.presence_penalty or self.frequency_penalty or self.logit_bias or self.grammar
-        )
-
-
-@dataclass(frozen=True)
-class TokenLogprobs:
-    """Natural logarithms of the model's own probabilities, before bias, penalties and temperature."""
-
-    token: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
-    """The likeliest tokens, best first."""
 
 
 class TokenSampler:

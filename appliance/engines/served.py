@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from appliance.engines.exchange import Exchange
-from appliance.errors import Refused, TryAgain
+from appliance.errors import Broken, Refused, TryAgain
 
 REAL_MODEL_HINT = (
     "This is the demo model: it knows the appliance and little else. An admin can import a real GGUF model."
@@ -20,6 +20,18 @@ Answer = Callable[[Exchange], Awaitable[None]]
 
 class ContextLengthExceeded(Refused):
     code: ClassVar[str] = "context_length_exceeded"
+
+
+class PromptTooLongHere(Refused):
+    """The model could take the prompt, this engine on its device can't: another node may."""
+
+    code: ClassVar[str] = "prompt_too_long_here"
+
+
+class PromptTooShortHere(Refused):
+    """The same, for a prompt that this engine's device would mistake for something else."""
+
+    code: ClassVar[str] = "prompt_too_short_here"
 
 
 class ModelNotFound(Refused):
@@ -35,6 +47,29 @@ class TokenUnknown(Refused):
     code: ClassVar[str] = "token_unknown"
 
 
+class ParameterNotOffered(Refused):
+    """The contract has the parameter, this engine can't honour it, and says so by its name."""
+
+    code: ClassVar[str] = "parameter_not_offered"
+
+
+class ModelUnusable(Broken):
+    """The files are missing, cut off, or nothing that this engine can read. Nothing is served."""
+
+    code: ClassVar[str] = "model_unusable"
+
+
+class EngineBusy(TryAgain):
+    code: ClassVar[str] = "engine_busy"
+    http_status: ClassVar[int] = 429
+
+
+class SettingUnknown(Refused):
+    """A hwprofile names a setting that this engine does not have: a typo would cost speed in silence."""
+
+    code: ClassVar[str] = "setting_unknown"
+
+
 class EngineStarting(TryAgain):
     code: ClassVar[str] = "engine_starting"
     http_status: ClassVar[int] = 503
@@ -45,7 +80,10 @@ class Served(Protocol):
     """A loaded model. Made in a thread, for loading takes seconds; then `warm_up`, then `ready`."""
 
     name: str
-    ready: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be asked now."""
 
     @property
     def endpoints(self) -> Mapping[str, Answer]:
@@ -56,10 +94,14 @@ class Served(Protocol):
         """False when work waits and nothing has moved for a minute."""
 
     async def warm_up(self) -> None:
-        """Makes one real answer and sets `ready`."""
+        """Makes one real answer, and is `ready` if that went well."""
 
     def health(self) -> dict[str, Any]:
-        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens …"""
+        """As EngineReport of enrolment reads it: ready, model, slots, busy, waiting, context_tokens,
+        prompt_tokens (the longest prompt, 0: as the context allows), tokens_per_second, kind, engine …
+
+        `trouble`, where there is one, is a sentence that says why it is not ready.
+        """
 
     def listed(self) -> dict[str, Any]:
         """The model as /v1/models shows it."""
@@ -69,6 +111,16 @@ def check_model_name(name: str, served: str) -> None:
     """Raises ModelNotFound unless the request's model is the one that is `served`."""
     if name != served:
         raise ModelNotFound(f"There is no model {name[:200]!r} here, only {served!r}.", param="model")
+
+
+def check_prompt_limit(prompt_tokens: int, limit: int, param: str) -> None:
+    """Raises PromptTooLongHere above `limit`, which is 0 where there is none."""
+    if limit and prompt_tokens > limit:
+        raise PromptTooLongHere(
+            f"The prompt has {prompt_tokens} tokens; this engine takes {limit}.",
+            param=param,
+            next_step="Shorten it, or ask a node that takes longer prompts.",
+        )
 
 
 def listing(name: str, created: int, *, is_demo: bool = False) -> dict[str, Any]:

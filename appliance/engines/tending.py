@@ -1,10 +1,14 @@
 """python -m appliance.engines.tending: runs the box's engines as the specs in the state directory say.
 
+With `--only engines` or `--only split-engines` it tends to one of the two folders of specs: heads of split
+models call workers, and all other engines nobody.
+
 One process a model. What must stop stops before anything starts, so that two models never fight for memory.
 A process that dies is started again, later each time; one that is stuck is killed. How each is doing is told
-in `engines.json` beside the sockets.
+in a file beside the sockets, `engines.json` or `split-engines.json`.
 """
 
+import argparse
 import http.client
 import json
 import logging
@@ -60,10 +64,11 @@ class EngineStates(BaseModel):
 
 def read_engine_states(settings: Settings) -> EngineStates:
     """As last told; nothing when no engine beside the demo model was ever wanted."""
-    try:
-        return EngineStates.model_validate_json(_state_file(settings).read_bytes())
-    except (OSError, ValidationError):
-        return EngineStates()
+    told = [_read_states(settings.engines_dir / f"{folder.name}.json") for folder in _folders(settings)]
+    return EngineStates(
+        engines=tuple(engine for states in told for engine in states.engines),
+        troubles=tuple(trouble for states in told for trouble in states.troubles),
+    )
 
 
 @dataclass(frozen=True)
@@ -163,15 +168,19 @@ class TendedEngine:
 
 
 class Tending:
-    """All engines of the folder of specs. `tend` is called again and again."""
+    """All engines of the folders of specs, both or `only` one. `tend` is called again and again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, only: str | None = None) -> None:
         self._settings = settings
+        self._folders = [folder for folder in _folders(settings) if only in (None, folder.name)]
+        self._state_file = settings.engines_dir / f"{self._folders[0].name}.json"
         self._engines: dict[str, TendedEngine] = {}
         self._told = EngineStates()
 
     def tend(self) -> None:
-        wanted, unusable = read_specs(self._settings.engine_specs_dir)
+        read = [read_specs(folder) for folder in self._folders]
+        wanted = {name: spec for specs, _ in read for name, spec in specs.items()}
+        unusable = [trouble for _, troubles in read for trouble in troubles]
         todo = changes(wanted, {name: engine.spec for name, engine in self._engines.items()})
         for name in todo.stop:
             log.info("engine %s is not wanted like this any more", name)
@@ -194,17 +203,19 @@ class Tending:
     def _tell(self, states: EngineStates) -> None:
         if states == self._told:
             return
-        file = _state_file(self._settings)
-        new = file.with_suffix(".new")
+        new = self._state_file.with_suffix(".new")
         new.write_text(states.model_dump_json())
         new.chmod(0o640)
-        new.replace(file)
+        new.replace(self._state_file)
         self._told = states
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    tending = Tending(load_settings())
+    settings = load_settings()
+    parser = argparse.ArgumentParser(prog="python -m appliance.engines.tending")
+    parser.add_argument("--only", choices=[folder.name for folder in _folders(settings)])
+    tending = Tending(settings, parser.parse_args().only)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -215,8 +226,15 @@ def main() -> None:
         tending.stop()
 
 
-def _state_file(settings: Settings) -> Path:
-    return settings.engines_dir / "engines.json"
+def _folders(settings: Settings) -> tuple[Path, Path]:
+    return settings.engine_specs_dir, settings.split_specs_dir
+
+
+def _read_states(file: Path) -> EngineStates:
+    try:
+        return EngineStates.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return EngineStates()
 
 
 def _pass_on(lines: IO[bytes], last: deque[str]) -> None:

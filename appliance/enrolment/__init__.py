@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
+    from appliance.enrolment.adopting import adopt_server, found_servers, release_server
     from appliance.enrolment.app import EnrolmentApp
     from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
     from appliance.enrolment.invitations import (
@@ -30,17 +31,23 @@ __all__ = [
     "WorkerFacts",
     "WorkerReport",
     "WorkerState",
+    "adopt_server",
     "approve_worker",
     "create_invitation",
     "expire_invitations",
+    "found_servers",
     "list_invitations",
     "list_workers",
     "make_enrolment_app",
+    "release_server",
     "revoke_invitation",
     "revoke_worker",
 ]
 
 _MODULE_OF = {
+    "adopt_server": "adopting",
+    "found_servers": "adopting",
+    "release_server": "adopting",
     "DesiredState": "contract",
     "WorkerFacts": "contract",
     "WorkerReport": "contract",

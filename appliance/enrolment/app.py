@@ -1,4 +1,5 @@
 """POST /enrol/*: the ASGI front of `Reception`. Every answer is JSON; every refusal has the families' shape.
+GET /enrol/pieces/* gives pieces of models (appliance/handout).
 
 Only over TLS: the worker trusts the certificate's key, and without it there is nothing to trust. Who calls
 is the address of the connection, never a header. The database work runs in one thread of its own, so the
@@ -28,7 +29,11 @@ from appliance.enrolment.contract import (
 from appliance.enrolment.keys import ensure_wireguard_key
 from appliance.enrolment.reception import Reception
 from appliance.errors import Broken, Refusal, Refused
-from appliance.pool.asgi import ClientLeft, Receive, Scope, Send, answer, answer_refusal, read_body
+from appliance.handout.box_files import BoxFiles
+from appliance.handout.contract import PIECES_PATH
+from appliance.handout.serving import PieceServer, Right
+from appliance.host import brokered
+from appliance.pool.asgi import ClientLeft, Message, Receive, Scope, Send, answer, answer_refusal, read_body
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 
@@ -50,6 +55,11 @@ class UnknownEnrolmentPath(Refused):
 
 
 class OnlyPost(Refused):
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class OnlyGet(Refused):
     code = "method_not_allowed"
     http_status = 405
 
@@ -91,7 +101,7 @@ _ROUTES = {
         lambda box, body, caller: box.status(_read(StatusRequest, body), caller.address, caller.reached_host),
     ),
     REPORT_PATH: _Route(
-        64 * 1024, lambda box, body, caller: box.report(_read(WorkerReport, body), caller.address)
+        256 * 1024, lambda box, body, caller: box.report(_read(WorkerReport, body), caller.address)
     ),
 }
 
@@ -103,9 +113,12 @@ class EnrolmentApp:
         self._settings = settings
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="enrolment")
         self._reception: Reception | None = None
+        self._pieces = PieceServer(BoxFiles(settings.state_dir / "models"), self._may_have)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
+        if scope["path"].startswith(PIECES_PATH):
+            return await self._give_piece(scope, send)
         body_was_read = False
         try:
             route = _route(scope)
@@ -115,7 +128,7 @@ class EnrolmentApp:
                 self._thread, self._respond, route, body, _caller(scope)
             )
         except ClientLeft:
-            return
+            return None
         except Refusal as refusal:
             await answer_refusal(send, refusal, [], close=not body_was_read)
         except Exception:
@@ -124,10 +137,39 @@ class EnrolmentApp:
         else:
             await answer(send, 200, result, [(b"content-type", b"application/json")])
 
+    async def _give_piece(self, scope: Scope, send: Send) -> None:
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            if scope["method"] != "GET":
+                raise OnlyGet("Only GET is answered here.")
+            _need_tls(scope)
+            await self._pieces.respond(scope, sending)
+        except Refusal as refusal:
+            await answer_refusal(send, refusal, [], close=scope["method"] != "GET")
+        except Exception:
+            log.exception("%s failed", scope["path"])
+            if begun:
+                raise  # the server ends the connection: half a piece must not look like a whole one
+            await answer_refusal(send, EnrolmentBroken("The box could not answer; its log says why."), [])
+
+    async def _may_have(self, address: str, sha256: str) -> Right:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: self._open().may_have(address, sha256)
+        )
+
     def _respond(self, route: _Route, body: bytes, caller: _Caller) -> bytes:
+        return route.respond(self._open(), body, caller).model_dump_json().encode()
+
+    def _open(self) -> Reception:
         if self._reception is None:
             self._reception = _open_reception(self._settings)
-        return route.respond(self._reception, body, caller).model_dump_json().encode()
+        return self._reception
 
 
 def _open_reception(settings: Settings) -> Reception:
@@ -138,7 +180,14 @@ def _open_reception(settings: Settings) -> Reception:
         box_public_key=ensure_wireguard_key(settings).public_key,
         wireguard_port=settings.wireguard_port,
         report_port=settings.port,
+        endpoints=lambda: _endpoints(settings),
     )
+
+
+def _endpoints(settings: Settings) -> dict[str, str]:
+    """Where each worker is seen, public key → address:port. Raises the errors of `Host`."""
+    peers = brokered(settings).tunnel_status(settings.wireguard_interface).peers
+    return {peer.public_key: peer.endpoint for peer in peers if peer.endpoint is not None}
 
 
 def _route(scope: Scope) -> _Route:
@@ -147,12 +196,16 @@ def _route(scope: Scope) -> _Route:
         raise UnknownEnrolmentPath("There is nothing at this address.")
     if scope["method"] != "POST":
         raise OnlyPost("Only POST is answered here.")
+    _need_tls(scope)
+    return route
+
+
+def _need_tls(scope: Scope) -> None:
     if scope["scheme"] != "https":
         raise TlsRequired(
             "Workers can join this box only over TLS, which is off.",
             next_step="Start the box on the LAN: sudo ./build.sh run --lan.",
         )
-    return route
 
 
 def _caller(scope: Scope) -> _Caller:

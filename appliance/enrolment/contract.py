@@ -17,15 +17,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from appliance.engines.adopted.servers import ServerKind
 from appliance.engines.options import Kind
+from appliance.handout.contract import MOST_MODELS, HandoutOrders, ModelProgress
 from appliance.hardware.profile import EngineName, Setting
-from appliance.hardware.report import HardwareReport
 from appliance.models.bundle import Bundle
 
 HELLO_PATH = "/enrol/hello"
 SUBMIT_PATH = "/enrol/submit"
 STATUS_PATH = "/enrol/status"
 REPORT_PATH = "/enrol/report"
+LONGEST_MACHINE_RECORD = 128 * 1024
+"""Characters; the tools of a machine with many cards print much."""
 
 
 class WorkerState(StrEnum):
@@ -180,6 +183,45 @@ class EngineReport(Message):
     prompt_tokens: int = Field(default=0, ge=0)
     """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    trouble: Annotated[str, Field(max_length=400), AfterValidator(_printable)] = ""
+    """Why it is not ready, a sentence."""
+    fingerprint: str = Field(default="", max_length=400, pattern=r"^[0-9a-f:,]*$")
+    """Of an adopted server's model, by which another one under the same name is noticed."""
+
+
+ModelId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+class FoundModel(Message):
+    """A model that a server says it has, by the server's own name."""
+
+    id: ModelId
+    context_tokens: int = Field(default=0, ge=0)
+    is_embedding: bool = False
+
+
+class FoundServer(Message):
+    """A server that the owner of the machine runs, on this port of its loopback. It may be adopted."""
+
+    kind: ServerKind
+    port: Port
+    slots: int = Field(default=0, ge=0, le=4096)
+    """Answers that it says it makes at once; 0: not told."""
+    needs_key: bool = False
+    models: tuple[FoundModel, ...] = Field(default=(), max_length=64)
+
+
+class PartReport(Message):
+    """How the worker's part of a split model is; `memory_bytes` 0 while it does not say."""
+
+    port: Port
+    ready: bool
+    memory_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    used_bytes: int = Field(default=0, ge=0, le=1 << 50)
+    used_by: Line = ""
+    device: Line = ""
+    trouble: Line = ""
+    """Why it is not ready, where it has ended."""
 
 
 class WorkerLoad(Message):
@@ -197,8 +239,24 @@ class WorkerReport(Message):
     facts: WorkerFacts | None = None
     engines: tuple[EngineReport, ...] = Field(default=(), max_length=16)
     load: WorkerLoad = WorkerLoad()
-    hardware: HardwareReport | None = None
-    """Sent with the first report and then every minute; None in between."""
+    part: PartReport | None = None
+    """None where it lends no memory."""
+    machine: str = Field(default="", max_length=LONGEST_MACHINE_RECORD)
+    """The record of the machine (hardware.MachineFacts, JSON): once a minute, "" in between."""
+    models: tuple[ModelProgress, ...] = Field(default=(), max_length=MOST_MODELS)
+    """Those that were handed out, or are on their way."""
+    avoided: tuple[IPv4Address, ...] = Field(default=(), max_length=64)
+    """Workers that gave a wrong piece."""
+    found_servers: tuple[FoundServer, ...] = Field(default=(), max_length=16)
+    """Servers of the machine's owner, looked for now and then."""
+
+
+class DesiredPart(Message):
+    """Memory that the worker should lend to a split model whose head is the box."""
+
+    memory_bytes: int = Field(ge=1 << 20, le=1 << 50)
+    device: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,19}$")] = "CPU"
+    """As llama.cpp names it: CPU, CUDA0, Vulkan0."""
 
 
 class DesiredEngine(Message):
@@ -225,3 +283,13 @@ class DesiredState(Message):
     state: Literal[WorkerState.APPROVED, WorkerState.REVOKED]
     report_every_seconds: float = Field(default=5, gt=0)
     engines: tuple[DesiredEngine, ...] = ()
+    part: DesiredPart | None = None
+    models: tuple[Bundle, ...] = ()
+    """To be held ready beside those of the engines."""
+    handout: HandoutOrders = HandoutOrders()
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """The models that the worker should have, the most urgent first, each once."""
+        named = (*(engine.bundle for engine in self.engines), *self.models)
+        return tuple({bundle.digest: bundle for bundle in named if bundle is not None}.values())

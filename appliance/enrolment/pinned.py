@@ -74,39 +74,62 @@ def pinned_post(
     `timeout_seconds` is for each wait on the network. Raises BoxUnreachable, BoxNotTrusted, BoxRefused
     (status 4xx) or BoxBusy (429, 5xx).
     """
-    if len(pin) < _SHORTEST_PIN_BYTES:
-        raise ValueError(f"a pin has at least {_SHORTEST_PIN_BYTES} bytes, not {len(pin)}")
+    _check_length(pin)
     try:
-        with closing(_Connection(*address, timeout=timeout_seconds)) as connection:
-            connection.connect()
-            found = _certificate_pin(connection)
-            if not hmac.compare_digest(found[: len(pin)], pin):
-                raise BoxNotTrusted(
-                    f"The machine at {address[0]} is not the box that made the invitation.",
-                    next_step="Give the box's address, or ask IT: somebody may be posing as it.",
-                )
+        with closing(pinned_connection(address, pin, timeout_seconds=timeout_seconds)) as connection:
             connection.request("POST", path, body, {"content-type": "application/json"})
             response = connection.getresponse()
             answer = response.read(_LONGEST_ANSWER_BYTES)
     except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a host that is none
-        raise BoxUnreachable(
-            f"The box at {address[0]} port {address[1]} can't be reached: {error}.",
-            retry_after_seconds=5,
-            next_step="Check that it is on and that this machine is in its network.",
-        ) from error
+        raise box_unreachable(address, error) from error
     if response.status != http.client.OK:
-        raise _refusal(response.status, response.headers.get("retry-after"), answer)
-    return PinnedAnswer(answer, found)
+        raise box_refusal(response.status, response.headers.get("retry-after"), answer)
+    return PinnedAnswer(answer, connection.found_pin)
 
 
-class _Connection(http.client.HTTPConnection):
+def pinned_connection(address: Address, pin: bytes, *, timeout_seconds: float = 5.0) -> "PinnedConnection":
+    """Connected to the box at `address`, its key checked; to be closed. Raises OSError, BoxNotTrusted."""
+    _check_length(pin)
+    connection = PinnedConnection(*address, timeout=timeout_seconds)
+    try:
+        connection.connect()
+        if not hmac.compare_digest(connection.found_pin[: len(pin)], pin):
+            raise BoxNotTrusted(
+                f"The machine at {address[0]} is not the box that made the invitation.",
+                next_step="Give the box's address, or ask IT: somebody may be posing as it.",
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def box_unreachable(address: Address, error: Exception) -> BoxUnreachable:
+    """The refusal for a box that did not answer."""
+    return BoxUnreachable(
+        f"The box at {address[0]} port {address[1]} can't be reached: {error}.",
+        retry_after_seconds=5,
+        next_step="Check that it is on and that this machine is in its network.",
+    )
+
+
+def _check_length(pin: bytes) -> None:
+    if len(pin) < _SHORTEST_PIN_BYTES:
+        raise ValueError(f"a pin has at least {_SHORTEST_PIN_BYTES} bytes, not {len(pin)}")
+
+
+class PinnedConnection(http.client.HTTPConnection):
     """HTTPS that asks for the box's own certificate, whatever address it calls."""
+
+    found_pin = b""
+    """SHA-256 of the key that answered, once connected."""
 
     default_port = http.client.HTTPS_PORT
 
     def connect(self) -> None:
         super().connect()
         self.sock = _context().wrap_socket(self.sock, server_hostname=NAME_FOR_WORKERS)
+        self.found_pin = _certificate_pin(self.sock)
 
 
 def _context() -> ssl.SSLContext:
@@ -117,9 +140,8 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _certificate_pin(connection: http.client.HTTPConnection) -> bytes:
-    assert isinstance(connection.sock, ssl.SSLSocket)
-    encoded = connection.sock.getpeercert(binary_form=True)
+def _certificate_pin(sock: ssl.SSLSocket) -> bytes:
+    encoded = sock.getpeercert(binary_form=True)
     try:
         key = x509.load_der_x509_certificate(encoded or b"").public_key()
     except ValueError:
@@ -127,7 +149,8 @@ def _certificate_pin(connection: http.client.HTTPConnection) -> bytes:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
-def _refusal(status: int, retry_after: str | None, body: bytes) -> BoxRefused | BoxBusy:
+def box_refusal(status: int, retry_after: str | None, body: bytes) -> BoxRefused | BoxBusy:
+    """What the box said with a status other than 200."""
     try:
         error = json.loads(body)["error"]
         sentence, box_code = str(error["message"]), str(error["code"])

@@ -7,6 +7,7 @@ thread, which owns the connections and what is remembered.
 
 import logging
 import secrets
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from time import monotonic
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.enrolment.adopting import adopted_engines
 from appliance.enrolment.challenges import Challenges, OpenChallenge
 from appliance.enrolment.contract import (
     REPORT_PATH,
@@ -43,6 +45,7 @@ from appliance.enrolment.invitations import invitation_secret
 from appliance.enrolment.keys import wireguard_text
 from appliance.enrolment.records import Worker
 from appliance.enrolment.rules import desired_state
+from appliance.enrolment.wishes import wish_for
 from appliance.enrolment.workers import (
     poll_key_of,
     redeem_invitation,
@@ -50,9 +53,13 @@ from appliance.enrolment.workers import (
     worker_by_tunnel_address,
 )
 from appliance.enrolment.wrong_attempts import WrongAttempts
-from appliance.errors import NotTrusted, Refused
-from appliance.hardware import keep_hardware
+from appliance.errors import NotTrusted, Refused, TryAgain
+from appliance.handout.desk import Desk
+from appliance.handout.hours import HandoutChoice, handout_permission
+from appliance.handout.serving import Right
+from appliance.hardware import keep_hardware, read_told
 from appliance.settings import TUNNEL_BOX_ADDRESS
+from appliance.storage import read_choice
 
 log = logging.getLogger("cellule.enrolment")
 
@@ -78,6 +85,20 @@ class NotAWorker(NotTrusted):
     http_status = 403
 
 
+class NotToHave(Refused):
+    """A worker gets the files of its own models only."""
+
+    code = "not_to_have"
+    http_status = 403
+
+
+class HandoutPaused(TryAgain):
+    """Models travel at another time of the day."""
+
+    code = "handout_paused"
+    http_status = 503
+
+
 class Reception:
     """`pin` is the whole SHA-256 of the box's certificate key; `box_public_key` is WireGuard's, base64."""
 
@@ -90,6 +111,7 @@ class Reception:
         box_public_key: str,
         wireguard_port: int,
         report_port: int,
+        endpoints: Callable[[], dict[str, str]],
     ) -> None:
         self._db = db
         self._activity = activity
@@ -99,6 +121,7 @@ class Reception:
         self._report_port = report_port
         self._challenges = Challenges()
         self._wrong = WrongAttempts()
+        self._desk = Desk(endpoints)
 
     def hello(self, hello: Hello, address: str) -> Challenge:
         """A challenge, whether or not the invitation exists. Raises TooManyWrongAttempts."""
@@ -156,15 +179,36 @@ class Reception:
             raise NotAWorker("Reports are taken from workers, through their tunnel, and from nobody else.")
         if worker.state is WorkerState.APPROVED:
             # the name that the admin approved, whatever the machine calls itself today
-            known = report.model_copy(update={"name": worker.name, "hardware": None})
-            if report.hardware is not None:
-                keep_hardware(self._activity, worker.id, report.hardware, now())
+            known = report.model_copy(update={"name": worker.name, "machine": ""})
+            if report.machine and (facts := read_told(report.machine)):
+                keep_hardware(self._activity, worker.id, facts, now())
             self._activity.execute(
                 "INSERT INTO node_reports (node, at, report) VALUES (?, ?, ?)"
                 " ON CONFLICT (node) DO UPDATE SET at = excluded.at, report = excluded.report",
                 [worker.id, now(), known.model_dump_json()],
             )
-        return desired_state(worker)
+        adopted = adopted_engines(self._db, worker.id)
+        desired = desired_state(worker, wish_for(self._db, worker.id), adopted)
+        if worker.state is not WorkerState.APPROVED:
+            return desired
+        return self._desk.advise(self._db, worker, report, desired)
+
+    def may_have(self, address: str, sha256: str) -> Right:
+        """Whether the worker at `address` may have pieces of a file now.
+
+        Raises NotAWorker, NotToHave, HandoutPaused.
+        """
+        worker = worker_by_tunnel_address(self._db, address)
+        if worker is None or worker.state is not WorkerState.APPROVED:
+            raise NotAWorker("Models are given to workers, through their tunnel, and to nobody else.")
+        bundles = desired_state(worker, wish_for(self._db, worker.id)).bundles
+        if not any(file.sha256 == sha256 for bundle in bundles for file in bundle.files):
+            raise NotToHave("This file belongs to no model that this worker should have.")
+        choice = read_choice(self._db, HandoutChoice)
+        permission = handout_permission(choice, now())
+        if not permission.is_given:
+            raise HandoutPaused(permission.reason, retry_after_seconds=permission.changes_in_seconds)
+        return Right(worker.id, choice.box_bytes_per_second)
 
     def _proven_keys(self, challenge: OpenChallenge, submission: Submission) -> ExchangeKeys | None:
         hello = challenge.hello

@@ -15,6 +15,7 @@ from appliance.settings import (
     TUNNEL_BOX_ADDRESS,
     TUNNEL_NETWORK,
     WORKER_ENGINE_PORTS,
+    WORKER_PART_PORTS,
     Settings,
 )
 
@@ -49,14 +50,14 @@ def desired_tunnel(members: Iterable[Member], settings: Settings) -> TunnelPlan:
 
 
 def desired_firewall(members: Iterable[Member], settings: Settings) -> FirewallPlan:
-    """Workers may call the box's front; the box may call their engines."""
+    """Workers may call the box's front; the box may call their engines and their parts of split models."""
     return FirewallPlan(
         interface=settings.wireguard_interface,
         kind=FirewallKind.BOX,
         own_address=IPv4Address(TUNNEL_BOX_ADDRESS),
         others=tuple(member.tunnel_address for member in members),
         offered_ports=(settings.port,),
-        called_ports=WORKER_ENGINE_PORTS,
+        called_ports=(*WORKER_ENGINE_PORTS, *WORKER_PART_PORTS),
         guarded=(IPv4Network(TUNNEL_NETWORK),),
     )
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from appliance.enrolment.contract import DesiredEngine, DesiredState, WorkerState
 from appliance.enrolment.records import Invitation, InvitationState, Worker
+from appliance.enrolment.wishes import Wish
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.settings import TUNNEL_BOX_ADDRESS, TUNNEL_NETWORK
 
@@ -105,12 +106,26 @@ def next_tunnel_address(in_use: Collection[str], resting: Sequence[str]) -> str 
     return next(fresh, None) or next(iter(resting), None)
 
 
-def desired_state(worker: Worker) -> DesiredState:
-    """The state that `worker` should bring itself into."""
+def ordinary_wish() -> Wish:
+    """Of a worker for which nothing was decided: it answers with the demo."""
+    return Wish(engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),))
+
+
+def desired_state(
+    worker: Worker, wish: Wish | None = None, adopted: Sequence[DesiredEngine] = ()
+) -> DesiredState:
+    """The state that `worker` should bring itself into; where nothing was decided it has the demo model.
+
+    `adopted` stand before servers of the worker's owner; one takes the place of a wished engine of its name.
+    """
     if worker.state is not WorkerState.APPROVED:
         return DesiredState(state=WorkerState.REVOKED, report_every_seconds=REPORT_EVERY_SECONDS)
+    taken = {engine.model for engine in adopted}
+    wish = wish or ordinary_wish()
     return DesiredState(
         state=WorkerState.APPROVED,
         report_every_seconds=REPORT_EVERY_SECONDS,
-        engines=(DesiredEngine(model=DEMO_MODEL_NAME, slots=_WORKER_SLOTS),),
+        engines=(*(one for one in wish.engines if one.model not in taken), *adopted),
+        models=wish.models,
+        part=wish.part,
     )

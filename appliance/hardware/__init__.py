@@ -4,7 +4,7 @@ Order: `gathering` reads facts, or a record of another machine is taken → `rec
 hwprofiles/ for its `signs` and for `obstacles` (pure) → the choice, and a reason for everything else.
 """
 
-from appliance.hardware.facts import Device, MachineFacts, Processor
+from appliance.hardware.facts import Device, MachineFacts, Processor, read_told
 from appliance.hardware.gathering import gather
 from appliance.hardware.matching import Candidate, Recognition, recognise
 from appliance.hardware.own import own_hardware
@@ -17,6 +17,7 @@ from appliance.hardware.records import (
     keep_health,
     known_hardware,
     known_health,
+    known_machines,
 )
 from appliance.hardware.report import ChosenProfile, HardwareReport, NotChosen, report_of
 from appliance.hardware.telling import told
@@ -39,10 +40,12 @@ __all__ = [
     "keep_health",
     "known_hardware",
     "known_health",
+    "known_machines",
     "own_hardware",
     "profile_folders",
     "read_profile",
     "read_profiles",
+    "read_told",
     "recognise",
     "report_of",
     "told",

@@ -3,7 +3,9 @@
 A record is one JSON document. What a platform's tool printed is kept as it was printed and read by `tools`.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+import json
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PciId = str
 """Vendor and device, four hex digits each: "8086:7d1d"."""
@@ -57,3 +59,22 @@ class MachineFacts(Fact):
     runtimes: dict[str, str] = Field(default_factory=dict)
     engines: frozenset[str] = frozenset()
     tools: dict[str, str] = Field(default_factory=dict)
+
+
+def read_told(text: str) -> MachineFacts | None:
+    """The record that another machine sent; what this version does not know of it is left out.
+
+    None where it is no record.
+    """
+    try:
+        given = json.loads(text)
+        known = _known(given, MachineFacts)
+        processor = _known(given.get("processor", {}), Processor)
+        devices = [_known(device, Device) for device in given.get("devices", ())]
+        return MachineFacts.model_validate({**known, "processor": processor, "devices": devices})
+    except (ValueError, TypeError, AttributeError, ValidationError):
+        return None
+
+
+def _known(given: dict[str, object], kind: type[Fact]) -> dict[str, object]:
+    return {name: value for name, value in given.items() if name in kind.model_fields}

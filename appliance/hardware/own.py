@@ -1,17 +1,31 @@
 """What this machine is, with the profiles that lie here: the shell around `recognise`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from appliance.hardware.facts import MachineFacts
 from appliance.hardware.gathering import gather
 from appliance.hardware.matching import recognise
-from appliance.hardware.profile import read_profiles
+from appliance.hardware.profile import Profile, ProfileUnusable, read_profiles
 from appliance.hardware.report import HardwareReport, report_of
 
 
 def own_hardware(folders: Sequence[Path], facts: MachineFacts | None = None) -> HardwareReport:
     """Reads this machine (seconds where a platform's tools are installed) unless `facts` are given."""
     facts = facts or gather()
-    profiles, unusable = read_profiles(folders)
+    profiles, unusable = _profiles(tuple(folders), _stamp(folders))
     return report_of(facts.model, recognise(facts, profiles), unusable)
+
+
+@lru_cache(maxsize=2)
+def _profiles(
+    folders: tuple[Path, ...], _stamp: int
+) -> tuple[Mapping[str, Profile], tuple[ProfileUnusable, ...]]:
+    """Read once for a whole fleet, and anew when a file was put there, changed or taken away."""
+    return read_profiles(folders)
+
+
+def _stamp(folders: Sequence[Path]) -> int:
+    files = (file for folder in folders for file in folder.glob("*.toml"))
+    return hash(tuple((file, file.stat().st_mtime_ns) for file in sorted(files)))

@@ -1,12 +1,14 @@
-"""What each node was recognised as, and how its last health check ended: as kept on the box (activity.db)."""
+"""The record of each node's machine, and how its last health check ended, as the box keeps them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from appliance.hardware.facts import MachineFacts, read_told
+from appliance.hardware.own import own_hardware
 from appliance.hardware.report import HardwareReport
 
 if TYPE_CHECKING:  # a worker has no database, and doesn't load one
@@ -25,24 +27,25 @@ class HealthRecord:
     sentence: str
 
 
-def keep_hardware(activity: Database, node: str, report: HardwareReport, at: float) -> None:
+def keep_hardware(activity: Database, node: str, facts: MachineFacts, at: float) -> None:
     """Takes the place of what was known of the node."""
     activity.execute(
-        "INSERT INTO node_hardware (node, at, report) VALUES (?, ?, ?)"
-        " ON CONFLICT (node) DO UPDATE SET at = excluded.at, report = excluded.report",
-        [node, at, report.model_dump_json()],
+        "INSERT INTO node_hardware (node, at, facts) VALUES (?, ?, ?)"
+        " ON CONFLICT (node) DO UPDATE SET at = excluded.at, facts = excluded.facts",
+        [node, at, facts.model_dump_json()],
     )
 
 
-def known_hardware(activity: Database) -> dict[str, HardwareReport]:
-    """By node. A record that another version wrote and this one can't read is no record."""
-    found = {}
-    for node, report in activity.execute("SELECT node, report FROM node_hardware"):
-        try:
-            found[str(node)] = HardwareReport.model_validate_json(report)
-        except ValidationError:
-            continue
-    return found
+def known_machines(activity: Database) -> dict[str, MachineFacts]:
+    """By node. A record that this version can't read is no record."""
+    told = activity.execute("SELECT node, facts FROM node_hardware")
+    read = ((str(node), read_told(facts)) for node, facts in told)
+    return {node: facts for node, facts in read if facts is not None}
+
+
+def known_hardware(activity: Database, folders: Sequence[Path]) -> dict[str, HardwareReport]:
+    """What each node is by the profiles in `folders`: those of the box, for the whole fleet."""
+    return {node: own_hardware(folders, facts) for node, facts in known_machines(activity).items()}
 
 
 def keep_health(activity: Database, record: HealthRecord) -> None:

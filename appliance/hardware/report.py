@@ -1,6 +1,6 @@
-"""What was recognised on a machine, as it travels to the box and is shown: small, and never trusted.
+"""What was recognised on a machine, as it is kept and shown: its sizes are bounded.
 
-A worker sends it with its reports; the box keeps its own. Sizes are bounded, for it comes from the network.
+A record comes over the network, and what is made of it must stay small whatever it says.
 """
 
 from typing import Annotated

@@ -8,9 +8,9 @@ private key is ever in a plan or an answer; each host keeps its own and tells on
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Protocol
+from typing import Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from appliance.errors import Broken, NotTrusted, Refused, TryAgain
 from appliance.host.machine import (
@@ -109,12 +109,21 @@ class FirewallKind(StrEnum):
     WORKER = "worker"
 
 
+class FirewallLink(Plan):
+    """Another worker: which TCP ports of ours it may call, which of its we may, and nothing beside these."""
+
+    address: IPv4Address
+    offered_ports: tuple[Port, ...] = ()
+    called_ports: tuple[Port, ...] = ()
+
+
 class FirewallPlan(Plan):
     """Who may say what through a tunnel; whatever isn't named is dropped, in both directions.
 
     `others` are the tunnel addresses that packets may come from; `offered_ports` are the TCP ports of
-    our own tunnel address that they may call, `called_ports` those of theirs that we may. `guarded` is
-    what belongs to the tunnel alone: nothing from or to it passes any other interface.
+    our own tunnel address that they may call, `called_ports` those of theirs that we may. `links` are
+    addresses with ports of their own, none of which is among the others. `guarded` is what belongs to the
+    tunnel alone: nothing from or to it passes any other interface.
     """
 
     interface: InterfaceName
@@ -123,7 +132,16 @@ class FirewallPlan(Plan):
     others: tuple[IPv4Address, ...] = ()
     offered_ports: tuple[Port, ...] = ()
     called_ports: tuple[Port, ...] = ()
+    links: tuple[FirewallLink, ...] = Field(default=(), max_length=16)
     guarded: tuple[IPv4Network, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _links_stand_apart(self) -> Self:
+        if self.links and self.kind is FirewallKind.BOX:
+            raise ValueError("only workers are linked with each other")
+        if {link.address for link in self.links} & {*self.others, self.own_address}:
+            raise ValueError("a link is to an address that has no other rights")
+        return self
 
 
 class TunnelKind(StrEnum):

@@ -48,7 +48,7 @@ def _apply_tunnel(limits: Limits, plan: TunnelPlan) -> None:
 
 
 def _apply_firewall(limits: Limits, plan: FirewallPlan) -> None:
-    addresses = _networks((plan.own_address, *plan.others))
+    addresses = _networks((plan.own_address, *plan.others, *(link.address for link in plan.links)))
     _check_tunnel(limits, plan.interface, (*addresses, *plan.guarded))
 
 

@@ -44,6 +44,7 @@ class Daemon:
         """Blocks until `stop`. A failing job or reconcile is logged and tried again, never the end of it."""
         scheduler = self._scheduled()
         announcer = Announcer(self._settings) if self._settings.tls else None
+        stopping.clear()
         scheduler.start()
         try:
             self._follow_decisions(announcer)

@@ -21,10 +21,11 @@ from appliance.engines.options import Kind
 from appliance.hardware import (
     ChosenProfile,
     HealthRecord,
+    gather,
     keep_hardware,
     keep_health,
-    known_hardware,
     known_health,
+    known_machines,
     own_hardware,
     profile_folders,
 )
@@ -46,9 +47,10 @@ class _Engine:
 
 def recognise_box(settings: Settings) -> str:
     """Looks what the box is and keeps it for the pages."""
-    report = own_hardware(profile_folders(settings))
+    facts = gather()
     with open_activity(settings.state_dir) as activity:
-        keep_hardware(activity, BOX_NODE, report, now())
+        keep_hardware(activity, BOX_NODE, facts, now())
+    report = own_hardware(profile_folders(settings), facts)
     return f"the box is: {report.chosen.title if report.chosen else 'nothing that computes'}"
 
 
@@ -58,7 +60,7 @@ def check_health(settings: Settings) -> str:
         due = next(_due(settings, database, activity), None)
         if due is None:
             return ""
-        profile = _profile_of(due.node, activity)
+        profile = _profile_of(due.node, settings, activity)
         if profile is None:
             return ""
         record = _asked(due, profile)
@@ -95,9 +97,9 @@ def _engines(settings: Settings, database: Database, activity: Database) -> Iter
             yield _Engine(node, f"http://{addresses[node]}:{said['port']}", said)
 
 
-def _profile_of(node: str, activity: Database) -> ChosenProfile | None:
-    known = known_hardware(activity).get(node)
-    return known.chosen if known else None
+def _profile_of(node: str, settings: Settings, activity: Database) -> ChosenProfile | None:
+    facts = known_machines(activity).get(node)
+    return own_hardware(profile_folders(settings), facts).chosen if facts else None
 
 
 def _asked(engine: _Engine, profile: ChosenProfile) -> HealthRecord:

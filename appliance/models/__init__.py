@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from appliance.models.aliases import (
-        DEFAULT_ALIAS,
-        OFFERED_ALIASES,
         Alias,
         AliasRefused,
         list_aliases,
@@ -73,6 +71,7 @@ if TYPE_CHECKING:
     from appliance.models.licence import Licence, LicenceForbids, LicenceNotAccepted
     from appliance.models.memory import MemoryNeed, memory_need, told_bytes
     from appliance.models.names import NameRefused
+    from appliance.models.naming import DEFAULT_ALIAS, OFFERED_ALIASES
     from appliance.models.states import LifecycleState, ModelState, lifecycle_at, model_states, need_of
     from appliance.models.store import ModelDamaged, Store, StoreFull
     from appliance.models.uploads import LARGEST_CHUNK_BYTES, ChunkRefused, receive_chunk, received_bytes
@@ -187,6 +186,7 @@ _MODULES = (
     "licence",
     "memory",
     "names",
+    "naming",
     "states",
     "store",
     "uploads",

@@ -13,11 +13,9 @@ from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import ModelUnknown, held_models
 from appliance.models.names import check_name
-from appliance.models.naming import DEFAULT_ALIAS
+from appliance.models.naming import DEFAULT_ALIAS, OFFERED_ALIASES
 from appliance.people import AuditEvent, record_audit
 from appliance.storage import transaction
-
-OFFERED_ALIASES = (DEFAULT_ALIAS, "code", "large")
 
 
 class AliasRefused(Refused):
@@ -39,12 +37,11 @@ class Alias:
 
 def list_aliases(db: Database) -> list[Alias]:
     """Those that are offered first, then those that an admin added."""
-    moved = {alias: Alias(alias, *rest) for alias, *rest in db.execute(
-        "SELECT alias, model, moved_at, moved_by FROM model_aliases ORDER BY alias"
-    )}  # fmt: skip
-    first = {DEFAULT_ALIAS: Alias(DEFAULT_ALIAS, DEMO_MODEL_NAME)}
-    offered = [moved.pop(name, None) or first.get(name) or Alias(name, "") for name in OFFERED_ALIASES]
-    return [*offered, *moved.values()]
+    rows = db.execute("SELECT alias, model, moved_at, moved_by FROM model_aliases ORDER BY alias")
+    moved = {row[0]: Alias(*row) for row in rows}
+    known = {DEFAULT_ALIAS: Alias(DEFAULT_ALIAS, DEMO_MODEL_NAME)} | moved
+    offered = [known.get(name, Alias(name, "")) for name in OFFERED_ALIASES]
+    return [*offered, *(alias for name, alias in moved.items() if name not in OFFERED_ALIASES)]
 
 
 def move_alias(

@@ -10,14 +10,22 @@ from sqlite_utils import Database
 
 from appliance.errors import Refused
 from appliance.models.choice import ModelsChoice
+from appliance.models.demo import verify_demo_model
 from appliance.models.entry import Entry, Variant, VariantFormat, catalogue_folders, read_catalogue
 from appliance.models.fitting import node_rooms, refuse_too_large
 from appliance.models.gets import CarriedOrder, Get, HubOrder, UploadOrder, insert_get
-from appliance.models.held import HeldModel, forget_held, held_model, refuse_taken
+from appliance.models.held import (
+    HeldModel,
+    ModelNameTaken,
+    forget_held,
+    held_model,
+    lifecycle_of,
+    refuse_taken,
+)
 from appliance.models.hub_download import InternetNotAllowed
 from appliance.models.licence import check_licence
 from appliance.models.store import Store
-from appliance.models.uses import uses_of
+from appliance.models.uses import serving_nodes, uses_of
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import read_choice
@@ -83,6 +91,10 @@ def ask_get(
     InternetNotAllowed, LargerThanMemory, StoreFull.
     """
     refuse_taken(db, name)
+    if nodes := serving_nodes(db, activity).get(name):
+        raise ModelNameTaken(
+            f"{nodes[0]} serves another model {name!r} already.", next_step="Give the new one another name."
+        )
     catalogue, _ = read_catalogue(catalogue_folders(settings.state_dir))
     entry = catalogue.get(order.entry)
     if order.entry and entry is None:
@@ -139,16 +151,12 @@ def verify_model(settings: Settings, db: Database, name: str) -> None:
     """Reads every byte of the model again. Raises ModelUnknown, ModelDamaged, DemoModelDamaged."""
     model = held_model(db, name)
     if model.ships:
-        from appliance.models.demo import verify_demo_model
-
         verify_demo_model()
     else:
         Store(settings.state_dir).verify(model.bundle)
 
 
 def _check_entry(entry: Entry, *, accepted: bool, at: float) -> None:
-    from appliance.models.held import lifecycle_of
-
     check_licence(entry.licence, accepted=accepted)
     _, retired_at, successor = lifecycle_of(entry)
     if retired_at is not None and at >= retired_at:

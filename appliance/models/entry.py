@@ -134,7 +134,9 @@ def read_entry(file: Path) -> Entry:
         raise EntryUnusable(f"{file.name} is not TOML: {error}.", next_step="Mend that line.") from error
     except ValidationError as error:
         wrong = " ".join(f"{file.name}: {_sentence(each)}" for each in _innermost(error))
-        raise EntryUnusable(wrong, next_step="An entry that ships shows each name.") from error
+        raise EntryUnusable(
+            wrong, next_step="appliance/models/catalogue/README.md explains each name."
+        ) from error
 
 
 def read_catalogue(folders: Iterable[Path]) -> tuple[dict[str, Entry], tuple[EntryUnusable, ...]]:

@@ -4,7 +4,7 @@ Before a file is here its cache isn't known, so the weights alone are compared: 
 admin who waits for a larger machine may say so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,11 +13,12 @@ from sqlite_utils import Database
 
 from appliance.enrolment.contract import WorkerFacts
 from appliance.errors import Refused
-from appliance.hardware import gather, profile_folders, read_profiles, recognise
+from appliance.hardware import HardwareReport, known_hardware, own_hardware, profile_folders
 from appliance.models.memory import told_bytes
 from appliance.settings import BOX_NODE, Settings
+from appliance.storage import open_activity
 
-_SHARE_OF_A_PC = 0.5
+_SHARE = 0.5
 """Of an employee's memory a model may take; the rest is the employee's."""
 
 
@@ -49,21 +50,25 @@ def refuse_too_large(weights_bytes: int, rooms: Sequence[Room]) -> None:
 
 
 def node_rooms(settings: Settings, db: Database) -> list[Room]:
-    """Of the box, and of each PC that takes part."""
-    rows = db.execute("SELECT name, facts FROM workers WHERE state = 'approved'")
-    return [Room(BOX_NODE, _own_room(settings)), *_worker_rooms(rows)]
-
-
-def _worker_rooms(rows: Iterable[tuple[str, str]]) -> list[Room]:
-    told = [(name, WorkerFacts.model_validate_json(facts)) for name, facts in rows]
-    return [
-        Room(name, int(facts.memory_bytes * _SHARE_OF_A_PC)) for name, facts in told if facts.memory_bytes
+    """Of the box, and of each PC that takes part: as its hwprofile says, else half of the memory it told."""
+    with open_activity(settings.state_dir) as activity:
+        reports = known_hardware(activity, profile_folders(settings))
+    recognised = {node: _room_of(report) for node, report in reports.items()}
+    rows = db.execute("SELECT id, name, facts FROM workers WHERE state = 'approved'")
+    workers = [
+        Room(name, recognised.get(node) or int(WorkerFacts.model_validate_json(facts).memory_bytes * _SHARE))
+        for node, name, facts in rows
     ]
+    box = Room(BOX_NODE, recognised.get(BOX_NODE) or _own_room(settings))
+    return [box, *(room for room in workers if room.room_bytes)]
 
 
 @cache
 def _own_room(settings: Settings) -> int:
-    """As the hwprofile of this machine says; hardware doesn't change while it runs."""
-    profiles, _ = read_profiles(profile_folders(settings))
-    choice = recognise(gather(), profiles).choice
-    return choice.model_bytes if choice and choice.model_bytes else psutil.virtual_memory().total // 2
+    """Before the core has recorded the box's hardware, which doesn't change while it runs."""
+    return _room_of(own_hardware(profile_folders(settings))) or psutil.virtual_memory().total // 2
+
+
+def _room_of(report: HardwareReport) -> int:
+    """Of all cards of its kind together: an engine may split a model between them. 0: not told."""
+    return (report.chosen.model_bytes or 0) * report.chosen.count if report.chosen else 0

@@ -43,7 +43,7 @@ from appliance.models.gets import (
 )
 from appliance.models.held import HeldModel, add_held, held_models, keep_lifecycles, lifecycle_of
 from appliance.models.hub_download import Listing, download
-from appliance.models.layout import incoming_dir
+from appliance.models.layout import bundle_folder, incoming_dir
 from appliance.models.licence import Licence, check_licence, told_licence
 from appliance.models.reading import format_of, read_facts
 from appliance.models.store import ModelDamaged, Store, StoreFull, hash_files
@@ -106,8 +106,18 @@ def follow_models(settings: Settings, host: Host) -> str:
         with store.alone():
             busy = {get.incoming_name for get in unfinished_gets(activity)}
             gone = store.clean({model.digest for model in held_models(db)}, busy)
-        said = [f"dates changed of {', '.join(changed)}"] if changed else []
-        return "; ".join([*said, f"{gone} models without a record removed"] if gone else said)
+        missing = [
+            model.name
+            for model in held_models(db)
+            if not model.ships and not bundle_folder(settings.state_dir, model.digest).exists()
+        ]
+        said = {
+            f"dates changed of {', '.join(changed)}": changed,
+            f"{gone} models without a record removed": gone,
+            # a backup has the records of models and not their files
+            f"the files of {', '.join(missing)} are missing; remove and get them again": missing,
+        }
+        return "; ".join(sentence for sentence, is_so in said.items() if is_so)
 
 
 def _cancel(settings: Settings, activity: Database, get: Get, at: float) -> str:

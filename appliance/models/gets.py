@@ -7,7 +7,7 @@ A get whose way is cut waits and goes on where it was; only what is wrong ends i
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sqlite_utils import Database
@@ -235,8 +235,6 @@ class Meter:
             raise GetCancelled
 
 
-def _get(row: tuple[object, ...]) -> Get:
+def _get(row: tuple[Any, ...]) -> Get:
     number, name, order, state, size, done, cancelled, *rest = row
-    return Get(
-        number, name, _ORDER.validate_json(str(order)), GetState(state), size, done, bool(cancelled), *rest
-    )  # type: ignore[arg-type]
+    return Get(number, name, _ORDER.validate_json(order), GetState(state), size, done, bool(cancelled), *rest)

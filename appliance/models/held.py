@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
+from typing import Any
 
 from pydantic import ValidationError
 from sqlite_utils import Database
@@ -18,6 +19,7 @@ from appliance.models.demo import DEMO_MODEL_HASH_PATH, DEMO_MODEL_NAME, DEMO_MO
 from appliance.models.entry import Entry
 from appliance.models.facts import ModelFacts
 from appliance.models.names import check_name
+from appliance.models.naming import OFFERED_ALIASES
 from appliance.models.reading import read_facts
 from appliance.storage import transaction
 
@@ -119,7 +121,7 @@ def refuse_taken(db: Database, name: str) -> None:
     check_name(name)
     has_alias = db.execute("SELECT 1 FROM model_aliases WHERE alias = ?", [name]).fetchone()
     has_model = db.execute("SELECT 1 FROM models WHERE name = ?", [name]).fetchone()
-    if has_alias or has_model or name.lower() == DEMO_MODEL_NAME:
+    if has_alias or has_model or name.lower() in (DEMO_MODEL_NAME, *OFFERED_ALIASES):
         raise _taken(name)
 
 
@@ -166,13 +168,13 @@ def demo_model() -> HeldModel:
     return HeldModel(DEMO_MODEL_NAME, bundle, facts, "", "the appliance", facts.licence, None, None, 0.0)
 
 
-def _held(row: tuple[object, ...]) -> HeldModel:
+def _held(row: tuple[Any, ...]) -> HeldModel:
     name, _, bundle, facts, *rest = row
     try:
-        read = Bundle.model_validate_json(str(bundle)), ModelFacts.model_validate_json(str(facts))
+        read = Bundle.model_validate_json(bundle), ModelFacts.model_validate_json(facts)
     except ValidationError as error:
         raise ValueError(f"the record of the model {name} can't be read") from error
-    return HeldModel(str(name), *read, *rest)  # type: ignore[arg-type]  # as the table's columns say
+    return HeldModel(name, *read, *rest)
 
 
 def _taken(name: str) -> ModelNameTaken:

@@ -85,7 +85,8 @@ def _listed(wanted: dict[str, Any], token: str | bool) -> tuple[str, str, list[R
         for each in info.siblings or ()
         if any(fnmatchcase(each.rfilename, pattern) for pattern in wanted["files"])
     ]
-    licence = str((info.card_data or {}).get("license") or "")
+    card: Any = info.card_data or {}
+    licence = str(card.get("license") or "")
     return info.sha or "", licence, sorted(remotes)
 
 

@@ -29,6 +29,7 @@ from appliance.models.store import Store, StoreFull
 from appliance.settings import Settings
 
 _LOOK_SECONDS = 0.3
+_LAST_WORDS_SECONDS = 5.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -130,7 +131,19 @@ class _Fetching:
         assert process.stdin and process.stdout
         self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
         self._failure: dict[str, str] | None = None
+        self._hearing = Thread(target=self._hear, daemon=True)
         self.commit = ""
+
+    def ask(self, wanted: dict[str, Any]) -> None:
+        with suppress(BrokenPipeError):
+            self._stdin.write(json.dumps(wanted) + "\n")
+            self._stdin.flush()
+
+    def close(self) -> None:
+        self.hear_out()
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        self._stdout.close()
 
     def next_news(self) -> dict[str, Any]:
         """Raises what a failure means."""
@@ -144,7 +157,7 @@ class _Fetching:
 
     def go(self) -> None:
         # an answer longer than the pipe would stop the process
-        Thread(target=self._hear, daemon=True).start()
+        self._hearing.start()
         with suppress(BrokenPipeError):
             self._stdin.write("go\n")
             self._stdin.flush()
@@ -160,8 +173,14 @@ class _Fetching:
         """Returns where there was none."""
         if self._process.returncode == 0:
             return
+        self.hear_out()
         failure = self._failure or {"failed": "cut", "sentence": "the download's process ended"}
         raise _refusal(failure["failed"], failure["sentence"])
+
+    def hear_out(self) -> None:
+        """What the process said last may be heard after its end."""
+        if self._hearing.is_alive():
+            self._hearing.join(_LAST_WORDS_SECONDS)
 
     def _hear(self) -> None:
         for line in self._stdout:
@@ -185,15 +204,14 @@ def _fetching(wanted: dict[str, Any]) -> Iterator[_Fetching]:
         env=environment,
         cwd=Path(__file__).parents[2],
     )
+    fetching = _Fetching(process)
     try:
-        assert process.stdin
-        process.stdin.write(json.dumps(wanted) + "\n")
-        process.stdin.flush()
-        yield _Fetching(process)
+        fetching.ask(wanted)
+        yield fetching
     finally:
         process.kill()
-        with suppress(BrokenPipeError):
-            process.communicate()
+        process.wait()
+        fetching.close()
 
 
 def _listing(news: Mapping[str, Any]) -> Listing:
@@ -239,8 +257,8 @@ def _refusal(kind: str, sentence: str) -> Refused | TryAgain | NotTrusted:
         return StoreFull("The disk is full.", next_step="Remove a model that nobody uses.")
     if kind in ("status 401", "status 403"):
         return HubRefused(
-            "The hub doesn't give this model to us.",
-            next_step="Accept its licence at the hub, and put the token of that account on the box.",
+            "The hub doesn't give this model to us, or has none of that name.",
+            next_step="Check its name; accept its licence at the hub and put that account's token here.",
         )
     if kind == "status 404":
         return HubRefused(

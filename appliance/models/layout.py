@@ -3,6 +3,7 @@
 models/blobs/SHA256          each file once, read-only, by its hash
 models/DIGEST/PATH           a bundle: hard links to its blobs, by the names that an engine looks for
 models/incoming/             what is on its way and was not verified yet
+models/pieces/SHA256         how a blob is handed out (appliance/handout)
 """
 
 from pathlib import Path, PurePosixPath

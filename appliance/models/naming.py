@@ -15,6 +15,7 @@ from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
 
 DEFAULT_ALIAS = "default"
+OFFERED_ALIASES = (DEFAULT_ALIAS, "code", "large")
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -42,10 +43,11 @@ class NamedModel(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelNames:
-    """Aliases to models, and the models that have an end."""
+    """Aliases to models, the models that have an end, and those that lie on the box and could be loaded."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     endings: Mapping[str, Ending] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
 
     def resolve(self, asked: str, at: float) -> NamedModel:
         """Raises RetiredModel from the day on that the catalogue gives.
@@ -83,7 +85,8 @@ def load_names(db: Database) -> ModelNames:
         name: Ending(deprecated_at, retired_at, by_entry.get(successor, successor))
         for name, deprecated_at, retired_at, successor in rows
     }
-    return ModelNames(aliases, endings)
+    held = frozenset(name for (name,) in db.execute("SELECT name FROM models"))
+    return ModelNames(aliases, endings, held)
 
 
 def _warning(ending: Ending) -> Headers:

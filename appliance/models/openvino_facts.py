@@ -47,7 +47,8 @@ def openvino_facts(files: Mapping[str, Path]) -> ModelFacts:
         raise ModelFileUnusable("The model has no weights.")
     template = _template(files)
     kv_heads, key_length, value_length = _cache(graphs[0])
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    inner = config.get("text_config")
+    text: dict[str, Any] = inner if isinstance(inner, dict) else config
     return ModelFacts(
         format=ModelFormat.OPENVINO,
         kind=parts.kind,
@@ -116,9 +117,8 @@ def _refuse_missing(files: Mapping[str, Path], parts: _Parts) -> None:
         for name in (f"{graph}.xml", f"{graph}.bin"):
             if name not in files:
                 raise ModelFileUnusable(f"The model's {name} is missing.", next_step="Get all of its files.")
-    needs = _TOKENIZER
-    if parts.kind in (Kind.TEXT, Kind.TRANSCRIPTION):
-        needs += _DETOKENIZER
+    speaks = parts.kind in (Kind.TEXT, Kind.TRANSCRIPTION)
+    needs = (*_TOKENIZER, *_DETOKENIZER) if speaks else _TOKENIZER
     for folder in parts.tokenizers:
         missing = [f"{folder}{name}" for name in needs if f"{folder}{name}" not in files]
         if missing:

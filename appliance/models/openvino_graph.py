@@ -55,7 +55,7 @@ def read_chat_template(xml: Path) -> str:
     """Of a tokenizer's IR that `read_graph` accepted; "" where it has none."""
     for _, element in iterparse(xml, events=("end",)):  # noqa: S314 has no definitions
         if element.tag == "chat_template":
-            return element.get("value", "")
+            return str(element.get("value", ""))
         if element.tag == "layer":
             element.clear()
     return ""

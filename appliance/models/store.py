@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from appliance.private_file import sync_folder
 
 _CHUNK_BYTES = 4 * 2**20
 _MOST_RESERVE_BYTES = 2 * 2**30
+_BUNDLE_FOLDER = re.compile(r"\.?[0-9a-f]{64}")
+"""A bundle, or one that was being made; whatever else lies there is not ours."""
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o444
 """Engines run as another user."""
 
@@ -120,9 +123,11 @@ class Store:
 
         Within `alone`, in which the records were read, too.
         """
-        known = {*known_digests, blobs_dir(self.state_dir).name, incoming_dir(self.state_dir).name}
+        known = set(known_digests)
         orphans = [
-            each for each in models_dir(self.state_dir).iterdir() if each.is_dir() and each.name not in known
+            each
+            for each in models_dir(self.state_dir).iterdir()
+            if _BUNDLE_FOLDER.fullmatch(each.name) and each.name not in known
         ]
         busy = set(busy_incoming)
         left = [each for each in incoming_dir(self.state_dir).iterdir() if each.name not in busy]
@@ -155,6 +160,8 @@ class Store:
         for blob in blobs_dir(self.state_dir).iterdir():
             if blob.stat().st_nlink == 1:
                 blob.unlink()
+                # the list of its pieces, made when it was first handed out
+                (models_dir(self.state_dir) / "pieces" / blob.name).unlink(missing_ok=True)
 
 
 def hash_files(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from contextlib import suppress
+from functools import lru_cache
 from time import monotonic
 from urllib.parse import quote
 
@@ -114,9 +115,9 @@ class Api:
                 given.get(b"content-length"), self._settings.body_limit_bytes, self._limits.body_seconds
             )
             ask = self._named(read_ask(exchange.endpoint, body), headers)
-            if self._relay.dispatch.nodes.serves(ask.model):
+            if self._relay.dispatch.knows(ask.model):
                 exchange.model = ask.model
-                headers.append((b"x-cellule-model", quote(ask.model, safe="").encode()))
+                headers.append(_model_header(ask.model))
             await self._relay.run(exchange, ask, client, headers)
             return
         except ClientLeft:
@@ -166,15 +167,16 @@ class Api:
             headers.append((b"allow", allowed.encode()))
             raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
+        held = {name: {"loaded": False} for name in self.names.held if name not in models}
         listed = [
             _listed(model, report)
-            for model, report in sorted(models.items())
+            for model, report in sorted({**held, **models}.items())
             if not self.names.is_retired(model, now())
         ]
         own = {each["id"]: each for each in listed}
-        for alias, model in self.names.aliases.items():
-            if model in own and alias not in own:
-                listed.append({**own[model], "id": alias, "alias_of": model})
+        for alias, meant in self.names.aliases.items():
+            if meant in own and alias not in own:
+                listed.append({**own[meant], "id": alias, "alias_of": meant})
         if path == "/v1/models":
             body = orjson.dumps({"object": "list", "data": listed})
             return client.answer(200, [JSON, *headers], body)
@@ -182,6 +184,12 @@ class Api:
             if model["id"] == path.removeprefix("/v1/models/"):
                 return client.answer(200, [JSON, *headers], orjson.dumps(model))
         raise self._relay.dispatch.unknown_model(path.removeprefix("/v1/models/"))
+
+
+@lru_cache(maxsize=256)
+def _model_header(model: str) -> tuple[bytes, bytes]:
+    """Of a model that is served; percent-encoded (RFC 3986)."""
+    return b"x-cellule-model", quote(model, safe="").encode()
 
 
 def _refuse(client: Client, refusal: Refusal, headers: Headers) -> None:
@@ -198,6 +206,8 @@ def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
             "A demo model that knows this appliance and common office questions. "
             "Put a GGUF file of a real model on the box to replace it."
         )
+    if report.get("loaded") is False:
+        shown["loaded"] = False
     if report.get("context_tokens"):
         shown["context_tokens"] = report["context_tokens"]
     return shown

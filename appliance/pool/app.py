@@ -25,8 +25,8 @@ from appliance.pool.nodes import EngineHealth, Nodes
 from appliance.pool.openapi import description
 from appliance.pool.pages import Pages
 from appliance.pool.relay import Relay
-from appliance.pool.upstream import Address, Upstream
 from appliance.settings import BOX_NODE, Settings, load_settings
+from appliance.upstream import Address, Upstream
 from appliance.watchdog import watchdog_of_this_process
 
 _LAST_WORDS_SECONDS = 2.0
@@ -45,7 +45,12 @@ class Pool:
         self._upstream = Upstream(self._limits.connect_seconds)
         self._nodes = Nodes(self._limits.node_silent_seconds, self._limits.node_forgotten_seconds)
         self._known = {BOX_NODE}
-        self._dispatch = Dispatch(self._nodes, settings.queue_limit, self._limits.queue_wait_seconds)
+        self._dispatch = Dispatch(
+            self._nodes,
+            settings.queue_limit,
+            self._limits.queue_wait_seconds,
+            self._limits.load_wait_seconds,
+        )
         self._metrics = Metrics(self._dispatch)
         self._meter = Meter(settings.state_dir, self._limits.flush_every_seconds)
         relay = Relay(self._dispatch, self._upstream, self._limits)
@@ -100,6 +105,7 @@ class Pool:
     def _take_decided(self, decided: Decided) -> None:
         self.api.callers = decided.callers
         self.api.names = decided.names
+        self._dispatch.held = decided.names.held
         self._known = {BOX_NODE, *(worker.id for worker in decided.workers)}
         self._take_engines(())
 
@@ -124,7 +130,12 @@ class Pool:
             for engine in self._nodes:
                 in_flight[engine.node_id] = in_flight.get(engine.node_id, 0) + engine.in_flight
             queue = self._dispatch.queue
-            pool = {"queue_length": len(queue), "in_flight": in_flight, "max_queue": queue.limit}
+            pool = {
+                "queue_length": len(queue),
+                "waiting": queue.lengths(),
+                "in_flight": in_flight,
+                "max_queue": queue.limit,
+            }
             engines = [engine.report for engine in self._nodes if engine.node_id == BOX_NODE]
             box = {"name": BOX_NODE, "engines": engines, "load": {"cpu_percent": psutil.cpu_percent()}}
             self._meter.report("pool", orjson.dumps(pool))

@@ -17,6 +17,8 @@ from appliance.errors import Refused
 _TOKENS_WHEN_NOT_SAID = 256
 _MOST_TOKENS = 100_000
 _BYTES_A_TOKEN = 4
+_CHARACTERS_A_TOKEN = 8
+"""More than any text has on average: a prompt is not called too long that isn't."""
 _PROMPT_TOKENS_A_GENERATED_ONE = 8
 """Reading a prompt is about this much cheaper than generating."""
 
@@ -51,6 +53,10 @@ class Ask(NamedTuple):
     """The usage chunk of the stream is ours and must not reach the client."""
     tokens: float
     """The expected cost, in generated tokens."""
+    prompt_tokens: int = 0
+    """About how long the prompt is: rather less than it really has."""
+    refused_by: frozenset[str] = frozenset()
+    """Ids of nodes whose engine does not take this prompt."""
 
 
 class _PlainMessage(BaseModel):
@@ -90,6 +96,7 @@ def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
     reading = len(body) / _BYTES_A_TOKEN / _PROMPT_TOKENS_A_GENERATED_ONE
     if endpoint is Endpoint.EMBEDDINGS:
         return Ask(endpoint, request.model, False, body, False, reading)
+    prompt_tokens = _prompt_tokens(request)
     generated = request.max_tokens
     options = None
     if not isinstance(request, _PlainChat):
@@ -99,7 +106,26 @@ def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
     if usage_added:
         body = _with_usage(body)
     tokens = min(generated or _TOKENS_WHEN_NOT_SAID, _MOST_TOKENS) * request.n + reading
-    return Ask(endpoint, request.model, request.stream, body, usage_added, tokens)
+    return Ask(endpoint, request.model, request.stream, body, usage_added, tokens, prompt_tokens)
+
+
+def _prompt_tokens(request: Any) -> int:  # noqa: ANN401 one of BODIES, or _PlainChat
+    """Of the longest prompt: token ids counted, text by its characters. Tools and markup come on top."""
+    if isinstance(request, CompletionRequest):
+        prompts = request.prompt
+        if isinstance(prompts, str) or not isinstance(prompts[0], str | list):
+            return _length(prompts)
+        return max(_length(one) for one in prompts if not isinstance(one, int))
+    characters = sum(
+        len(content) if isinstance(content, str) else sum(len(part.text) for part in content)
+        for message in request.messages
+        if (content := message.content)
+    )
+    return characters // _CHARACTERS_A_TOKEN
+
+
+def _length(prompt: str | list[str] | list[int] | list[list[int]]) -> int:
+    return len(prompt) // _CHARACTERS_A_TOKEN if isinstance(prompt, str) else len(prompt)
 
 
 def for_model(ask: Ask, model: str) -> Ask:

@@ -9,8 +9,8 @@ import orjson
 from appliance.pool.limits import Limits
 from appliance.pool.memory import health
 from appliance.pool.nodes import EngineHealth
-from appliance.pool.upstream import Address, Upstream, UpstreamLost
 from appliance.settings import BOX_NODE
+from appliance.upstream import Address, Upstream, UpstreamLost
 
 _REQUEST = b"GET /health/ready HTTP/1.1\r\nhost: engine\r\n\r\n"
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from appliance.errors import Refused, TryAgain
 from appliance.pool.asgi import ClientLeft
-from appliance.pool.ask import Ask
+from appliance.pool.ask import Ask, Endpoint
 from appliance.pool.client import Client
 from appliance.pool.nodes import NodeEngine, Nodes
 from appliance.pool.queue import FairQueue, Ticket
-from appliance.pool.route import choose
+from appliance.pool.route import Route, choose, takes_prompt
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,12 @@ log = logging.getLogger(__name__)
 class ModelNotFound(Refused):
     code = "model_not_found"
     http_status = 404
+
+
+class PromptTakenNowhere(Refused):
+    """Every node that holds the model is known to take no prompt of this length."""
+
+    code = "context_length_exceeded"
 
 
 class NoNodeAnswers(TryAgain):
@@ -55,10 +61,18 @@ _Waiting = tuple[Ask, "asyncio.Future[Lease]"]
 
 
 class Dispatch:
-    def __init__(self, nodes: Nodes, queue_limit: int, wait_seconds: float) -> None:
+    """`held` are the models that lie on the box: a request for one that no node has loaded waits for that."""
+
+    def __init__(self, nodes: Nodes, queue_limit: int, wait_seconds: float, load_wait_seconds: float) -> None:
         self.nodes = nodes
+        self.held: frozenset[str] = frozenset()
         self.queue: FairQueue[_Waiting] = FairQueue(queue_limit)
         self._wait_seconds = wait_seconds
+        self._load_wait_seconds = load_wait_seconds
+
+    def knows(self, model: str) -> bool:
+        """Whether a node has it, or could load it."""
+        return self.nodes.serves(model) or model in self.held
 
     def lease_now(self, ask: Ask) -> Lease | None:
         """A slot of the engine that should answer, if one is free and nobody waits for it."""
@@ -74,15 +88,19 @@ class Dispatch:
         on_place: Callable[[int], None],
     ) -> Lease:
         """A slot of the engine that should answer, after waiting in the queue; its place there is told
-        to `on_place`. Raises ModelNotFound, QueueFull, NoNodeAnswers, ClientLeft."""
+        to `on_place`. Raises ModelNotFound, PromptTakenNowhere, QueueFull, NoNodeAnswers, ClientLeft."""
         # before the first node was heard of nobody knows which models there are
-        if self.nodes.models() and not self.nodes.serves(ask.model):
+        is_loaded = self.nodes.serves(ask.model)
+        if self.nodes.models() and not self.knows(ask.model):
             raise self.unknown_model(ask.model)
+        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
+        self._check_prompt(ask)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
         ticket = Ticket(ask.model, caller_id, (ask, future))
         on_place(self.queue.join(ticket, front=again))
-        deadline = loop.call_later(self._wait_seconds, self._give_up, ticket, self._too_long(ask.model))
+        too_long = self._too_long(ask.model, wait_seconds, is_loaded=is_loaded)
+        deadline = loop.call_later(wait_seconds, self._give_up, ticket, too_long)
         client.on_leave = lambda: self._give_up(ticket, ClientLeft())
         if client.left:
             self._give_up(ticket, ClientLeft())
@@ -107,23 +125,40 @@ class Dispatch:
         for model in self.queue.models():
             self.serve(model)
 
-    def _grant(self, ticket: Ticket[_Waiting]) -> bool:
+    def _check_prompt(self, ask: Ask) -> None:
+        holding = [engine for engine in self.nodes if engine.model == ask.model]
+        if holding and not any(takes_prompt(one, ask.prompt_tokens, ask.refused_by) for one in holding):
+            longest = max(engine.prompt_tokens for engine in holding)
+            raise PromptTakenNowhere(
+                f"No node that holds '{ask.model[:100]}' takes a prompt of this length; "
+                f"their accelerators take {longest} tokens at most.",
+                next_step="Change its length, or ask another model.",
+                param="messages" if ask.endpoint is Endpoint.CHAT else "prompt",
+            )
+
+    def _grant(self, ticket: Ticket[_Waiting]) -> bool | None:
         ask, future = ticket.waiter
         if future.done():  # cancelled in this very turn of the loop; it leaves the queue with this
             return True
-        lease = self._try(ask)
-        if lease is None:
-            return False
-        future.set_result(lease)
+        route = self._route(ask)
+        if route.chosen is None:
+            return None if route.unfit else False
+        future.set_result(Lease(self, route.chosen, ask.tokens))
         return True
 
     def _try(self, ask: Ask) -> Lease | None:
-        route = choose(ask.model, ask.tokens, self.nodes)
+        chosen = self._route(ask).chosen
+        return None if chosen is None else Lease(self, chosen, ask.tokens)
+
+    def _route(self, ask: Ask) -> Route[NodeEngine]:
+        route = choose(
+            ask.model, ask.tokens, self.nodes, prompt_tokens=ask.prompt_tokens, refused_by=ask.refused_by
+        )
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "route for %s: %s", ask.model, "; ".join(f"{node} {why}" for node, why in route.reasons)
             )
-        return None if route.chosen is None else Lease(self, route.chosen, ask.tokens)
+        return route
 
     def _give_up(self, ticket: Ticket[_Waiting], why: Exception | None) -> None:
         _, future = ticket.waiter
@@ -136,14 +171,14 @@ class Dispatch:
 
     def unknown_model(self, model: str) -> ModelNotFound:
         """The refusal of a model that no node holds; its sentence lists those that there are."""
-        known = ", ".join(self.nodes.models()) or "none yet"
+        known = ", ".join(sorted({*self.nodes.models(), *self.held})) or "none yet"
         return ModelNotFound(
             f"There is no model '{model[:100]}' here.", next_step=f"The models are: {known}.", param="model"
         )
 
-    def _too_long(self, model: str) -> NoNodeAnswers:
-        return NoNodeAnswers(
-            f"No node could take a request for '{model[:100]}' within {self._wait_seconds:g} seconds.",
-            retry_after_seconds=10,
-            next_step="Repeat the request later.",
-        )
+    def _too_long(self, model: str, seconds: float, *, is_loaded: bool) -> NoNodeAnswers:
+        if is_loaded:
+            sentence = f"No node could take a request for '{model[:100]}' within {seconds:g} seconds."
+        else:
+            sentence = f"No node could load '{model[:100]}' within {seconds:g} seconds."
+        return NoNodeAnswers(sentence, retry_after_seconds=10, next_step="Repeat the request later.")

@@ -9,6 +9,8 @@ class Limits:
 
     queue_wait_seconds: float = 60.0
     """Longest wait for a free slot before 503."""
+    load_wait_seconds: float = 180.0
+    """The same while no node has the model in memory: it is being loaded because of this request."""
     body_seconds: float = 30.0
     """A request body that takes longer to arrive is refused with 408."""
     node_silent_seconds: float = 15.0

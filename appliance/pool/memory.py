@@ -23,9 +23,9 @@ from appliance.models.naming import ModelNames, load_names
 from appliance.people.api_keys import Callers, load_callers
 from appliance.pool.limits import Limits
 from appliance.pool.nodes import EngineHealth
-from appliance.pool.upstream import Address
 from appliance.settings import WORKER_ENGINE_PORT, Settings
 from appliance.storage import data_version, open_activity, open_cellule
+from appliance.upstream import Address
 
 News = TypeVar("News")
 
@@ -91,6 +91,7 @@ def health(said: dict[str, Any], node_id: str, node: str, address: Address, seen
         slots=max(1, int(said.get("slots") or 1)),
         tokens_per_second=float(said.get("tokens_per_second") or 0),
         seen_at=seen_at,
+        prompt_tokens=int(said.get("prompt_tokens") or 0),
         report=said,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from appliance.pool.upstream import Address
+from appliance.upstream import Address
 
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8
@@ -35,6 +35,8 @@ class EngineHealth:
     """Monotonic seconds."""
     report: dict[str, Any]
     """The engine's whole /health/ready answer, for the overview."""
+    prompt_tokens: int = 0
+    """A longer prompt is refused there; 0: as the context allows."""
 
 
 @dataclass(eq=False)
@@ -46,6 +48,7 @@ class NodeEngine:
     model: str
     address: Address
     slots: int = 1
+    prompt_tokens: int = 0
     in_flight: int = 0
     outstanding_tokens: float = 0.0
     tokens_per_second: float = _SPEED_WHEN_UNKNOWN
@@ -66,6 +69,7 @@ class NodeEngine:
             self.header_name = quote(health.node, safe="").encode()
         self.node, self.address, self.slots = health.node, health.address, health.slots
         self.ready, self.report = health.ready, health.report
+        self.prompt_tokens = health.prompt_tokens
         self.heard_at = health.seen_at
         if health.ready:
             self.ready_at = health.seen_at
@@ -74,7 +78,10 @@ class NodeEngine:
 
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
-        if at - self.ready_at > silent_seconds:
+        trouble = str(self.report.get("trouble") or "")
+        if trouble and not self.ready and at - self.heard_at <= silent_seconds:
+            self.unusable = trouble
+        elif at - self.ready_at > silent_seconds:
             self.unusable = "silent" if self.ready_at > 0 else "not ready yet"
         elif not self.ready:
             self.unusable = "not ready"

@@ -42,6 +42,8 @@ class Model(BaseModel):
     demo: bool = False
     description: str = ""
     context_tokens: int = 0
+    loaded: bool = True
+    """False: it lies on the box, and the first request for it waits until a node has loaded it."""
     alias_of: str = ""
     """The model that answers to this name."""
 

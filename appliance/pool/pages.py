@@ -7,7 +7,7 @@ import logging
 from functools import partial
 
 from appliance.pool.asgi import ClientLeft, Headers, Receive, Scope, Send, Watch, answer
-from appliance.pool.upstream import Address, Connection, Upstream, UpstreamLost
+from appliance.upstream import Address, Connection, Upstream, UpstreamLost
 
 log = logging.getLogger(__name__)
 

@@ -45,6 +45,10 @@ class FairQueue(Generic[Waiter]):
         """The models that someone waits for."""
         return list(self._lines)
 
+    def lengths(self) -> dict[str, int]:
+        """How many wait for each model."""
+        return {model: sum(map(len, line.values())) for model, line in self._lines.items()}
+
     def join(self, ticket: Ticket[Waiter], *, front: bool = False) -> int:
         """Adds a ticket and returns its place, 1 being the next. `front` is for a request that was in
         service already and lost its node. Raises QueueFull."""
@@ -72,12 +76,23 @@ class FairQueue(Generic[Waiter]):
             line[ticket.caller_id].remove(ticket)
             self._taken(line, ticket)
 
-    def serve(self, model: str, grant: Callable[[Ticket[Waiter]], bool]) -> None:
-        """Offers the tickets of a model in fair order to `grant`, until it declines one."""
+    def serve(self, model: str, grant: Callable[[Ticket[Waiter]], bool | None]) -> None:
+        """Offers the tickets of a model in fair order to `grant`, until it declines one.
+
+        None from `grant` means that what is free does not suit this ticket: it keeps its place, and the
+        next caller's is offered.
+        """
+        passed: set[str] = set()
         while (line := self._lines.get(model)) is not None:
-            caller_id = next(iter(line))
+            caller_id = next((one for one in line if one not in passed), None)
+            if caller_id is None:
+                return
             ticket = line[caller_id][0]
-            if not grant(ticket):
+            granted = grant(ticket)
+            if granted is None:
+                passed.add(caller_id)
+                continue
+            if not granted:
                 return
             line[caller_id].popleft()
             line.move_to_end(caller_id)

@@ -21,12 +21,13 @@ from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Outcome
 from appliance.pool.nodes import NodeEngine
 from appliance.pool.stream import BadStream, EventFilter, usage_of_answer
-from appliance.pool.upstream import Connection, Upstream, UpstreamLost
+from appliance.upstream import Connection, Upstream, UpstreamLost
 
 log = logging.getLogger(__name__)
 
 _EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 _TRY_ELSEWHERE = (429, 502, 503, 504)
+_NOT_TAKEN_HERE = (b'"code":"prompt_too_long_here"', b'"code":"prompt_too_short_here"')
 _ANSWER_LIMIT = 256 * 1024 * 1024
 
 
@@ -42,6 +43,10 @@ class Interrupted(Broken):
     """The node broke off in the middle of an answer."""
 
     code = "answer_interrupted"
+
+
+class _NotTakenHere(Exception):
+    """The engine is well and does not take this prompt; another node may."""
 
 
 class BadAnswer(Broken):
@@ -67,6 +72,11 @@ class Relay:
             exchange.node = lease.engine.node_id
             try:
                 return await attempt.run(headers)
+            except _NotTakenHere:
+                # the node is not broken, and it counts as no attempt: there are at most as many as nodes
+                exchange.attempts -= 1
+                ask = ask._replace(refused_by=ask.refused_by | {lease.engine.node_id})
+                log.info("request %s: %s takes no such prompt", exchange.request_id, lease.engine.node)
             except UpstreamLost as lost:
                 if client.left:
                     raise ClientLeft from None
@@ -88,7 +98,7 @@ class Relay:
             exchange.place = exchange.place or place
 
         try:
-            again = exchange.attempts > 0
+            again = exchange.attempts > 0 or bool(ask.refused_by)
             return await self.dispatch.lease(ask, exchange.caller.id, client, again=again, on_place=note)
         finally:
             exchange.queue_seconds += monotonic() - waited_from
@@ -179,6 +189,8 @@ class _Attempt:
             if size > _ANSWER_LIMIT:
                 raise UpstreamLost("its answer is too large")
         body = b"".join(parts)
+        if connection.status == 400 and any(code in body for code in _NOT_TAKEN_HERE):
+            raise _NotTakenHere
         exchange, status = self._exchange, connection.status
         if status >= 400 and not connection.content_type.startswith(b"application/json"):
             raise BadAnswer(f"The node answered {status} without a reason.", next_step="Try again.")

@@ -1,7 +1,8 @@
 """Third step: which node answers? A pure rule over what is known of the nodes.
 
-Of the engines that hold the model, are ready and have a free slot, the one that would be done first:
-least outstanding work divided by measured capacity. Every other node is named with its reason.
+Of the engines that hold the model, are ready, take a prompt of that length and have a free slot, the one
+that would be done first: least outstanding work divided by measured capacity. Every other node is named with
+its reason.
 """
 
 from collections.abc import Iterable
@@ -12,9 +13,15 @@ class Candidate(Protocol):
     """What the rule reads of an engine on a node."""
 
     @property
+    def node_id(self) -> str: ...
+    @property
     def node(self) -> str: ...
     @property
     def model(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int:
+        """A longer prompt is refused there; 0: as the context allows."""
+
     @property
     def unusable(self) -> str:
         """Why it cannot answer now (silent, not ready, broke a request); empty if it can."""
@@ -38,6 +45,8 @@ class Route(NamedTuple, Generic[Engine]):
     chosen: Engine | None
     considered: tuple[tuple[Engine, str | float], ...]
     """Each engine with why it can't, or the seconds after which it would be done."""
+    unfit: bool = False
+    """A slot is free where only this prompt can't be taken: others may have it."""
 
     @property
     def reasons(self) -> tuple[tuple[str, str], ...]:
@@ -51,8 +60,26 @@ class Route(NamedTuple, Generic[Engine]):
         return f"{word}, after about {found:.1f} s"
 
 
-def choose(model: str, tokens: float, engines: Iterable[Engine]) -> Route[Engine]:
-    """Chooses the engine for a request that costs about `tokens`."""
+def takes_prompt(engine: Candidate, prompt_tokens: int, refused_by: frozenset[str]) -> bool:
+    """Whether the engine may take a prompt of that length; one that refused it already does not."""
+    return not (engine.prompt_tokens and prompt_tokens > engine.prompt_tokens) and (
+        not refused_by or engine.node_id not in refused_by
+    )
+
+
+def choose(
+    model: str,
+    tokens: float,
+    engines: Iterable[Engine],
+    *,
+    prompt_tokens: int = 0,
+    refused_by: frozenset[str] = frozenset(),
+) -> Route[Engine]:
+    """Chooses the engine for a request that costs about `tokens`, whose prompt has at least `prompt_tokens`.
+
+    `refused_by` are the ids of nodes that did not take this prompt.
+    """
+    unfit = False
     best: Engine | None = None
     best_seconds = 0.0
     considered: list[tuple[Engine, str | float]] = []
@@ -63,9 +90,16 @@ def choose(model: str, tokens: float, engines: Iterable[Engine]) -> Route[Engine
             found = engine.unusable
         elif engine.in_flight >= engine.slots:
             found = f"all {engine.slots} slots are taken"
+        elif not takes_prompt(engine, prompt_tokens, refused_by):
+            unfit = True
+            found = (
+                "did not take this prompt"
+                if engine.node_id in refused_by
+                else f"takes prompts of {engine.prompt_tokens} tokens; this one has at least {prompt_tokens}"
+            )
         else:
             found = (engine.outstanding_tokens + tokens) / max(engine.tokens_per_second, 0.1)
             if best is None or found < best_seconds:
                 best, best_seconds = engine, found
         considered.append((engine, found))
-    return Route(best, tuple(considered))
+    return Route(best, tuple(considered), unfit)

@@ -216,6 +216,29 @@ CELLULE = (
             )""",
         ),
     ),
+    Migration(
+        "0007_worker_wishes",
+        (
+            """CREATE TABLE worker_wishes (
+                worker TEXT PRIMARY KEY,
+                wish TEXT NOT NULL,
+                at REAL NOT NULL
+            )""",
+        ),
+    ),
+    Migration(
+        "0008_adopted_servers",
+        (
+            """CREATE TABLE adopted_servers (
+                worker TEXT NOT NULL,
+                name TEXT NOT NULL,
+                engine TEXT NOT NULL,
+                adoption INTEGER NOT NULL,
+                at REAL NOT NULL,
+                PRIMARY KEY (worker, name)
+            )""",
+        ),
+    ),
 )
 
 ACTIVITY = (
@@ -363,7 +386,7 @@ ACTIVITY = (
             """CREATE TABLE node_hardware (
                 node TEXT PRIMARY KEY,
                 at REAL NOT NULL,
-                report TEXT NOT NULL
+                facts TEXT NOT NULL
             )""",
             """CREATE TABLE node_health (
                 node TEXT NOT NULL,

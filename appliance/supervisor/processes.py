@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.engines.endings import ending_in_words
 from appliance.models.demo import DEMO_MODEL_NAME, DEMO_MODEL_PATH
 from appliance.settings import Settings
 
@@ -117,8 +117,8 @@ class Supervisor:
             process.back_off_seconds = FIRST_BACK_OFF_SECONDS
         process.popen = None
         process.start_again_at = time.monotonic() + process.back_off_seconds
-        ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        self._say(f"{process.name} ended ({ending}); it starts again in {process.back_off_seconds:g} s")
+        again = f"it starts again in {process.back_off_seconds:g} s"
+        self._say(f"{process.name} ended ({ending_in_words(status)}); {again}")
         process.back_off_seconds = min(process.back_off_seconds * 2, LONGEST_BACK_OFF_SECONDS)
 
 

@@ -26,9 +26,13 @@ from appliance.errors import NotTrusted, Refusal
 from appliance.host import Host
 from appliance.worker.engines import Engines
 from appliance.worker.facts import current_load, machine_facts
+from appliance.worker.handout import Handout
+from appliance.worker.lent_part import LentPart
 from appliance.worker.membership import Membership, MembershipStore
+from appliance.worker.model_store import ModelStore
 from appliance.worker.network import WorkerNetwork
-from appliance.worker.recognition import Recogniser
+from appliance.worker.recognition import MachineRecord
+from appliance.worker.server_search import ServerSearch
 from appliance.worker.standing import FindBoxes, ask_standing
 from appliance.worker.tunnel import report_address
 
@@ -62,9 +66,13 @@ class Agent:
         self._membership = membership
         self._find_boxes = find_boxes
         self._network = WorkerNetwork(host, membership.interface, membership.config)
-        self._engines = Engines(store.folder, membership.config.tunnel_address)
+        self._handout = self._new_handout()
+        self._engines = self._new_engines()
+        self._part = LentPart(membership.config.tunnel_address)
+        self._desired: DesiredState | None = None
         self._facts = machine_facts()
-        self._recogniser = Recogniser(store.folder)
+        self._machine = MachineRecord()
+        self._servers = ServerSearch()
         self._failures = 0
 
     def run(self) -> None:
@@ -76,27 +84,37 @@ class Agent:
         try:
             self._network.bring_up()
             self._network.wait_for_handshake()
+            self._servers.start()
             while True:
                 self._network.tend()
-                if self._engines.tend() or time.monotonic() >= report_at:
+                is_news = self._run_what_has_come() | self._engines.tend() | self._part.tend()
+                if is_news or time.monotonic() >= report_at:
                     report_at = time.monotonic() + self._report()
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
             self._store.wipe()
             raise
         finally:
+            self._servers.stop()
             self._engines.stop()
+            self._part.stop()
+            self._handout.stop()
             self._network.take_down()
 
     def _report(self) -> float:
         """One report; seconds until the next. Raises WorkerRevoked."""
+        load = current_load()
         report = WorkerReport(
             name=self._facts.name,
             agent_version=VERSION,
             facts=self._facts,
             engines=self._engines.reports(),
-            load=current_load(),
-            hardware=self._recogniser.news(),
+            load=load,
+            part=self._part.report(),
+            machine=self._machine.news(),
+            models=self._handout.progress(),
+            avoided=self._handout.avoided(),
+            found_servers=self._servers.found(),
         )
         try:
             answer = pinned_post(
@@ -112,10 +130,14 @@ class Agent:
         if self._failures:
             log.info("the box answers again")
         self._failures = 0
-        self._recogniser.was_told(report.hardware)
+        self._machine.was_told(report.machine)
         if desired.state is WorkerState.REVOKED:
             raise _revoked()
-        self._engines.apply(desired.engines)
+        self._desired = desired
+        self._network.link(desired.handout.links)
+        self._engines.apply(desired.engines, self._servers.ports())
+        self._part.apply(desired.part)
+        self._handout.obey(desired, self._engines.files(), is_busy=load.user_active)
         return min(max(desired.report_every_seconds, SHORTEST_REPORT_SECONDS), LONGEST_REPORT_SECONDS)
 
     def _after_failure(self, error: Exception) -> float:
@@ -149,12 +171,38 @@ class Agent:
         if (address, config) == (self._membership.address, self._membership.config):
             return
         log.info("the box is at %s now", address[0])
-        if config.tunnel_address != self._network.config.tunnel_address:
-            self._engines.stop()
-            self._engines = Engines(self._store.folder, config.tunnel_address)
+        moved = (config.tunnel_address, config.report_url) != (
+            self._network.config.tunnel_address,
+            self._network.config.report_url,
+        )
         self._membership = self._membership.model_copy(update={"address": address, "config": config})
         self._store.save(self._membership)
         self._network.adopt(config)
+        if moved:
+            self._handout.stop()
+            self._handout = self._new_handout()
+            self._engines.stop()
+            self._engines = self._new_engines()
+            self._part.stop()
+            self._part = LentPart(config.tunnel_address)
+
+    def _run_what_has_come(self) -> bool:
+        """A model that has just come is run at once; True when there is news of one for the box."""
+        has_news = self._handout.has_news()
+        if has_news and self._desired is not None:
+            self._engines.apply(self._desired.engines, self._servers.ports())
+        return has_news
+
+    def _new_handout(self) -> Handout:
+        config = self._membership.config
+        assert config is not None
+        store = ModelStore(self._store.folder / "models")
+        return Handout(store, report_address(config), self._membership.pin, config.tunnel_address)
+
+    def _new_engines(self) -> Engines:
+        config = self._membership.config
+        assert config is not None
+        return Engines(self._store.folder, config.tunnel_address, self._handout.find)
 
 
 def _is_silence(error: Exception) -> bool:

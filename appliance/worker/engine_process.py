@@ -10,13 +10,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from appliance.engines.endings import ending_in_words
 from appliance.engines.restarting import RestartDelay
+from appliance.engines.spec import EngineSpec as StartedEngine
 from appliance.enrolment.contract import EngineReport
-from appliance.worker.desired import EngineSpec
+from appliance.worker.desired import NO_FILE, EngineSpec
 from appliance.worker.privileges import confinement
 
 log = logging.getLogger(__name__)
@@ -25,13 +29,41 @@ STOP_WITHIN_SECONDS = 5
 HEALTH_TIMEOUT_SECONDS = 1
 
 
-class EngineProcess:
-    """Starts at once; call `tend` often."""
+def engine_command(spec: EngineSpec, address: IPv4Address, fingerprint: str = "") -> list[str]:
+    """The words that start the engine; `fingerprint` is that of an adoption. Pure."""
+    settings = dict(spec.settings)
+    if fingerprint:
+        settings.setdefault("fingerprint", fingerprint)
+    started = StartedEngine(
+        name=spec.model,
+        model_file=spec.file,
+        engine=spec.engine,
+        kind=spec.kind,
+        device=spec.device,
+        settings=settings,
+        slots=spec.slots,
+        context_tokens=spec.context_tokens,
+        prompt_tokens=spec.prompt_tokens,
+    )
+    listen = ["--listen", f"{address}:{spec.port}"]
+    return [sys.executable, "-m", "appliance.engines", *listen, *started.arguments()]
 
-    def __init__(self, spec: EngineSpec, address: IPv4Address) -> None:
+
+def _read_by(spec: EngineSpec) -> Path:
+    """A file that the engine must be able to read."""
+    if spec.file != NO_FILE:
+        return spec.file
+    return Path(str(dict(spec.settings).get("key_file") or __file__))
+
+
+class EngineProcess:
+    """Starts at once; call `tend` often. `fingerprint` gives that of an adoption, "" for none."""
+
+    def __init__(self, spec: EngineSpec, address: IPv4Address, fingerprint: Callable[[], str] = str) -> None:
         self.spec = spec
         self.is_ready = False
         self._address = address
+        self._fingerprint = fingerprint
         self._delay = RestartDelay()
         self._restart_at: float | None = None
         self._start()
@@ -41,7 +73,10 @@ class EngineProcess:
         if self._restart_at is None and self._process.poll() is not None:
             delay = self._delay.after(time.monotonic() - self._started_at)
             log.warning(
-                "engine %s ended with %s, again in %.1f s", self.spec.model, self._process.returncode, delay
+                "engine %s ended with %s, again in %.1f s",
+                self.spec.model,
+                ending_in_words(self._process.returncode),
+                delay,
             )
             self.is_ready = False
             self._restart_at = time.monotonic() + delay
@@ -65,12 +100,8 @@ class EngineProcess:
 
     def _start(self) -> None:
         spec = self.spec
-        argv = [sys.executable, "-m", "appliance.engines", "--model", str(spec.file), "--name", spec.model]
-        argv += ["--listen", f"{self._address}:{spec.port}", "--slots", str(spec.slots)]
-        if spec.context_tokens:
-            argv += ["--context-tokens", str(spec.context_tokens)]
         self._process = subprocess.Popen(
-            [*confinement(spec.file), *argv],
+            [*confinement(_read_by(spec)), *engine_command(spec, self._address, self._fingerprint())],
             # threads that spin while they wait would take the PC from the person who sits at it
             env={**os.environ, "OMP_WAIT_POLICY": "passive", "HOME": "/"},
             stdin=subprocess.DEVNULL,

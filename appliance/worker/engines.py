@@ -1,12 +1,15 @@
 """All engines of this machine, brought from what runs to what the box wants."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from appliance.enrolment.contract import DesiredEngine, EngineReport
-from appliance.worker.desired import EngineSpec, plan_engines
+from appliance.models.bundle import Bundle
+from appliance.worker.adoptions import Adoptions
+from appliance.worker.desired import NO_FILE, EngineSpec, plan_engines
 from appliance.worker.engine_process import EngineProcess
 from appliance.worker.model_files import find_model
 
@@ -16,20 +19,32 @@ log = logging.getLogger(__name__)
 class Engines:
     """Empty at first; the processes are children of the calling thread and end with it."""
 
-    def __init__(self, state_dir: Path, address: IPv4Address) -> None:
+    def __init__(
+        self, state_dir: Path, address: IPv4Address, find_bundle: Callable[[Bundle], Path | None]
+    ) -> None:
         self._state_dir = state_dir
+        self._find_bundle = find_bundle
         self._address = address
+        self._adoptions = Adoptions(state_dir)
         self._running: dict[EngineSpec, EngineProcess] = {}
         self._told: tuple[str, ...] = ()
 
-    def apply(self, desired: Sequence[DesiredEngine]) -> None:
-        """Stops and starts what differs; says once what can't be done."""
-        changes = plan_engines(desired, tuple(self._running), self._find)
+    def apply(self, desired: Sequence[DesiredEngine], taken_ports: Collection[int] = ()) -> None:
+        """Stops and starts what differs; says once what can't be done. `taken_ports`: see `plan_engines`."""
+        bundles = {engine.model: engine.bundle for engine in desired}
+        changes = plan_engines(
+            desired,
+            tuple(self._running),
+            lambda model: self._find(model, bundles.get(model)),
+            taken_ports,
+        )
         for spec in changes.stop:
             log.info("engine %s is not wanted like this any more", spec.model)
             self._running.pop(spec).stop()
         for spec in changes.start:
-            self._running[spec] = EngineProcess(spec, self._address)
+            self._running[spec] = EngineProcess(
+                spec, self._address, partial(self._adoptions.fingerprint, spec)
+            )
         if changes.left_out != self._told:
             self._told = changes.left_out
             for reason in changes.left_out:
@@ -45,11 +60,19 @@ class Engines:
         return became_ready
 
     def reports(self) -> tuple[EngineReport, ...]:
-        return tuple(engine.report() for engine in self._running.values())
+        reports = {spec: engine.report() for spec, engine in self._running.items()}
+        for spec, report in reports.items():
+            if report.ready and report.fingerprint:
+                self._adoptions.remember(spec, report.fingerprint)
+        return tuple(reports.values())
 
     def stop(self) -> None:
         while self._running:
             self._running.popitem()[1].stop()
 
-    def _find(self, model: str) -> Path | None:
-        return find_model(self._state_dir, model)
+    def files(self) -> tuple[Path, ...]:
+        """What the engines run on."""
+        return tuple(spec.file for spec in self._running if spec.file != NO_FILE)
+
+    def _find(self, model: str, bundle: Bundle | None) -> Path | None:
+        return find_model(self._state_dir, model) if bundle is None else self._find_bundle(bundle)

@@ -7,8 +7,11 @@ import sys
 BENCHES = {
     "engine": "tests.bench.engine",
     "gateway": "tests.bench.gateway",
+    "handout": "tests.bench.handout",
     "image": "tests.bench.image",
     "join": "tests.bench.join",
+    "sharding": "tests.bench.sharding",
+    "openvino": "tests.bench.openvino",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 

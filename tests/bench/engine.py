@@ -8,28 +8,17 @@ what is compared is the best round of each.
 """
 
 import asyncio
-import hashlib
 import json
-import os
 import random
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
+from tests.bench.llama_server import CACHE, llama_server
 from tests.bench.random_model import BENCH, random_model
-from tests.conftest import free_port
 from tests.engines.serving import RunningEngine, engine_process
-from tests.waiting import wait_until
 
-CACHE = Path(os.environ.get("CELLULE_CACHE", Path.home() / ".cache" / "cellule"))
-HERE = Path(__file__).parent
 CONCURRENT = (1, 4, 8, 16, 32)
 SLOTS = 32
 KV_TOKENS = 8192
@@ -73,9 +62,13 @@ def main() -> bool:
     model = random_model(CACHE / "models", BENCH)
     arguments = ["--slots", SLOTS, "--kv-tokens", KV_TOKENS, "--context-tokens", KV_TOKENS // SLOTS]
     arguments += ["--threads", THREADS]
-    with llama_server(model) as peer, engine_process(model, *map(str, arguments), quiet=True) as engine:
+    peer_arguments = ["-np", SLOTS, "-c", KV_TOKENS, "-t", THREADS]
+    with (
+        llama_server(model, *map(str, peer_arguments)) as peer,
+        engine_process(model, *map(str, arguments), quiet=True) as engine,
+    ):
         ours = Served(engine.port, engine.process.pid)
-        servers = {"engine": ours, "llama-server": peer}
+        servers = {"engine": ours, "llama-server": Served(peer.port, peer.process.pid)}
         for served in servers.values():
             _round(served, 4, seed=0)  # the first pass touches the weights
         ratios = {concurrent: _compare(servers, concurrent) for concurrent in CONCURRENT}
@@ -114,18 +107,18 @@ def _round(served: Served, concurrent: int, seed: int) -> Round:
 async def _load(port: int, concurrent: int, seed: int) -> int:
     draw = random.Random(seed)
     prompts = [[draw.randrange(300, 30000) for _ in range(PROMPT_TOKENS)] for _ in range(concurrent)]
-    generated = await asyncio.gather(*(_stream(port, prompt) for prompt in prompts))
+    generated = await asyncio.gather(*(stream(port, prompt, GENERATED_TOKENS) for prompt in prompts))
     assert generated == [GENERATED_TOKENS] * concurrent, f"not all tokens came: {generated}"
     return concurrent * (PROMPT_TOKENS + GENERATED_TOKENS)
 
 
-async def _stream(port: int, prompt: list[int]) -> int:
+async def stream(port: int, prompt: list[int], max_tokens: int) -> int:
     """Asks for a streamed completion and reads it to its end; the generated tokens that its usage names."""
     body = json.dumps(
         {
             "model": "test-model",
             "prompt": prompt,
-            "max_tokens": GENERATED_TOKENS,
+            "max_tokens": max_tokens,
             "temperature": 0,
             "ignore_eos": True,
             "stream": True,
@@ -157,41 +150,3 @@ def _overhead(engine: RunningEngine, ours: Served) -> float:
         _round(ours, 8, 77 + seed)
     decode, other, loop = (after - first for after, first in zip(state(), before, strict=True))
     return (other + loop) / (decode + other)
-
-
-@contextmanager
-def llama_server(model: Path) -> Iterator[Served]:
-    """llama-server with as many slots and as much KV cache, all else as it comes."""
-    folder = _built_llama_server()
-    port = free_port()
-    command = [folder / "llama-server", "-m", model, "-np", SLOTS, "-c", KV_TOKENS, "-t", THREADS]
-    process = subprocess.Popen(
-        [*map(str, command), "--port", str(port)],
-        env={**os.environ, "LD_LIBRARY_PATH": str(folder)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}/health"
-        wait_until(lambda: _answers(url), within_seconds=60, what="llama-server is ready")
-        yield Served(port, process.pid)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _answers(url: str) -> bool:
-    with urllib.request.urlopen(url, timeout=5) as reply:
-        return bool(reply.status == 200)
-
-
-def _built_llama_server() -> Path:
-    recipes = [HERE / "llama_server.sh", HERE.parents[1] / "hwprofiles" / "wheels" / "llama_cpp.sh"]
-    digest = hashlib.sha256(b"".join(recipe.read_bytes() for recipe in recipes)).hexdigest()[:16]
-    folder = CACHE / f"llama-server-{digest}"
-    if not (folder / "llama-server").exists():
-        print("building llama-server, once: about 5 minutes on 2 cores", file=sys.stderr, flush=True)
-        unfinished = folder.with_suffix(".new")
-        subprocess.run([recipes[0], unfinished], check=True, stdout=subprocess.DEVNULL)
-        unfinished.rename(folder)
-    return folder

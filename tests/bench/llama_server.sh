@@ -3,9 +3,10 @@
 #
 #   llama_server.sh OUT_FOLDER      needs the engine's Python environment on PATH and g++
 #
-# It links the wheel's own libggml and CPU variants, so that both sides run the very same kernels (with
-# the same AMX fix) and only what stands above them is compared. The caller caches OUT_FOLDER by a hash
-# over this file and the wheel's recipe.
+# It links the wheel's own libraries (libllama, libllama-common, libggml and its CPU variants), so that both
+# sides run the very same kernels (with the same AMX fix) and only what stands above them is compared; and
+# what remains to be built is less than half: 79 steps of 178, 260 seconds of processor time. The caller
+# caches OUT_FOLDER by a hash over this file and the wheel's recipe.
 set -euo pipefail
 
 out=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -25,7 +26,27 @@ pip download --quiet --no-deps --no-build-isolation --no-binary :all: --require-
     -r "$work/sdist.txt" -d "$work"
 tar -xzf "$work/llama_cpp_python-$version.tar.gz" -C "$work"
 
-cmake -S "$work/llama_cpp_python-$version/vendor/llama.cpp" -B "$work/build" -G Ninja \
+source="$work/llama_cpp_python-$version/vendor/llama.cpp"
+cat >"$work/wheel.cmake" <<END
+foreach(library llama llama-common)
+    add_library(\${library} SHARED IMPORTED GLOBAL)
+    set_target_properties(\${library} PROPERTIES IMPORTED_LOCATION "$engine/lib/lib\${library}.so")
+endforeach()
+target_compile_definitions(llama INTERFACE LLAMA_SHARED)
+target_include_directories(llama INTERFACE "$source/include")
+target_link_libraries(llama INTERFACE ggml)
+find_package(Threads REQUIRED)
+target_compile_definitions(llama-common INTERFACE LLAMA_SUBPROCESS)
+target_include_directories(llama-common INTERFACE "$source/common")
+target_link_libraries(llama-common INTERFACE llama vendor::nlohmann vendor::sheredom Threads::Threads)
+END
+# the wheel's libraries in the place of those that would be built from src and common, which then have
+# nothing to install either
+sed -i -E "s|^add_subdirectory\(src\)|include($work/wheel.cmake)|
+    s|^ *add_subdirectory\(common\)||
+    /^ *install\(TARGETS llama(-common)? LIBRARY/d" "$source/CMakeLists.txt"
+
+cmake -S "$source" -B "$work/build" -G Ninja \
     -DCMAKE_BUILD_TYPE=Release -DLLAMA_USE_SYSTEM_GGML=ON -Dggml_DIR="$engine/lib/cmake/ggml" \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON \
     -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF \
@@ -35,4 +56,4 @@ cmake -S "$work/llama_cpp_python-$version/vendor/llama.cpp" -B "$work/build" -G 
 
 cp "$work"/build/bin/* "$out/"
 # the server looks for the CPU variants beside itself
-cp -L "$engine"/lib/libggml*.so "$out/"
+cp -L "$engine"/lib/libggml*.so "$engine"/lib/libllama.so "$engine"/lib/libllama-common.so "$out/"

@@ -107,11 +107,16 @@ class Reply:
 
 @contextmanager
 def engine_process(
-    model: Path, *arguments: str, name: str = "test-model", quiet: bool = False
+    model: Path | None, *arguments: str, name: str = "test-model", quiet: bool = False, ready: bool = True
 ) -> Iterator[RunningEngine]:
-    """Starts the engine, waits until it is ready, and stops it at the end. It logs to the test's output."""
+    """Starts the engine, waits until it is ready, and stops it at the end. It logs to the test's output.
+
+    `model`: None where the engine needs no file. `ready`: False to wait only until it answers.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "appliance.engines", "--model", str(model), "--name", name]
+    command = [sys.executable, "-m", "appliance.engines", "--name", name]
+    if model is not None:
+        command += ["--model", str(model)]
     process = subprocess.Popen(
         [*command, "--listen", f"127.0.0.1:{port}", *arguments],
         cwd=ROOT,
@@ -121,9 +126,9 @@ def engine_process(
     engine = RunningEngine(process, port, name)
     try:
         wait_until(
-            lambda: process.poll() is not None or engine.health()["ready"],
+            lambda: process.poll() is not None or engine.health()["ready"] or not ready,
             within_seconds=60,
-            what=f"the engine is ready with {model.name}",
+            what=f"the engine is ready with {model.name if model else 'its server'}",
         )
         assert process.poll() is None, f"the engine ended with {process.returncode}"
         yield engine

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.batcher import Batcher, BatcherLimits, EngineBusy
+from appliance.engines.batcher import Batcher, BatcherLimits
 from appliance.engines.generation import GenerationRequest, Output
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
-from appliance.engines.sampling import SamplingPlan
+from appliance.engines.sampling_plan import SamplingPlan
+from appliance.engines.served import EngineBusy
 
 LIMITS = BatcherLimits(slots=2, context_tokens=1024, kv_tokens=2048, threads=1, waiting=1)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from appliance.engines.batcher import Batcher
-from tests.conftest import free_port
+from tests.conftest import DEMO_MODEL, free_port
 from tests.engines.serving import ROOT, RunningEngine, engine_process
 from tests.waiting import wait_until
 
@@ -116,3 +116,15 @@ def test_the_log_names_requests_but_never_what_they_say(tiny_model: Path) -> Non
     _, log = engine.communicate(timeout=20)
     assert re.search(r"request-77 /v1/completions answered prompt_tokens=\d+ generated_tokens=3", log)
     assert "plantedsecret" not in log
+
+
+def test_a_setting_that_llama_cpp_does_not_have_ends_the_start_with_a_sentence() -> None:
+    command = [sys.executable, "-m", "appliance.engines", "--model", str(DEMO_MODEL), "--name", "m"]
+    done = subprocess.run(
+        [*command, "--listen", f"127.0.0.1:{free_port()}", "--setting", "n_gpu_layer=9"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and "no setting 'n_gpu_layer'" in done.stderr

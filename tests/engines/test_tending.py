@@ -131,3 +131,24 @@ def test_writing_what_is_there_changes_nothing(tmp_path: Path) -> None:
     assert not write_specs(tmp_path / "engines", {"one": spec("one", settings={"a": True, "b": "x"})})
     specs, unusable = read_specs(tmp_path / "engines")
     assert not unusable and "a=true" in specs["one"].arguments()
+
+
+def test_heads_of_split_models_are_tended_apart(settings: Settings) -> None:
+    """On the image by a service of its own, for they alone call workers."""
+    write_specs(settings.engine_specs_dir, {"plain": spec("plain")})
+    write_specs(settings.split_specs_dir, {"head": spec("head", settings={"parts": "127.0.0.1:9=2"})})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance.engines.tending", "--only", "split-engines"],
+        env=os.environ | settings.environment(),
+    )
+    try:
+        told = wait_until(lambda: state(settings, "head"), within_seconds=20, what="the head is tended")
+        wait_until(
+            lambda: "The part on 127.0.0.1:9 does not answer" in (state(settings, "head") or told).said,
+            within_seconds=20,
+            what="why it can't start is told",
+        )
+        assert state(settings, "plain") is None
+    finally:
+        process.terminate()
+        process.wait(20)

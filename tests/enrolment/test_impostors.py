@@ -213,6 +213,7 @@ def test_an_unknown_invitation_costs_the_box_the_same_work(box: Box) -> None:
         box_public_key="",
         wireguard_port=51820,
         report_port=8443,
+        endpoints=dict,
     )
     key = X25519PrivateKey.generate().public_key().public_bytes_raw()
     known, spent = parse_code(box.invite()).id, {True: list[float](), False: list[float]()}

@@ -153,3 +153,19 @@ def test_a_customers_own_file_wins_and_a_broken_one_takes_nothing_away(tmp_path:
     profiles, unusable = read_profiles([shipped, own])
     assert profiles["card"].title == "A card"
     assert "card.toml" in unusable[0].sentence
+
+
+def test_every_setting_of_a_profile_is_one_that_its_engine_takes() -> None:
+    from appliance.engines.engine import SETTINGS
+    from appliance.engines.openvino.devices import NPU_SETTINGS
+
+    profiles, _ = read_profiles([SHIPPED])
+    known = {("llama.cpp", ""): SETTINGS, ("openvino", "NPU"): NPU_SETTINGS}
+    checked = 0
+    for profile in profiles.values():
+        engine = profile.engine
+        names = known.get((engine.name, ""), known.get((engine.name, engine.backend)))
+        if names is not None:
+            assert set(engine.settings) <= names, profile.name
+            checked += len(engine.settings)
+    assert checked > 20

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from appliance.hardware import HardwareReport, MachineFacts, own_hardware
+from appliance.hardware import HardwareReport, MachineFacts, own_hardware, read_told
 from appliance.hardware.places import SHIPPED
 
 MACHINES = sorted((Path(__file__).parent / "machines").glob("*.json"))
@@ -26,6 +26,15 @@ def test_a_file_that_cannot_be_used_is_told_and_the_rest_works(tmp_path: Path) -
     report = own_hardware([SHIPPED, tmp_path])
     assert report.chosen
     assert any("kindd" in trouble for trouble in report.troubles)
+
+
+def test_a_record_of_a_newer_version_is_read_without_what_is_unknown_here() -> None:
+    facts = MachineFacts.model_validate_json(MACHINES[0].read_text())
+    told = json.loads(facts.model_dump_json())
+    told["new"] = told["processor"]["new"] = 1
+    assert read_told(json.dumps(told)) == facts
+    for nonsense in ("", "[]", "{", '{"devices": 3}', '{"memory_bytes": -1}', '{"devices": [{"pci": "x"}]}'):
+        assert read_told(nonsense) is None
 
 
 def test_what_a_machine_claims_of_itself_is_bounded() -> None:

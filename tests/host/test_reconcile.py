@@ -19,7 +19,7 @@ from appliance.enrolment.reconcile import (
 from appliance.enrolment.workers import redeem_invitation
 from appliance.host import FirewallPlan, PeerStatus, TunnelKind, TunnelPlan, TunnelStatus
 from appliance.host.simulated import SimulatedHost
-from appliance.settings import WORKER_ENGINE_PORTS, Settings
+from appliance.settings import WORKER_ENGINE_PORTS, WORKER_PART_PORTS, Settings
 from appliance.storage import open_cellule
 
 
@@ -87,7 +87,8 @@ def test_each_worker_may_send_from_its_own_address_only(settings: Settings) -> N
 def test_the_rules_name_the_same_workers(settings: Settings) -> None:
     rules = desired_firewall([member(2)], settings)
     assert rules.others == (IPv4Address("10.77.0.2"),)
-    assert (rules.offered_ports, rules.called_ports) == ((settings.port,), WORKER_ENGINE_PORTS)
+    assert rules.offered_ports == (settings.port,)
+    assert rules.called_ports == (*WORKER_ENGINE_PORTS, *WORKER_PART_PORTS)
 
 
 def test_an_address_under_another_key_is_cut(settings: Settings) -> None:

@@ -11,8 +11,8 @@ from appliance.hardware import (
     HealthRecord,
     forget_nodes,
     keep_health,
-    known_hardware,
     known_health,
+    known_machines,
     own_hardware,
 )
 from appliance.hardware.health import judge_health
@@ -65,7 +65,7 @@ def test_a_good_model_is_well_and_one_of_random_weights_is_not(settings: Setting
             process.wait(10)
     with open_activity(settings.state_dir) as activity:
         health = known_health(activity)
-        assert known_hardware(activity)[BOX_NODE].chosen
+        assert known_machines(activity)[BOX_NODE].processor.flags
     assert health[BOX_NODE, "cellule-demo"].ok
     noise = health[BOX_NODE, "noise"]
     assert not noise.ok and "colour" in noise.sentence

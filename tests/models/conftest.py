@@ -20,7 +20,7 @@ from appliance.models import (
     held_model,
     read_get,
 )
-from appliance.models.following import follow_gets
+from appliance.models.following import follow_gets, stopping
 from appliance.models.held import HeldModel
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, write_choice
@@ -86,6 +86,7 @@ class ModelBox:
 @pytest.fixture
 def box(settings: Settings) -> Iterator[ModelBox]:
     host = this_machine(settings)
+    stopping.clear()  # a core that ended in this process before
     with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
         yield ModelBox(settings, host, db, activity)
 

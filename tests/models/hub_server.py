@@ -31,7 +31,7 @@ class Faults:
     status: int = 0
     needs_token: str = ""
     slow_bytes: int | None = None
-    """After so many bytes it waits until the server ends."""
+    """After so many bytes it waits for `go_on`."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class HubServer(ThreadingHTTPServer):
         self.faults = Faults()
         self.seen: list[Seen] = []
         self.sent_bytes = 0
-        self.over = threading.Event()
+        self.go_on = threading.Event()
 
     @property
     def url(self) -> str:
@@ -158,8 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         faults = self.server.faults
         if faults.slow_bytes is not None and len(body) > faults.slow_bytes:
             self._write(body[: faults.slow_bytes])
-            self.server.over.wait(60)
-            return
+            self.server.go_on.wait(60)
+            body = body[faults.slow_bytes :]
         if faults.cut_after is not None and len(body) > faults.cut_after and faults.cuts > 0:
             faults.cuts -= 1
             self._write(body[: faults.cut_after])
@@ -185,6 +185,6 @@ def serving(content: Content, elsewhere: HubServer | None = None) -> Iterator[Hu
     try:
         yield server
     finally:
-        server.over.set()
+        server.go_on.set()
         server.shutdown()
         server.server_close()

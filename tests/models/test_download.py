@@ -1,5 +1,8 @@
 """Downloads from a real server that speaks the hub's API: verified, resumed, refused, and never talkative."""
 
+import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -129,6 +132,29 @@ def test_an_admin_cancels(online: ModelBox, elsewhere: HubServer, order: HubOrde
     turn.join(10)
     assert read_get(online.activity, asked.id).state is GetState.CANCELLED
     assert online.incoming() == []
+
+
+def test_the_process_that_downloads_ends_with_the_core(
+    online: ModelBox, hub: HubServer, elsewhere: HubServer, order: HubOrder, tmp_path: Path
+) -> None:
+    """However the core ends: its end of the pipe closes."""
+    elsewhere.faults.slow_bytes = 16 * PIECE
+    wanted = {"endpoint": hub.url, "repository": order.repository, "revision": "main", "files": order.files}
+    wanted |= {"folder": str(tmp_path / "in"), "token_file": ""}
+    command = [sys.executable, "-m", "appliance.models.hub"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(json.dumps(wanted) + "\n")
+        process.stdin.flush()
+        listed = json.loads(process.stdout.readline())
+        assert [each["path"] for each in listed["files"]] == ["README.md", "tiny-Q8_0.gguf"]
+        part = tmp_path / "in" / "tiny-Q8_0.gguf.part"
+        assert not part.exists(), "nothing is fetched before the word to go"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        wait_until(lambda: part.stat().st_size == 16 * PIECE, within_seconds=30, what="bytes are here")
+        process.stdin.close()
+        assert process.wait(20) == 1
 
 
 def test_a_hub_that_is_away_is_asked_again_later(

@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from appliance.engines.options import Kind
+from appliance.hardware import MachineFacts, keep_hardware
 from appliance.models.bundle import ModelFormat
 from appliance.models.facts import ModelFacts
-from appliance.models.fitting import LargerThanMemory, Room, refuse_too_large
+from appliance.models.fitting import LargerThanMemory, Room, node_rooms, refuse_too_large
 from appliance.models.memory import memory_need, told_bytes
 from appliance.models.reading import read_facts
+from appliance.settings import Settings
+from appliance.storage import open_activity, open_cellule
 from tests.bench.random_model import TINY, Shape, random_model
+from tests.jobs.test_daemon import add_worker
 
+MACHINES = Path(__file__).parents[1] / "hardware" / "machines"
 MIB = 2**20
 SHAPES = (
     TINY,
@@ -104,6 +109,20 @@ def test_a_state_does_not_grow_with_the_text_and_an_embedder_has_no_cache() -> N
     assert (long.cache_bytes - 100_000_000) == 32 * (short.cache_bytes - 100_000_000)
     assert "2 × 50,000,000 bytes are 100 MB" in " ".join(long.arithmetic)
     assert memory_need(FACTS.model_copy(update={"kind": Kind.EMBEDDINGS}), 512, 1).cache_bytes == 0
+
+
+def test_the_room_of_a_node_is_what_its_profile_says(settings: Settings) -> None:
+    station = MachineFacts.model_validate_json((MACHINES / "rtx-4090-pc.json").read_text())
+    with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
+        for name, state in (("gamer", "approved"), ("office", "approved"), ("former", "revoked")):
+            add_worker(settings, name, state, None)
+        facts = {"name": "office", "memory_bytes": 16 * 10**9}
+        db.execute("UPDATE workers SET facts = ?", [json.dumps(facts)])
+        keep_hardware(activity, "gamer", station, 1.0)
+        rooms = {room.node: room.room_bytes for room in node_rooms(settings, db)}
+    assert set(rooms) == {"box", "gamer", "office"}
+    assert rooms["office"] == 8 * 10**9
+    assert 18 * 10**9 < rooms["gamer"] < 26 * 10**9, "of the card's 24 GB, not of the PC's memory"
 
 
 def test_a_model_that_no_node_could_load_is_refused_with_the_arithmetic() -> None:

@@ -3,9 +3,12 @@
 import json
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.engines.options import Kind
 from appliance.models import ModelFileUnusable
@@ -14,14 +17,22 @@ from appliance.models.facts import ModelFacts
 from appliance.models.reading import read_facts
 
 
+def write_ir(folder: Path) -> None:
+    """The smallest graph with weights, and tokenizers of the same shape."""
+    folder.mkdir(parents=True)
+    constant = '<data element_type="f32" shape="32,64" offset="0" size="8192" />'
+    layer = f'<layer id="0" name="w" type="Const" version="opset1">{constant}</layer>'
+    for name in ("model", "tokenizer", "detokenizer"):
+        (folder / f"openvino_{name}.xml").write_text(f"<net><layers>{layer}</layers></net>")
+        (folder / f"openvino_{name}.bin").write_bytes(name.encode() + b"\0" * 8192)
+
+
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model as OpenVINO GenAI itself writes it."""
-    import openvino_genai
-
     folder = tmp_path_factory.mktemp("ir")
     shutil.copy(DEMO_MODEL_PATH, folder / "demo.gguf")
-    openvino_genai.LLMPipeline(str(folder / "demo.gguf"), "CPU", enable_save_ov_model=True)
+    import_module("openvino_genai").LLMPipeline(str(folder / "demo.gguf"), "CPU", enable_save_ov_model=True)
     (folder / "demo.gguf").unlink()
     return folder
 
@@ -133,6 +144,30 @@ def test_a_graph_that_lies_or_is_none(ir: Path) -> None:
         xml.write_text(changed)
         with pytest.raises(ModelFileUnusable, match=told):
             facts_of(ir)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    at=st.integers(0, 260),
+    value=st.text(alphabet='0123456789-?,"<>=/ xf', min_size=1, max_size=8),
+    cut=st.none() | st.integers(0, 9000),
+)
+def test_whatever_is_changed_it_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, at: int, value: str, cut: int | None
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzzed-ir"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_ir(folder)
+    xml, weights = folder / "openvino_model.xml", folder / "openvino_model.bin"
+    text = xml.read_text()
+    xml.write_text(text[:at] + value + text[at + len(value) :])
+    weights.write_bytes(weights.read_bytes()[:cut])
+    try:
+        facts = facts_of(folder)
+    except ModelFileUnusable as refused:
+        assert refused.sentence.endswith(".")
+    else:
+        assert facts.weights_bytes == weights.stat().st_size
 
 
 @pytest.mark.parametrize("config", ["[]", "{", "\xff", "[" * 100_000])

@@ -1,11 +1,13 @@
 """What the pool believes of its nodes, and when it stops believing."""
 
+from dataclasses import replace
+
 import openai
 import pytest
 
 from appliance.pool.nodes import EngineHealth, Nodes
-from appliance.pool.upstream import Address
 from appliance.settings import BOX_NODE
+from appliance.upstream import Address
 from tests.pool.conftest import Box
 from tests.pool.test_relay import raw_request
 from tests.pool.upstreams import Asked
@@ -27,6 +29,18 @@ def test_a_node_is_usable_while_it_reports_ready() -> None:
     assert (engine.unusable, nodes.usable_models(), nodes.models()) == ("not ready", [], ["m"])
     nodes.judge(at=116)
     assert str(engine.unusable) == "silent"
+
+
+def test_an_engine_that_says_why_it_is_not_ready_is_quoted_while_it_is_heard() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    trouble = "Nothing listens at 127.0.0.1:8000: the server is not running."
+    told = replace(said(200, ready=False), report={"trouble": trouble})
+    nodes.update([said(100)], {BOX_NODE}, at=100)
+    nodes.update([told], {BOX_NODE}, at=200)
+    (engine,) = nodes
+    assert engine.unusable == trouble
+    nodes.judge(at=216)
+    assert engine.unusable == "silent"
 
 
 def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:

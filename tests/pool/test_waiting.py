@@ -148,3 +148,51 @@ def test_no_slot_is_given_twice(box: Box) -> None:
     assert {response.status_code for response in answers} == {200}
     assert most == 3
     box.ledger(60, "model = 'counted' AND outcome = 'answered'")
+
+
+def hold(box: Box, name: str) -> None:
+    """A model that lies on the box, as a get leaves it."""
+    with box.cellule() as db:
+        db["models"].insert(
+            {
+                "name": name,
+                "digest": "0" * 64,
+                "bundle": "{}",
+                "facts": "{}",
+                "source": "a test",
+                "added_at": 1,
+            }
+        )
+
+
+def listed(box: Box) -> dict[str, dict[str, object]]:
+    models = box.get("/v1/models", authorization=f"Bearer {box.key.secret}").json()["data"]
+    return {model["id"]: model for model in models}
+
+
+def test_a_model_that_lies_on_the_box_is_waited_for_until_it_is_loaded(start: Callable[..., Box]) -> None:
+    box = start(limits={"queue_wait_seconds": 1, "own_report_every_seconds": 0.2})
+    box.engine("other")
+    hold(box, "asleep")
+    wait_until(lambda: "asleep" in listed(box), within_seconds=5, what="the held model is offered")
+    assert listed(box)["asleep"]["loaded"] is False and "loaded" not in listed(box)["other"]
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(box.chat, "asleep")
+        wait_until(
+            lambda: box.reported()["waiting"] == {"asleep": 1},
+            within_seconds=5,
+            what="the pool tells who waits",
+        )
+        box.engine("asleep")
+        answered = asked.result(timeout=20)
+    assert answered.status_code == 200 and answered.headers["x-cellule-model"] == "asleep"
+    assert "loaded" not in listed(box)["asleep"]
+
+
+def test_a_model_that_no_node_can_load_is_told_in_time(start: Callable[..., Box]) -> None:
+    box = start(limits={"load_wait_seconds": 1})
+    box.engine("other")
+    hold(box, "asleep")
+    wait_until(lambda: "asleep" in listed(box), within_seconds=5, what="the held model is offered")
+    answered = box.chat("asleep")
+    assert answered.status_code == 503 and "could load 'asleep'" in answered.json()["error"]["message"]

@@ -144,6 +144,7 @@ class ScriptedEngine:
     slots: int = 4
     ready: bool = True
     tokens_per_second: float = 50.0
+    prompt_tokens: int = 0
     answers_health: bool = True
     """False: GET requests are given to `behave` too."""
     asked: list[Asked] = field(default_factory=list)
@@ -178,6 +179,7 @@ class ScriptedEngine:
             "busy": self.busy,
             "waiting": 0,
             "context_tokens": 2048,
+            "prompt_tokens": self.prompt_tokens,
             "tokens_per_second": self.tokens_per_second,
             "demo": True,
             "sha256": "0" * 64,

@@ -30,7 +30,8 @@ class ScriptedWorker:
         address = f"127.0.0.{number}"
         self._port = port or free_port()
         self.engine = ScriptedEngine((address, self._port), model=model, **engine)
-        if not port:
+        self._started = not port
+        if self._started:
             self.engine.start()
         db = open_cellule(settings.state_dir)
         at = now()
@@ -70,4 +71,5 @@ class ScriptedWorker:
 
     def stop(self) -> None:
         self.fall_silent()
-        self.engine.stop()
+        if self._started:
+            self.engine.stop()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from appliance.engines.restarting import STEADY_SECONDS, RestartDelay
 from appliance.enrolment.contract import DesiredEngine, WorkerConfig
-from appliance.settings import WORKER_ENGINE_PORTS
+from appliance.settings import WORKER_ENGINE_PORTS, WORKER_PART_PORTS
 from appliance.worker.agent import LONGEST_RETRY_SECONDS, retry_delay_seconds
 from appliance.worker.desired import Changes, EngineSpec, plan_engines
 from appliance.worker.membership import Membership, MembershipDamaged, MembershipStore
@@ -146,7 +146,7 @@ def test_the_rules_offer_engines_to_the_box_and_call_its_front() -> None:
     rules = worker_firewall(config(), "cellule0", report_address(config())[1])
     assert (rules.others, rules.offered_ports, rules.called_ports) == (
         (IPv4Address("10.77.0.1"),),
-        WORKER_ENGINE_PORTS,
+        (*WORKER_ENGINE_PORTS, *WORKER_PART_PORTS),
         (8443,),
     )
     # a company may use the rest of the range for its own network

@@ -3,14 +3,15 @@
 An address on an interface isolates nothing: Linux answers for any of its addresses on any interface
 (the weak host model, RFC 1122 section 3.3.4.2). So at prerouting, before anything else looks at a packet:
 tunnel addresses are spoken to and from through the tunnel only, the tunnel reaches our own tunnel
-address only, and only the peers that the plan names. Nothing is forwarded, either way. What is not
-listed is dropped in both directions, and nothing for the tunnel may leave by another door while it is down.
+address only, and only the peers that the plan names. A linked worker has the ports of its link and no more.
+Nothing is forwarded, either way. What is not listed is dropped in both directions, and nothing for the
+tunnel may leave by another door while it is down.
 """
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-from appliance.host.contract import FirewallKind, FirewallPlan
+from appliance.host.contract import FirewallKind, FirewallLink, FirewallPlan
 from appliance.host.linux.commands import attempt, call
 
 ONE_CALLER = "limit rate over 20/second burst 60 packets"
@@ -35,6 +36,10 @@ table inet {table} {{
         type ipv4_addr
         {_elements(plan.others)}
     }}
+    set links {{
+        type ipv4_addr
+        {_elements(link.address for link in plan.links)}
+    }}
     set callers {{
         type ipv4_addr
         size 65535
@@ -47,7 +52,7 @@ table inet {table} {{
         iifname != "{name}" ip daddr {guarded} counter drop comment "tunnel address from outside"
         iifname != "{name}" ip saddr {guarded} counter drop comment "spoofed tunnel source"
         iifname "{name}" ip daddr != {plan.own_address} counter drop comment "beyond our own address"
-        iifname "{name}" ip saddr != @others counter drop comment "not {_other(plan.kind)}"
+        iifname "{name}" ip saddr != @others ip saddr != @links counter drop comment "not {_other(plan.kind)}"
         iifname "{name}" meta nfproto ipv6 counter drop
     }}
     chain input {{
@@ -57,6 +62,8 @@ table inet {table} {{
     chain from_tunnel {{
         ct state established,related accept
         ct state invalid drop
+        {_link_rules("saddr", plan.links)}
+        ip saddr @links counter drop comment "not offered to this worker"
         {_calm(plan.kind)}
         {_accept(plan.offered_ports)}
         {ECHO_REQUESTS} accept
@@ -75,6 +82,7 @@ table inet {table} {{
     chain into_tunnel {{
         ct state established,related accept
         meta nfproto ipv6 counter reject
+        {_link_rules("daddr", plan.links)}
         ip daddr != @others counter reject comment "not {_other(plan.kind)}"
         {_accept(plan.called_ports)}
         {ECHO_REQUESTS} accept
@@ -107,6 +115,16 @@ def _elements(addresses: Iterable[IPv4Address]) -> str:
 
 def _accept(ports: tuple[int, ...]) -> str:
     return f"tcp dport {{ {', '.join(map(str, sorted(set(ports))))} }} accept" if ports else ""
+
+
+def _link_rules(side: str, links: Iterable[FirewallLink]) -> str:
+    """Each linked worker's ports: ours that it may call (by its source address), or its that we may."""
+    pairs = [
+        f"{link.address} . {port}"
+        for link in sorted(links, key=lambda link: link.address)
+        for port in (link.offered_ports if side == "saddr" else link.called_ports)
+    ]
+    return f"ip {side} . tcp dport {{ {', '.join(pairs)} }} accept" if pairs else ""
 
 
 def _calm(kind: FirewallKind) -> str:

@@ -4,6 +4,8 @@ Which of the two is found out by trying, never by version numbers. Each interfac
 a name of its own even across network namespaces: wireguard-go's control sockets share one folder.
 """
 
+import json
+
 from appliance.host.contract import NotPermitted, TunnelKind, TunnelPlan, Unsupported
 from appliance.host.linux.commands import attempt, call, refusal
 
@@ -49,10 +51,17 @@ def address_interface(plan: TunnelPlan) -> None:
         call("ip", "address", "del", stale, "dev", name)
     if wanted not in present:
         call("ip", "address", "add", wanted, "dev", name)
-    for peer in plan.peers:
-        for network in peer.allowed_ips:
-            if not network.subnet_of(plan.address.network):
-                call("ip", "route", "replace", str(network), "dev", name)
+    networks = (network for peer in plan.peers for network in peer.allowed_ips)
+    routes = {str(network) for network in networks if not network.subnet_of(plan.address.network)}
+    shown = json.loads(call("ip", "-json", "-4", "route", "show", "dev", name, "proto", "boot") or "[]")
+    for stale in {_as_network(route["dst"]) for route in shown} - routes:
+        call("ip", "route", "del", stale, "dev", name)
+    for route in sorted(routes):
+        call("ip", "route", "replace", route, "dev", name)
+
+
+def _as_network(text: str) -> str:
+    return text if "/" in text else f"{text}/32"
 
 
 def delete_interface(name: str) -> None:

@@ -22,6 +22,7 @@ UNITS = (
     "cellule-web",
     "cellule-engine@cellule-demo",
     "cellule-engines",
+    "cellule-split-engines",
     "cellule-support",
     "cellule-console",
     "nginx",

@@ -1,4 +1,4 @@
-"""The pool's HTTP/1.1 client towards engines and the web pages: TCP or unix sockets, kept alive.
+"""A thin HTTP/1.1 client towards engines and the web pages: TCP or unix sockets, kept alive.
 
 Bytes are handed on as they come. Reading pauses while more than `_UNREAD_LIMIT` bytes lie unread, so a
 client that does not read stops the engine's writing, not this process's memory. Closing a response

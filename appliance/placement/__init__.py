@@ -1,0 +1,1 @@
+"""Which model runs on which node, why, and what a fleet of machines could do."""

@@ -1,0 +1,178 @@
+"""How a model could run on one node: every engine that could, with its speed; the fastest; or why none. Pure.
+
+The engine is chosen by figures: measured where a benchmark ran, predicted elsewhere. What runs now stays
+unless another is faster by STAY, so that two engines of nearly one speed don't take turns.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from appliance.engines.options import Kind
+from appliance.placement.contract import (
+    Measured,
+    ModelFiles,
+    ModelNeed,
+    NodeFacts,
+    Placed,
+    Running,
+    Speed,
+    Way,
+    Wishes,
+)
+from appliance.placement.memory import GIB, Room, free_bytes, least_bytes, room_for, usable_files
+from appliance.placement.speed import estimate, together_at
+
+STAY = 1.25
+"""What is new must be better by this factor than what runs."""
+STILL_READABLE = 0.85
+"""What runs may be so much slower than wished before it is taken away."""
+_ANSWER_TOKENS_BEYOND_PROMPT = 1024
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was measured, wished and runs, looked up quickly; speeds are worked out once."""
+
+    measures: Sequence[Measured]
+    wishes: Wishes
+    running: Sequence[Running]
+    _speeds: dict[tuple[str, str, str, str, str], Speed] = field(default_factory=dict)
+
+    def speed(self, node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles) -> Speed:
+        key = (node.id, way.engine.value, way.device, model.name, files.digest)
+        if key not in self._speeds:
+            self._speeds[key] = estimate(node, way, model, files, self.measures)
+        return self._speeds[key]
+
+    def runs(self, node: NodeFacts, model: ModelNeed, files: ModelFiles, way: Way) -> bool:
+        """Whether this very engine with these files runs now."""
+        wanted = (node.id, model.name, files.digest, way.engine, way.device)
+        return any(
+            (each.node, each.model, each.digest, each.engine, each.device) == wanted for each in self.running
+        )
+
+
+@dataclass(frozen=True)
+class Option:
+    """A model on a node by one engine. `capacity` is in tokens a second, all answers together."""
+
+    node: NodeFacts
+    model: ModelNeed
+    files: ModelFiles
+    way: Way
+    room: Room
+    speed: Speed
+    runs_now: bool
+    """This very engine with these files."""
+    slots: int
+    """At once, as far as a reader can bear; the room is for one until the rest is shared."""
+
+    @property
+    def capacity(self) -> float:
+        return together_at(self.speed, self.slots)
+
+    def busy_share(self, prompt_tokens_per_hour: float, answer_tokens_per_hour: float) -> float:
+        """How much of its time the engine would work if all of that came to it."""
+        seconds = prompt_tokens_per_hour / self.speed.prompt + answer_tokens_per_hour / self.capacity
+        return max(seconds / 3600 / self.node.lent_share, 1e-9)
+
+
+@dataclass(frozen=True)
+class Considered:
+    """The best option on a node, or None; and why not, a sentence for each other engine."""
+
+    best: Option | None
+    why_not: tuple[str, ...]
+
+
+def consider(
+    node: NodeFacts,
+    model: ModelNeed,
+    placed: Sequence[Placed],
+    known: Known,
+    *,
+    must_be_readable: bool = True,
+) -> Considered:
+    """How `model` would best run on `node` beside those that are `placed` there."""
+    options: list[Option] = []
+    why_not: list[str] = []
+    if not node.ways:
+        why_not.append(f"nothing on {node.name} is known to compute")
+    for way in node.ways:
+        for found in _on_way(node, way, model, placed, known, must_be_readable=must_be_readable):
+            if isinstance(found, Option):
+                options.append(found)
+            else:
+                why_not.append(found)
+    best = max(options, key=_rank, default=None)
+    if best is not None:
+        why_not += [
+            f"{each.way.name} gives {each.capacity:.1f} tokens/s, {best.way.name} {best.capacity:.1f}"
+            for each in options
+            if each is not best
+        ]
+    return Considered(best, tuple(why_not))
+
+
+def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> int:
+    """How many answers at once still come at a readable speed each; at least one."""
+    slots = max(1, most)
+    while slots > 1 and together_at(speed, slots) / slots < least_tokens_per_second:
+        slots -= 1
+    return slots
+
+
+def _on_way(
+    node: NodeFacts,
+    way: Way,
+    model: ModelNeed,
+    placed: Sequence[Placed],
+    known: Known,
+    *,
+    must_be_readable: bool,
+) -> Iterator[Option | str]:
+    """Of the forms that the way can run, the one it likes best that fits and is fast enough."""
+    forms = usable_files(model, way)
+    if not forms:
+        has = ", ".join(files.format for files in model.files) or "no files"
+        yield f"{way.name} runs {', '.join(way.formats)}, and {model.name} is there as {has}"
+        return
+    free = free_bytes(way, placed)
+    wished = known.wishes.least_tokens_per_second
+    for files in forms:
+        speed = known.speed(node, way, model, files)
+        runs_now = known.runs(node, model, files, way)
+        least = wished * (STILL_READABLE if runs_now else 1)
+        if must_be_readable and model.kind is Kind.TEXT and speed.alone < least:
+            slow = f"{way.name} would answer with {speed.alone:.1f} tokens/s ({speed.because})"
+            yield f"{slow}, and a reader needs {wished:g}"
+            continue
+        room = room_for(_within(model, way), files, way, free, 1)
+        if room is None:
+            yield _does_not_fit(model, files, way, free, placed)
+            continue
+        slots = way.parallel if model.kind is not Kind.TEXT else readable_slots(speed, way.parallel, least)
+        yield Option(node, model, files, way, room, speed, runs_now, slots)
+        return
+
+
+def _within(model: ModelNeed, way: Way) -> ModelNeed:
+    """A way with a limit on prompts needs no cache beyond it."""
+    if not way.prompt_tokens:
+        return model
+    most = way.prompt_tokens + _ANSWER_TOKENS_BEYOND_PROMPT
+    return replace(model, context_tokens=min(model.context_tokens, most))
+
+
+def _does_not_fit(model: ModelNeed, files: ModelFiles, way: Way, free: int, placed: Iterable[Placed]) -> str:
+    beside = [each.model for each in placed if each.way.memory == way.memory]
+    taken = f" beside {', '.join(sorted(beside))}" if beside else ""
+    least = least_bytes(model, files)
+    return (
+        f"{way.name} has {max(0, free) / GIB:.1f} GiB left{taken}, and {model.name} ({files.format}) needs "
+        f"{least / GIB:.1f}: {files.weights_bytes / GIB:.1f} of weights, the rest for its cache and its work"
+    )
+
+
+def _rank(option: Option) -> tuple[float, str, str]:
+    return option.capacity * (STAY if option.runs_now else 1), option.way.engine.value, option.way.device

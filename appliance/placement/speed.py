@@ -1,0 +1,149 @@
+"""How fast a model is on a node: measured there, or else predicted and corrected by what was measured. Pure.
+
+A token of an answer reads every active weight once, so its time is bytes over the memory's bandwidth; answers
+that run together share that reading, until arithmetic is the limit: two operations for each active weight
+and token. (Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009.) Caches, formats and drivers decide
+how much of the published figures is reached. That is learned: each benchmark is kept with what was
+predicted, and the ratio corrects the other models of that node, and other nodes of its kind.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from appliance.hardware.profile import Kind as Accelerator
+from appliance.placement.contract import (
+    HardwareFigures,
+    Measured,
+    ModelFiles,
+    ModelNeed,
+    NodeFacts,
+    Speed,
+    SpeedSource,
+    Way,
+)
+
+_REACHED_OF_BANDWIDTH = {Accelerator.GPU: 0.6, Accelerator.CPU: 0.6, Accelerator.NPU: 0.35}
+_REACHED_OF_OPERATIONS = 0.4
+_READING_PER_ANSWERING = 8.0
+"""So much faster a prompt is read, where arithmetic is not published; the pool counts alike."""
+_ASSUMED = {
+    Accelerator.GPU: HardwareFigures(200e9),
+    Accelerator.NPU: HardwareFigures(80e9),
+    Accelerator.CPU: HardwareFigures(25e9),
+}
+"""Of a kind of which nothing is published: slow ones of today."""
+_TYPICAL_TOKENS = 1000
+"""In the cache of one answer; reading them is part of each step."""
+_PRIOR_MEASURES = 0.5
+"""How many measures the prediction itself counts for: one benchmark moves it most of the way."""
+_RECENT = 3
+
+
+def estimate(
+    node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles, measures: Sequence[Measured]
+) -> Speed:
+    """The speed of `model` from `files` on `way` of `node`, at the way's parallel answers."""
+    own = [each for each in measures if _is_of(each, node, way) and each.digest == files.digest]
+    if own:
+        return _measured(own, way)
+    figures = way.figures or _ASSUMED[way.accelerator]
+    plain = predict(figures, way, model, files)
+    correction, count, whose = _correction(node, way, measures)
+    if count:
+        word = f"corrected by {count} benchmark{'s' if count > 1 else ''} {whose} (× {correction:.2f})"
+        source = SpeedSource.CORRECTED
+    else:
+        word = "not measured yet"
+        source = SpeedSource.PREDICTED if way.figures else SpeedSource.ASSUMED
+    reads = files.weights_bytes * model.active_share
+    because = f"{figures.bytes_per_second / 1e9:.0f} GB/s over {reads / 1e9:.1f} GB for each token, {word}"
+    return Speed(
+        plain.prompt * correction,
+        plain.alone * correction,
+        plain.together * correction,
+        way.parallel,
+        source,
+        because,
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    prompt: float
+    alone: float
+    together: float
+
+
+def predict(figures: HardwareFigures, way: Way, model: ModelNeed, files: ModelFiles) -> Prediction:
+    """From published figures alone."""
+    bandwidth = figures.bytes_per_second * _REACHED_OF_BANDWIDTH[way.accelerator]
+    operations = figures.operations_per_second * _REACHED_OF_OPERATIONS
+    active = model.active_parameters or model.parameters
+
+    def step_seconds(answers: int) -> float:
+        # of a mixture, answers that run together read more experts, until all are read
+        share = 1 - (1 - model.active_share) ** answers if model.active_share < 1 else 1.0
+        read = files.weights_bytes * share + answers * model.kv_bytes_per_token * _TYPICAL_TOKENS
+        computing = 2 * active * answers / operations if operations else 0.0
+        return max(read / bandwidth, computing)
+
+    alone = 1 / step_seconds(1)
+    # without a figure for arithmetic nobody knows how far batching helps; half of the ideal is common
+    together = way.parallel / step_seconds(way.parallel)
+    if not operations:
+        together = alone + (together - alone) / 2
+    prompt = operations / (2 * active) if operations else alone * _READING_PER_ANSWERING
+    return Prediction(max(prompt, alone), alone, max(together, alone))
+
+
+def together_at(speed: Speed, answers: int) -> float:
+    """All answers together when `answers` run: between alone and together, as far as is known."""
+    if answers <= 1 or speed.at_once <= 1:
+        return speed.alone
+    if answers >= speed.at_once:
+        return speed.together
+    # the time of a step grows evenly with the answers in it
+    first, last = 1 / speed.alone, speed.at_once / speed.together
+    step = first + (last - first) * (answers - 1) / (speed.at_once - 1)
+    return answers / step
+
+
+def _is_of(measure: Measured, node: NodeFacts, way: Way) -> bool:
+    return measure.node == node.id and (measure.engine, measure.device) == (way.engine, way.device)
+
+
+def _measured(own: Iterable[Measured], way: Way) -> Speed:
+    # the median of the last ones: a night on which somebody worked must not move a model
+    recent = sorted(own, key=lambda each: each.at)[-_RECENT:]
+    at_once = recent[-1].at_once
+    alike = [each for each in recent if each.at_once == at_once]
+    times = f"{len(recent)} benchmark{'s' if len(recent) > 1 else ''} here"
+    return Speed(
+        median(each.prompt for each in recent),
+        median(each.alone for each in recent),
+        median(each.together for each in alike),
+        max(1, at_once),
+        SpeedSource.MEASURED,
+        f"measured, {times} with {way.name}",
+    )
+
+
+def _correction(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> tuple[float, int, str]:
+    """The factor, from how many benchmarks, and whose. What this node showed counts before its kind."""
+    here = [each for each in measures if _is_of(each, node, way)]
+    of_kind = [
+        each
+        for each in measures
+        if each.profile == way.profile and (each.engine, each.device) == (way.engine, way.device)
+    ]
+    for found, whose in ((here, "on this node"), (of_kind, "on nodes of this kind")):
+        logs = [
+            math.log(each.alone / each.predicted_alone)
+            for each in found
+            if each.predicted_alone > 0 < each.alone
+        ]
+        if logs:
+            return math.exp(sum(logs) / (len(logs) + _PRIOR_MEASURES)), len(logs), whose
+    return 1.0, 0, ""

@@ -1,0 +1,148 @@
+"""Loading and unloading on one node: nobody's answer is broken off, and no two models fight for memory."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.placement.contract import Wishes
+from appliance.placement.planning import plan
+from appliance.placement.residency import IDLE_SECONDS, Move, Resident, Want, settle
+from appliance.placement.stepping import what_now
+from tests.placement.fleets import DEMO, GIB, as_running, carried_out, cpu, demand, model, node
+
+names = st.sampled_from(["a", "b", "c", "d", "demo"])
+sizes = st.integers(1, 8).map(lambda gib: gib * GIB)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[int, list[Resident], list[Want]]:
+    residents = [
+        Resident(
+            name, draw(sizes), draw(st.integers(0, 2)), draw(st.floats(0, 5000)), draw(st.floats(0, 5000)),
+            ready=draw(st.booleans()), is_demo=name == "demo",
+        )
+        for name in sorted(draw(st.sets(names)))
+    ]  # fmt: skip
+    wants = [
+        Want(
+            name, draw(sizes), pinned=draw(st.booleans()), planned=draw(st.booleans()),
+            waiting=draw(st.integers(0, 5)), is_demo=name == "demo",
+        )
+        for name in sorted(draw(st.sets(names)))
+    ]  # fmt: skip
+    return sum(each.memory_bytes for each in residents) + draw(sizes), residents, wants
+
+
+@settings(max_examples=300, deadline=None)
+@given(situations())
+def test_what_must_always_hold(situation: tuple[int, list[Resident], list[Want]]) -> None:
+    memory, residents, wants = situation
+    steps = settle(memory, residents, wants)
+    there = {each.model: each for each in residents}
+    wanted = {each.model: each for each in wants}
+    moves = {step.model: step.move for step in steps}
+    assert len(moves) == len(steps), "a model has one step"
+    assert set(moves) <= set(there) | set(wanted) and set(moves) >= set(there)
+    unloaded = {name for name, move in moves.items() if move is Move.UNLOAD}
+    assert not [name for name in unloaded if there[name].in_flight], "an answer is never broken off"
+    assert not [name for name in unloaded if name in wanted and wanted[name].pinned]
+    # memory holds after each single step, in the order given
+    taken = sum(each.memory_bytes for each in residents)
+    for step in steps:
+        if step.move is Move.UNLOAD:
+            taken -= there[step.model].memory_bytes
+        elif step.move is Move.LOAD:
+            taken += wanted[step.model].memory_bytes
+        assert taken <= memory
+    real = {name for name in wanted if name not in there and name != "demo"}
+    assert real <= {name for name, move in moves.items() if move in (Move.LOAD, Move.WAIT)}
+
+
+def moves(memory_gib: float, residents: list[Resident], wants: list[Want]) -> dict[str, str]:
+    return {step.model: step.move.value for step in settle(int(memory_gib * GIB), residents, wants)}
+
+
+def test_what_was_idle_longest_makes_way_and_only_as_much_as_is_needed() -> None:
+    there = [
+        Resident("old", 4 * GIB, idle_seconds=500),
+        Resident("older", 2 * GIB, idle_seconds=800),
+        Resident("young", 4 * GIB, idle_seconds=10),
+    ]
+    assert moves(10, there, [Want("new", 2 * GIB, planned=True)]) == {
+        "old": "keep",
+        "older": "unload",
+        "young": "keep",
+        "new": "load",
+    }
+    assert moves(10, there, [Want("new", 4 * GIB, planned=True)])["older"] == "keep", "old alone is enough"
+
+
+def test_a_used_model_makes_what_is_wanted_wait_and_the_reason_has_the_figures() -> None:
+    steps = settle(8 * GIB, [Resident("used", 6 * GIB, in_flight=3)], [Want("new", 4 * GIB, planned=True)])
+    waiting = next(step for step in steps if step.move is Move.WAIT)
+    assert waiting.because == "It needs 4.0 GiB of 8.0, 2.0 are free, and used gives 3 answers."
+
+
+def test_nothing_is_unloaded_that_would_not_be_enough() -> None:
+    there = [Resident("used", 6 * GIB, in_flight=1), Resident("idle", 2 * GIB, idle_seconds=600)]
+    assert moves(8, there, [Want("new", 4 * GIB, planned=True)]) == {
+        "used": "keep",
+        "idle": "keep",
+        "new": "wait",
+    }
+
+
+def test_two_wanted_models_do_not_push_each_other_out_in_turn() -> None:
+    there = [Resident("first", 6 * GIB, idle_seconds=30, loaded_seconds=30)]
+    wants = [Want("first", 6 * GIB, planned=True), Want("second", 6 * GIB, waiting=1)]
+    assert moves(8, there, wants)["second"] == "wait"
+    there = [Resident("first", 6 * GIB, idle_seconds=300, loaded_seconds=300)]
+    assert moves(8, there, wants) == {"first": "unload", "second": "load"}
+    # and back only when somebody waits for it
+    now = [Resident("second", 6 * GIB, idle_seconds=300, loaded_seconds=300)]
+    wants = [Want("first", 6 * GIB, planned=True), Want("second", 6 * GIB, planned=True)]
+    assert moves(8, now, wants)["second"] == "unload", "of equal claims the name decides, once"
+
+
+def test_what_nobody_asks_for_leaves_after_a_while() -> None:
+    assert moves(8, [Resident("m", GIB, idle_seconds=IDLE_SECONDS - 1)], []) == {"m": "keep"}
+    assert moves(8, [Resident("m", GIB, idle_seconds=IDLE_SECONDS)], []) == {"m": "unload"}
+
+
+def test_the_demo_stays_until_another_is_ready_and_comes_back_when_none_is_left() -> None:
+    demo = Resident("demo", GIB, is_demo=True)
+    assert (
+        moves(8, [demo, Resident("real", GIB, ready=False)], [Want("real", GIB, planned=True)])["demo"]
+        == "keep"
+    )
+    assert moves(8, [demo, Resident("real", GIB)], [Want("real", GIB, planned=True)])["demo"] == "unload"
+    assert moves(8, [], [Want("demo", GIB, is_demo=True)]) == {"demo": "load"}
+    assert "demo" not in moves(8, [Resident("real", GIB)], [Want("demo", GIB, is_demo=True)])
+
+
+SMALL = model("small", 4)
+OTHER = model("other", 5)
+
+
+def test_a_plan_is_carried_out_only_when_the_last_answer_is_given() -> None:
+    box = node("box", cpu(gib=6))
+    before = plan([box], [SMALL], demand=[demand("small")])
+    after = plan([box], [SMALL, OTHER], demand=[demand("other", 5000)], running=carried_out(before))
+    assert {each.model for each in after.placed} == {"other"}
+    busy = [as_running(before.placed[0], in_flight=1)]
+    now = what_now(box, after, busy)
+    assert (now.keep, now.have) == (tuple(busy), ())
+    idle = [as_running(before.placed[0])]
+    now = what_now(box, after, idle)
+    assert not now.keep and [each.model for each in now.have] == ["other"]
+    assert [step.move for step in now.steps] == [Move.UNLOAD, Move.LOAD]
+    done = what_now(box, after, carried_out(after))
+    assert done.have == after.placed and not done.keep
+
+
+def test_an_engine_with_other_settings_is_restarted_only_when_it_is_idle() -> None:
+    box = node("box", cpu())
+    wanted = plan([box], [SMALL, DEMO], wishes=Wishes(pinned=frozenset({("box", "small")})))
+    old = as_running(wanted.on("box")[0], slots=1)
+    assert what_now(box, wanted, [as_running(wanted.on("box")[0], slots=1, in_flight=1)]).have == ()
+    now = what_now(box, wanted, [old])
+    assert [each.slots for each in now.have] == [wanted.on("box")[0].slots] and not now.keep
