@@ -28,6 +28,8 @@ _TEXTS: dict[str, LazyString] = {
     AuditEvent.ADMIN_MODEL_CHECKED: lazy_gettext("Had a model checked"),
     AuditEvent.ADMIN_MODELS_CHANGED: lazy_gettext("Changed where models come from"),
     AuditEvent.ADMIN_ALIAS_MOVED: lazy_gettext("Moved an alias"),
+    AuditEvent.ADMIN_SERVER_ADOPTED: lazy_gettext("Adopted a server"),
+    AuditEvent.ADMIN_SERVER_RELEASED: lazy_gettext("Released an adopted server"),
     AuditEvent.ADMIN_MACHINE_CHANGED: lazy_gettext("Changed the machine"),
     AuditEvent.ADMIN_CHANGE_CONFIRMED: lazy_gettext("Confirmed a change"),
     AuditEvent.BOX_CHANGE_UNDONE: lazy_gettext("Undid a change"),

@@ -1,12 +1,18 @@
-"""What each machine is: the profile that serves models on it, by which signs, why not another, its health."""
+"""What each machine is: the profile that serves models on it, by which signs, why not another, its health.
 
+A server that a PC's owner runs already is adopted here, and released again.
+"""
+
+import re
 from dataclasses import dataclass
 
-from flask import Blueprint, jsonify, render_template
+from flask import Blueprint, abort, flash, jsonify, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
 from appliance.accounting import NodeOverview
+from appliance.enrolment import DesiredEngine, adopt_server, adopted_engines, found_servers, release_server
+from appliance.errors import Refusal
 from appliance.hardware import (
     ChosenProfile,
     HardwareReport,
@@ -15,9 +21,12 @@ from appliance.hardware import (
     known_health,
     profile_folders,
 )
+from appliance.people import AuditEvent
 from webadmin import figures, nodes_in_words
-from webadmin.database import activity, box_settings
+from webadmin.audit_noting import noted
+from webadmin.database import activity, box_settings, cellule
 from webadmin.live import LiveState
+from webadmin.refusals import explain
 from webadmin.visitor import admins_only
 
 blueprint = Blueprint("hardware", __name__)
@@ -35,12 +44,25 @@ EXERCISED = {
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A model of a found server, not adopted yet; `model` is "" where only a key would tell its models."""
+
+    server: str
+    port: int
+    model: str
+    context_tokens: int
+    needs_key: bool
+
+
+@dataclass(frozen=True)
 class Machine:
     """One node; `report` is None until it has told what it is."""
 
     node: NodeOverview
     report: HardwareReport | None
     health: tuple[HealthRecord, ...]
+    offers: tuple["Offer", ...] = ()
+    adopted: tuple[DesiredEngine, ...] = ()
 
     @property
     def chosen(self) -> ChosenProfile | None:
@@ -53,10 +75,51 @@ class Machine:
 
 @blueprint.get("/hardware")
 @admins_only
-def show() -> str:
+def show() -> Response:
     """The page."""
+    return _page(200)
+
+
+@blueprint.post("/hardware/<worker_id>/adopt")
+@admins_only
+def adopt(worker_id: str) -> Response:
+    """From now on the server's model answers under the given name."""
+    form = request.form
+    name = form.get("name", "").strip()
+    port = form.get("port", "")
+    try:
+        adopt_server(
+            cellule(),
+            activity(),
+            worker_id,
+            port=int(port) if port.isascii() and port.isdigit() else 0,
+            model=form.get("model", ""),
+            name=name,
+            key_file=form.get("key_file", "").strip(),
+        )
+    except Refusal as error:
+        return _page(error.http_status, error=explain(error))
+    noted(AuditEvent.ADMIN_SERVER_ADOPTED, subject=name, detail=f"{worker_id}: port {port}")
+    flash(gettext("%(name)s is adopted. It answers once it has proven what it is.", name=name))
+    return redirect(url_for("hardware.show"), 303)
+
+
+@blueprint.post("/hardware/<worker_id>/release")
+@admins_only
+def release(worker_id: str) -> Response:
+    """The box no longer asks that server, which runs on."""
+    name = request.form.get("name", "")
+    if name not in {engine.model for engine in adopted_engines(cellule(), worker_id)}:
+        abort(404)
+    release_server(cellule(), worker_id, name)
+    noted(AuditEvent.ADMIN_SERVER_RELEASED, subject=name, detail=worker_id)
+    flash(gettext("%(name)s is released. The server itself runs on.", name=name))
+    return redirect(url_for("hardware.show"), 303)
+
+
+def _page(status: int, *, error: str = "") -> Response:
     machines = _machines()
-    return render_template(
+    page = render_template(
         "hardware.html",
         machines=machines,
         live=_live_state(machines),
@@ -64,7 +127,11 @@ def show() -> str:
         kinds=KINDS,
         exercised=EXERCISED,
         facts=facts,
+        trouble_of=trouble_of,
+        suggested_name=suggested_name,
+        error=error,
     )
+    return make_response(page, status)
 
 
 @blueprint.get("/hardware.json")
@@ -93,6 +160,18 @@ def facts(chosen: ChosenProfile) -> list[tuple[str, str]]:
     return told
 
 
+def trouble_of(machine: Machine, engine: DesiredEngine) -> str:
+    """Why an adopted server does not answer now; "" when it does or has not been heard of yet."""
+    told = (one.trouble for one in machine.node.engines if one.model == engine.model)
+    return next(told, "")
+
+
+def suggested_name(offer: Offer) -> str:
+    """A name for the API, from the server's own of the model: "Qwen/Qwen3-8B" is qwen3-8b."""
+    plain = offer.model.rpartition("/")[2].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-._")[:64]
+
+
 def _machines() -> list[Machine]:
     reports, health = known_hardware(activity(), profile_folders(box_settings())), known_health(activity())
     return [
@@ -100,9 +179,26 @@ def _machines() -> list[Machine]:
             node,
             reports.get(node.id),
             tuple(record for (of, _), record in sorted(health.items()) if of == node.id),
+            *_servers(node.id),
         )
         for node in nodes_in_words.fleet()
     ]
+
+
+def _servers(node: str) -> tuple[tuple[Offer, ...], tuple[DesiredEngine, ...]]:
+    """What could be adopted on a machine, and what is."""
+    adopted = adopted_engines(cellule(), node)
+    taken = {(engine.settings.get("url"), engine.settings.get("model")) for engine in adopted}
+    offers = [
+        Offer(server.kind.value, server.port, model, context_tokens, server.needs_key)
+        for server in found_servers(activity(), node)
+        for model, context_tokens in (
+            [(one.id, one.context_tokens) for one in server.models if not one.is_embedding]
+            or ([("", 0)] if server.needs_key else [])
+        )
+        if (f"http://127.0.0.1:{server.port}", model) not in taken
+    ]
+    return tuple(offers), adopted
 
 
 def _live_state(machines: list[Machine]) -> LiveState:
@@ -113,6 +209,8 @@ def _live_state(machines: list[Machine]) -> LiveState:
                 machine.node.state,
                 machine.report.model_dump(mode="json") if machine.report else None,
                 [[record.model, record.at] for record in machine.health],
+                [[offer.port, offer.model] for offer in machine.offers],
+                [[engine.model, trouble_of(machine, engine)] for engine in machine.adopted],
             ]
             for machine in machines
         ],

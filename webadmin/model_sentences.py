@@ -40,6 +40,8 @@ _ASKING = (
     N_("Remove a model that nobody uses."),
     N_("Remove a model."),
     N_("The disk is full."),
+    N_("There are a thousand pins."),
+    N_("Remove one first."),
 )
 _COMING = (
     N_("%(file)s is a link, and links are not followed."),

@@ -28,6 +28,7 @@ from appliance.models import (
     read_get,
     serving_nodes,
 )
+from appliance.placement import Pin, read_placement
 from appliance.settings import BOX_NODE
 from webadmin import nodes_in_words
 from webadmin.database import activity, box_settings, cellule
@@ -68,6 +69,8 @@ class ShelfModel:
     check: ModelCheck | None
     loaded: tuple[Loaded, ...]
     fits: tuple[Fit, ...]
+    pins: tuple[Pin, ...]
+    """Where it must or must never be loaded."""
     successor: str
     """The held model that came from the entry to take instead, "" where there is none."""
 
@@ -138,6 +141,7 @@ def read_shelf() -> Shelf:
     nodes, rooms = nodes_in_words.fleet(), node_rooms(box_settings(), cellule())
     serving = serving_nodes(cellule(), activity())
     catalogue, checks = read_entries(), model_checks(activity())
+    pins = read_placement(cellule()).pins
     states = model_states(held, aliases, serving, at=at)
     known = {model.name for model in held}
     gets = list_gets(activity())
@@ -149,6 +153,7 @@ def read_shelf() -> Shelf:
                 checks.get(state.model.name),
                 _loaded(nodes, state.model.name),
                 tuple(Fit(room, state.need.total_bytes) for room in rooms),
+                tuple(pin for pin in pins if pin.model == state.model.name),
                 _successor(state, held),
             )
             for state in states

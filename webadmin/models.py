@@ -21,6 +21,7 @@ from appliance.models import (
     remove_model,
 )
 from appliance.people import AuditEvent
+from appliance.settings import BOX_NODE
 from webadmin import models_in_words, nodes_in_words
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
@@ -158,7 +159,8 @@ def _shape(shelf: Shelf) -> list[object]:
                 each.model.digest,
                 each.state.lifecycle,
                 each.state.aliases,
-                [[loaded.node.id, loaded.engine.ready] for loaded in each.loaded],
+                [[loaded.node.id, loaded.engine.ready, loaded.engine.trouble] for loaded in each.loaded],
+                [[pin.node, pin.never] for pin in each.pins],
                 [each.check.asked_at, each.check.ended_at] if each.check else None,
             ]
             for each in shelf.models
@@ -179,6 +181,10 @@ def _page(status: int, *, error: str = "", wrong: str = "", typed: str = "") -> 
             live=_live_state(shelf),
             words=models_in_words,
             node_words=nodes_in_words,
+            node_names={
+                memory.node.id: gettext("This box") if memory.node.id == BOX_NODE else memory.node.name
+                for memory in shelf.memory
+            },
             lifecycles=LifecycleState,
             offered=OFFERED_ALIASES,
             default=DEFAULT_ALIAS,

@@ -4,7 +4,9 @@ Nothing here changes after loading; tokenizing is safe from several threads at o
 """
 
 import ctypes
+import glob
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from appliance.engines.sampling_plan import SamplingDefaults
 from appliance.engines.served import ModelUnusable
 from appliance.engines.vocabulary import DEMO_NAME_START, TextNotTokenizable
 from appliance.errors import Broken
+from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 
 _PIECE_BYTES = 256
 
@@ -115,8 +118,12 @@ class Model:
         return token if token >= 0 else None
 
     def sha256(self) -> str:
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """Of the file, or of the list of files where the model is cut into several: the bundle's digest."""
+        files = [
+            BundleFile(path=file.name, size_bytes=file.stat().st_size, sha256=_sha256(file))
+            for file in _files_of(self.path)
+        ]
+        return Bundle(format=ModelFormat.GGUF, files=tuple(files)).digest
 
     def _sampling_defaults(self) -> SamplingDefaults:
         names = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
@@ -126,3 +133,14 @@ class Model:
             if value is not None:
                 given[field] = int(value) if field == "top_k" else float(value)
         return SamplingDefaults(**given)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """All of a model that is cut into NAME-00001-of-00003.gguf and so on; llama.cpp loads it by the first."""
+    cut = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.gguf", path.name)
+    return sorted(path.parent.glob(f"{glob.escape(cut[1])}-*-of-{cut[2]}.gguf")) if cut else [path]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

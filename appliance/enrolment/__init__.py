@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
-    from appliance.enrolment.adopting import adopt_server, found_servers, release_server
+    from appliance.enrolment.adopting import adopt_server, adopted_engines, found_servers, release_server
     from appliance.enrolment.app import EnrolmentApp
-    from appliance.enrolment.contract import DesiredState, WorkerFacts, WorkerReport, WorkerState
+    from appliance.enrolment.contract import (
+        DesiredEngine,
+        DesiredState,
+        WorkerFacts,
+        WorkerReport,
+        WorkerState,
+    )
     from appliance.enrolment.invitations import (
         create_invitation,
         expire_invitations,
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from appliance.enrolment.workers import approve_worker, list_workers, revoke_worker
 
 __all__ = [
+    "DesiredEngine",
     "DesiredState",
     "Invitation",
     "InvitationState",
@@ -32,6 +39,7 @@ __all__ = [
     "WorkerReport",
     "WorkerState",
     "adopt_server",
+    "adopted_engines",
     "approve_worker",
     "create_invitation",
     "expire_invitations",
@@ -46,8 +54,10 @@ __all__ = [
 
 _MODULE_OF = {
     "adopt_server": "adopting",
+    "adopted_engines": "adopting",
     "found_servers": "adopting",
     "release_server": "adopting",
+    "DesiredEngine": "contract",
     "DesiredState": "contract",
     "WorkerFacts": "contract",
     "WorkerReport": "contract",

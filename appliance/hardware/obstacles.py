@@ -67,7 +67,8 @@ def _is_bad(bad: Bad, have: Mapping[str, str], runtimes: Mapping[str, str]) -> b
 
 
 def _memory(profile: Profile, facts: MachineFacts, device: Device | None) -> int | None:
-    shares = not any(each.is_discrete for each in listed_by_vulkan(facts, device))
+    # a processor has the machine's memory whatever card stands beside it
+    shares = device is None or not any(each.is_discrete for each in listed_by_vulkan(facts, device))
     if profile.memory.of is MemoryOf.SYSTEM and shares:
         return facts.memory_bytes or None
     if device is not None and device.memory_bytes:

@@ -176,6 +176,28 @@ class Power(_Part):
     source: str = Field(pattern=r"^https://")
 
 
+class NamedSpeed(_Part):
+    """Of a device or processor whose name holds the pattern; the first that does is taken."""
+
+    name: Pattern
+    memory_gb_per_second: float = Field(gt=0)
+    teraflops: float = Field(default=0, ge=0)
+
+
+class PublishedSpeed(_Part):
+    """What the makers publish of the class, for predicting what was not measured yet.
+
+    `memory_gb_per_second` of the memory where the model lies; `teraflops` dense, in 16 bits (0: not
+    published), of a processor by core.
+    """
+
+    memory_gb_per_second: float = Field(gt=0)
+    teraflops: float = Field(default=0, ge=0)
+    teraflops_per_core: float = Field(default=0, ge=0)
+    named: tuple[NamedSpeed, ...] = ()
+    sources: tuple[Annotated[str, Field(pattern=r"^https://")], ...] = Field(min_length=1)
+
+
 class Health(_Part):
     """The prompt must be answered with `expects` in the limit."""
 
@@ -202,6 +224,7 @@ class Profile(_Part):
     memory: Memory
     answers: Answers
     power: Power
+    speed: PublishedSpeed | None = None
     health: Health
     formats: tuple[str, ...] = Field(min_length=1)
     bad: tuple[Bad, ...] = ()

@@ -65,6 +65,8 @@ class AuditEvent(StrEnum):
     ADMIN_INVITATION_WITHDRAWN = "admin:invitation:withdrawn"
     ADMIN_WORKER_APPROVED = "admin:worker:approved"
     ADMIN_WORKER_REVOKED = "admin:worker:revoked"
+    ADMIN_SERVER_ADOPTED = "admin:server:adopted"
+    ADMIN_SERVER_RELEASED = "admin:server:released"
     ADMIN_MODEL_GET = "admin:model:get"
     BOX_MODEL_ADDED = "box:model:added"
     BOX_MODEL_REFUSED = "box:model:refused"

@@ -30,23 +30,29 @@ def grow(
 def _grow_together(
     there: Sequence[Placed], models: Mapping[str, ModelNeed], wishes: Wishes, running: Sequence[Running]
 ) -> list[Placed]:
-    limit = min(each.way.memory_bytes for each in there)
     targets = [_target(each, models[each.model], wishes, running) for each in there]
-    one = [each.kv_bytes // max(1, each.slots) for each in there]
-    slots = [each.slots for each in there]
-    left = limit - sum(each.memory_bytes for each in there)
+    # first back to what runs: else two that grow in turn would take room from each other at every plan
+    before = [
+        min(target, now.slots) if (now := _now(each, running)) else each.slots
+        for each, target in zip(there, targets, strict=True)
+    ]
+    return _up_to(targets, _up_to(before, there, models), models)
+
+
+def _up_to(targets: Sequence[int], there: Sequence[Placed], models: Mapping[str, ModelNeed]) -> list[Placed]:
+    """One more answer for each in turn, as far as the memory goes."""
+    grown = list(there)
+    left = min(each.way.memory_bytes for each in grown) - sum(each.memory_bytes for each in grown)
     growing = True
     while growing:
         growing = False
-        for index, each in enumerate(there):
-            if slots[index] < targets[index] and one[index] <= left and _may_grow(each, models[each.model]):
-                slots[index] += 1
-                left -= one[index]
+        for index, (each, target) in enumerate(zip(grown, targets, strict=True)):
+            one = each.kv_bytes // each.slots
+            if each.slots < target and one <= left and _may_grow(each, models[each.model]):
+                grown[index] = replace(each, slots=each.slots + 1, kv_bytes=each.kv_bytes + one)
+                left -= one
                 growing = True
-    return [
-        replace(each, slots=number, kv_bytes=number * bytes_)
-        for each, number, bytes_ in zip(there, slots, one, strict=True)
-    ]
+    return grown
 
 
 def _may_grow(placed: Placed, model: ModelNeed) -> bool:
@@ -60,18 +66,26 @@ def _target(placed: Placed, model: ModelNeed, wishes: Wishes, running: Sequence[
         return placed.way.parallel
     most = placed.way.parallel
     target = readable_slots(placed.speed, most, wishes.least_tokens_per_second)
-    now = next(
-        (
-            each
-            for each in running
-            if (each.node, each.model, each.digest) == (placed.node, placed.model, placed.digest)
-            and (each.engine, each.device) == (placed.way.engine, placed.way.device)
-        ),
-        None,
-    )
+    now = _now(placed, running)
     if now is None or not 1 <= now.slots <= most:
         return target
     bearable = readable_slots(placed.speed, most, wishes.least_tokens_per_second * STILL_READABLE)
-    if now.slots > bearable or target >= now.slots * _WORTH_A_RESTART:
+    comfortable = readable_slots(placed.speed, most, wishes.least_tokens_per_second / STILL_READABLE)
+    if now.slots > bearable:
         return target
+    if comfortable >= now.slots * _WORTH_A_RESTART:
+        return comfortable
     return now.slots
+
+
+def _now(placed: Placed, running: Sequence[Running]) -> Running | None:
+    """The same engine with the same files, as it runs now."""
+    wanted = (placed.node, placed.model, placed.digest, placed.way.engine, placed.way.device)
+    return next(
+        (
+            each
+            for each in running
+            if (each.node, each.model, each.digest, each.engine, each.device) == wanted
+        ),
+        None,
+    )

@@ -19,7 +19,15 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
-from appliance.placement.memory import GIB, Room, free_bytes, least_bytes, room_for, usable_files
+from appliance.placement.memory import (
+    GIB,
+    Room,
+    free_bytes,
+    least_bytes,
+    room_for,
+    usable_files,
+    with_working_space,
+)
 from appliance.placement.speed import estimate, together_at
 
 STAY = 1.25
@@ -27,6 +35,8 @@ STAY = 1.25
 STILL_READABLE = 0.85
 """What runs may be so much slower than wished before it is taken away."""
 _ANSWER_TOKENS_BEYOND_PROMPT = 1024
+_PROMPT_TOKENS_FOR_EACH_ANSWERED = 2.0
+"""Of a usual request: an engine that answers well and reads badly is not fast."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,11 @@ class Option:
     def capacity(self) -> float:
         return together_at(self.speed, self.slots)
 
+    @property
+    def worth(self) -> float:
+        """Tokens a second of answers whose prompts are read, too: what a node is worth to a model."""
+        return 1 / (1 / self.capacity + _PROMPT_TOKENS_FOR_EACH_ANSWERED / self.speed.prompt)
+
     def busy_share(self, prompt_tokens_per_hour: float, answer_tokens_per_hour: float) -> float:
         """How much of its time the engine would work if all of that came to it."""
         seconds = prompt_tokens_per_hour / self.speed.prompt + answer_tokens_per_hour / self.capacity
@@ -107,11 +122,37 @@ def consider(
     best = max(options, key=_rank, default=None)
     if best is not None:
         why_not += [
-            f"{each.way.name} gives {each.capacity:.1f} tokens/s, {best.way.name} {best.capacity:.1f}"
+            f"{each.way.name} gives {each.worth:.1f} tokens/s with prompts, {best.way.name} {best.worth:.1f}"
             for each in options
             if each is not best
         ]
     return Considered(best, tuple(why_not))
+
+
+def as_it_runs(
+    node: NodeFacts, model: ModelNeed, now: Running, placed: Sequence[Placed], known: Known, *, pinned: bool
+) -> Option | None:
+    """The engine that runs, with its answers at once and its context; None where it may not stay so."""
+    ways = [way for way in node.ways if (way.engine, way.device) == (now.engine, now.device)]
+    forms = [files for way in ways for files in usable_files(model, way) if files.digest == now.digest]
+    if not ways or not forms:
+        return None
+    way, files = ways[0], forms[0]
+    speed = known.speed(node, way, model, files)
+    least = known.wishes.least_tokens_per_second * STILL_READABLE
+    if model.kind is Kind.TEXT and not pinned and speed.alone < least:
+        return None
+    slots, context = max(1, min(now.slots, way.parallel)), now.context_tokens or model.context_tokens
+    bearable = way.parallel
+    if model.kind is Kind.TEXT:
+        bearable = readable_slots(speed, way.parallel, least)
+    slots = min(slots, bearable)
+    text = model.kind is Kind.TEXT
+    kv_bytes = slots * context * model.kv_bytes_per_token if text else 0
+    room = Room(slots, context, with_working_space(files.weights_bytes), kv_bytes)
+    if room.memory_bytes > free_bytes(way, placed):
+        return None
+    return Option(node, model, files, way, room, speed, True, bearable)
 
 
 def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> int:
@@ -175,4 +216,4 @@ def _does_not_fit(model: ModelNeed, files: ModelFiles, way: Way, free: int, plac
 
 
 def _rank(option: Option) -> tuple[float, str, str]:
-    return option.capacity * (STAY if option.runs_now else 1), option.way.engine.value, option.way.device
+    return option.worth * (STAY if option.runs_now else 1), option.way.engine.value, option.way.device

@@ -2,8 +2,9 @@
 
 In this order: what an admin pinned; one copy of every model that is asked for, the most wanted first; the
 copies that were wished; more copies where one node would be too busy; a copy of what nobody asks for where
-room is left; the demo model where nothing else is. Memory is never exceeded. What runs stays where it is
-unless a change is clearly better (options.STAY): a little more or less of anything moves nothing.
+room is left; a copy for each idle node; the demo model where nothing else is. Memory is never exceeded. The
+same is laid out once more starting from what runs, and that stays unless the other is clearly better (STAY):
+a little more or less of anything moves nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,8 @@ from appliance.placement.contract import (
     Wishes,
 )
 from appliance.placement.growing import grow
-from appliance.placement.options import STAY, Considered, Known, Option, consider
+from appliance.placement.options import STAY, Considered, Known, Option, as_it_runs, consider
+from appliance.placement.residency import IDLE_SECONDS
 
 _BUSY_ENOUGH_FOR_MORE = 0.6
 """A model whose nodes would work this share of the time gets another node: beyond it waiting grows fast."""
@@ -109,12 +111,24 @@ def plan(
     running: Sequence[Running] = (),
 ) -> Plan:
     """The plan for these facts; the order in which they are given doesn't matter."""
-    table = _Table(
-        sorted(nodes, key=lambda node: node.id),
-        {model.name: model for model in sorted(models, key=lambda model: model.name)},
-        {each.model: each for each in demand if any(model.name == each.model for model in models)},
-        Known(measures, wishes, running),
-    )
+    known = Known(measures, wishes, running)
+    asked = {each.model: each for each in demand if any(model.name == each.model for model in models)}
+    by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
+    ordered = sorted(nodes, key=lambda node: node.id)
+    table = _Table(ordered, by_name, asked, known)
+    _lay_out(table)
+    if running:
+        staying = _Table(ordered, by_name, asked, known)
+        _place_as_they_run(staying)
+        _lay_out(staying)
+        if not _is_clearly_better(table, staying):
+            table = staying
+    placed = [each for there in table.placed.values() for each in there]
+    grown = grow(placed, table.models, table.wishes, running)
+    return Plan(grown, tuple(table.unplaced), tuple(table.reasons), changes(grown, running, table.nodes))
+
+
+def _lay_out(table: _Table) -> None:
     _place_pinned(table)
     real = [model for model in table.models.values() if not model.is_demo]
     wanted = _by_want(table, [model for model in real if _is_wanted(table, model)])
@@ -127,9 +141,70 @@ def plan(
             _place_first(table, model, ())
     _fill_idle_nodes(table, wanted or real)
     _place_demo(table)
-    placed = [each for there in table.placed.values() for each in there]
-    grown = grow(placed, table.models, table.wishes, running)
-    return Plan(grown, tuple(table.unplaced), tuple(table.reasons), changes(grown, running, table.nodes))
+
+
+def _place_as_they_run(table: _Table) -> None:
+    """What was used lately goes on as it is, where it still may: a plan that starts from what is there."""
+    nodes = {node.id: node for node in table.nodes}
+    used = [each for each in table.known.running if each.in_flight or each.idle_seconds < IDLE_SECONDS]
+    for each in sorted(used, key=lambda one: (one.node, one.model)):
+        node, model = nodes.get(each.node), table.models.get(each.model)
+        key = (each.node, each.model)
+        if (
+            node is None
+            or model is None
+            or model.is_demo
+            or key in table.options
+            or key in table.wishes.never
+        ):
+            continue
+        option = as_it_runs(node, model, each, table.on(node), table.known, pinned=key in table.wishes.pinned)
+        if option:
+            table.place(option, _why_stays(table, model))
+
+
+def _why_stays(table: _Table, model: ModelNeed) -> str:
+    demand = table.demand.get(model.name)
+    if demand and demand.requests_per_hour > 0:
+        return (
+            f"Asked for {demand.requests_per_hour:.1f} times an hour; it runs here, and no place is better."
+        )
+    return "It runs here and was used lately; nothing else needs its room."
+
+
+def _is_clearly_better(fresh: _Table, staying: _Table) -> bool:
+    """Whether starting anew is worth the moves: more is served, or something is served better by STAY."""
+    missing, missing_now = _unmet(fresh), _unmet(staying)
+    if missing != missing_now:
+        return missing < missing_now
+    left, left_now = _left_out_tokens(fresh), _left_out_tokens(staying)
+    if left or left_now:
+        return left * STAY < left_now
+    busy = {
+        model.name: (fresh.busy_of(model), staying.busy_of(model))
+        for model in fresh.models.values()
+        if fresh.holders(model) and staying.holders(model)
+    }
+    worse = any(new > now * STAY for new, now in busy.values())
+    return not worse and any(now > new * STAY for new, now in busy.values())
+
+
+def _unmet(table: _Table) -> int:
+    """Pins and wished copies that are not there."""
+    pins = sum(key not in table.options for key in table.wishes.pinned)
+    return pins + sum(
+        max(0, table.wishes.copies_of(model.name) - len(table.holders(model)))
+        for model in table.models.values()
+    )
+
+
+def _left_out_tokens(table: _Table) -> float:
+    """Asked for each hour, of models that run nowhere."""
+    return sum(
+        demand.prompt_tokens_per_hour / 8 + demand.answer_tokens_per_hour
+        for name, demand in table.demand.items()
+        if not table.holders(table.models[name])
+    )
 
 
 def _is_wanted(table: _Table, model: ModelNeed) -> bool:
@@ -153,6 +228,8 @@ def _place_pinned(table: _Table) -> None:
     known = [(node, model) for node, model in table.wishes.pinned if node in by_id and model in table.models]
     for node_id, name in sorted(known, key=lambda pin: (-table.models[pin[1]].quality, pin[1], pin[0])):
         node, model = by_id[node_id], table.models[name]
+        if (node_id, name) in table.options:
+            continue
         considered = table.consider(node, model, pinned=True)
         if considered.best:
             table.place(considered.best, "Pinned here.")
@@ -280,7 +357,7 @@ def _value(table: _Table, option: Option) -> tuple[float, str]:
     """What the model gains there: speed, less the time that other models take; ties by the node's id."""
     free = max(0.05, 1 - table.busy(option.node))
     stays = STAY if table.runs(option.node, option.model) else 1.0
-    return option.capacity * option.node.lent_share * free * stays, _backwards(option.node.id)
+    return option.worth * option.node.lent_share * free * stays, _backwards(option.node.id)
 
 
 def _backwards(text: str) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from appliance.storage.activity_migrations import ACTIVITY
+from appliance.storage.cellule_migrations import CELLULE
 from appliance.storage.migrating import migrate, read_records, steps_down
-from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
+from appliance.storage.migration import Migration
 
 _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 10

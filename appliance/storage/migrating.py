@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance.clock import now
 from appliance.errors import Refused
-from appliance.storage.migrations import Migration
+from appliance.storage.migration import Migration
 
 
 class SchemaTooNew(Refused):

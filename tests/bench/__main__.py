@@ -12,6 +12,7 @@ BENCHES = {
     "join": "tests.bench.join",
     "sharding": "tests.bench.sharding",
     "openvino": "tests.bench.openvino",
+    "simulation": "tests.bench.simulation",
 }
 """Name → module whose `main()` prints its figures and returns whether its targets were met."""
 

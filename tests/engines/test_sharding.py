@@ -22,6 +22,7 @@ from appliance.engines.sharding.parts import (
     read_parts,
     write_parts,
 )
+from appliance.engines.sharding.watching import LOST_AFTER_SECONDS
 from tests.bench.random_model import Shape, random_model
 from tests.conftest import DEMO_MODEL, free_port
 from tests.engines.serving import ROOT, RunningEngine, engine_process
@@ -198,7 +199,7 @@ def test_a_part_that_hangs_is_lost_too(four_layers: Path) -> None:
     with running_part() as part:
         head = start_head(four_layers, part, 2)
         part.process.send_signal(signal.SIGSTOP)
-        ends_because(head.process, "is lost: it was silent for 5 s")  # type: ignore[arg-type]
+        ends_because(head.process, f"is lost: it was silent for {LOST_AFTER_SECONDS:g} s")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8020", "192.168.1.5:8020", "[::1]:8020", "10.77.0.3"])

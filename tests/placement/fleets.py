@@ -116,7 +116,7 @@ ways = st.one_of(
     ),
     st.builds(gpu, st.floats(2, 90), st.floats(100, 3000), st.integers(1, 32)),
 )
-nodes = st.lists(st.lists(ways, min_size=0, max_size=3), min_size=0, max_size=6).map(
+nodes = st.lists(st.lists(ways, max_size=3, unique_by=lambda way: way.name), max_size=6).map(
     lambda found: [node(f"n{index}", *each) for index, each in enumerate(found)]
 )
 models = st.lists(

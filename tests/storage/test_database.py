@@ -10,8 +10,10 @@ import pytest
 from sqlite_utils import Database
 
 from appliance.storage import SchemaTooNew, data_version, open_activity, open_cellule, transaction
+from appliance.storage.activity_migrations import ACTIVITY
+from appliance.storage.cellule_migrations import CELLULE
 from appliance.storage.migrating import migrate
-from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
+from appliance.storage.migration import Migration
 
 ACCOUNT = {"id": "a", "name": "Ada", "password_hash": "h", "role": "admin", "created_at": 1.0}
 

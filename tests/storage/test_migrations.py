@@ -9,7 +9,9 @@ import pytest
 from sqlite_utils import Database
 
 from appliance.storage import SchemaTooNew, database
-from appliance.storage.migrations import ACTIVITY, CELLULE, Migration
+from appliance.storage.activity_migrations import ACTIVITY
+from appliance.storage.cellule_migrations import CELLULE
+from appliance.storage.migration import Migration
 
 FIRST = Migration("0001_notes", ("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",))
 ADDITIVE = Migration(

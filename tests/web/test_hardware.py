@@ -1,5 +1,6 @@
 """The page of the machines: what each is, why, and whether its models are well."""
 
+import json
 from pathlib import Path
 
 from appliance.clock import now
@@ -50,3 +51,58 @@ def test_a_machine_on_which_nothing_can_compute_says_why(site: Site, admin: Visi
 def test_what_a_machine_calls_itself_is_text(site: Site, admin: Visitor) -> None:
     keep_hardware(site.activity, BOX_NODE, MachineFacts(model="<script>alert(1)</script>"), now())
     assert "<script>alert" not in admin.get("/hardware").text
+
+
+SERVER = {
+    "kind": "llama-server",
+    "port": 8080,
+    "slots": 4,
+    "models": [{"id": "Qwen/Qwen3-8B", "context_tokens": 32768}],
+}
+
+
+def a_station(site: Site, **server: object) -> str:
+    """A worker that reports a server of its owner's."""
+    site.db["invitations"].insert({"id": "i", "label": "CAD", "created_at": 1, "expires_at": 2})
+    worker = {"id": "w1", "name": "CAD", "public_key": "k", "invitation_id": "i", "state": "approved"}
+    site.db["workers"].insert(
+        {**worker, "short_code": "1", "poll_key": b"k", "facts": '{"name": "CAD"}', "created_at": 1.0}
+    )
+    report = json.dumps({"name": "CAD", "found_servers": [{**SERVER, **server}]})
+    site.activity["node_reports"].insert({"node": "w1", "at": now(), "report": report})
+    return "w1"
+
+
+def test_a_server_that_runs_already_is_adopted_under_a_name_and_released(site: Site, admin: Visitor) -> None:
+    worker = a_station(site)
+    page = admin.get("/hardware").text
+    assert "Qwen/Qwen3-8B" in page and 'value="qwen3-8b"' in page
+    form = {"port": "8080", "model": "Qwen/Qwen3-8B", "name": "qwen3-8b"}
+    assert admin.post(f"/hardware/{worker}/adopt", form).status_code == 303
+    page = admin.get("/hardware").text
+    assert "adopted" in page and "http://127.0.0.1:8080" in page and 'action="/hardware/w1/adopt"' not in page
+    assert admin.post(f"/hardware/{worker}/release", {"name": "qwen3-8b"}).status_code == 303
+    assert 'action="/hardware/w1/adopt"' in admin.get("/hardware").text
+    events = [row["event"] for row in site.activity["audit"].rows]
+    assert events[-2:] == ["admin:server:adopted", "admin:server:released"]
+
+
+def test_what_can_not_be_adopted_is_said_where_it_was_asked(site: Site, admin: Visitor) -> None:
+    worker = a_station(site, needs_key=True)
+    for form, sentence in (
+        ({"port": "9", "model": "x", "name": "x"}, "no server on its port 9"),
+        ({"port": "8080", "model": "Qwen/Qwen3-8B", "name": "q"}, "wants a key"),
+        ({"port": "8080", "model": "Qwen/Qwen3-8B", "name": "a b", "key_file": "/k"}, "be a model"),
+    ):
+        answer = admin.post(f"/hardware/{worker}/adopt", form)
+        assert answer.status_code in {400, 404} and sentence in answer.text
+    assert site.db["adopted_servers"].count == 0
+
+
+def test_the_trouble_of_an_adopted_server_is_told(site: Site, admin: Visitor) -> None:
+    worker = a_station(site)
+    admin.post(f"/hardware/{worker}/adopt", {"port": "8080", "model": "Qwen/Qwen3-8B", "name": "q"})
+    engines = [{"model": "q", "ready": False, "slots": 4, "port": 8000, "trouble": "It answers nonsense."}]
+    report = json.dumps({"name": "CAD", "engines": engines})
+    site.activity["node_reports"].upsert({"node": "w1", "at": now(), "report": report}, pk="node")
+    assert "It answers nonsense." in admin.get("/hardware").text

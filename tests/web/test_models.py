@@ -24,6 +24,7 @@ from appliance.models import (
 )
 from appliance.models.checks import follow_checks
 from appliance.models.following import follow_gets
+from appliance.placement import read_placement
 from appliance.storage import read_choice
 from tests.bench.random_model import TINY, random_model
 from tests.console.conftest import brokering
@@ -206,6 +207,20 @@ def test_models_of_other_machines_are_listed_and_may_be_pointed_to(site: Site, a
     assert "Served by machines, not kept on this box" in page
     assert "size not known" in page
     assert admin.post("/models/aliases", {"alias": "large", "model": "adopted"}).status_code == 303
+
+
+def test_a_model_is_kept_off_a_machine_until_the_plan_decides_again(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    form = {"model": "tiny", "node": "box", "wish": "never"}
+    said = admin.post("/models/pins", form, follow_redirects=True).text
+    assert "never on This box" in said
+    [pin] = read_placement(site.db).pins
+    assert (pin.node, pin.model, pin.never) == ("box", "tiny", True)
+    assert admin.post("/models/pins", {**form, "node": "nowhere"}).status_code == 400
+    admin.post("/models/pins", {**form, "wish": "plan"})
+    assert read_placement(site.db).pins == ()
 
 
 def test_the_page_follows_by_what_its_live_part_says(

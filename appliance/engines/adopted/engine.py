@@ -51,8 +51,8 @@ class Adopted:
         self._watching = asyncio.create_task(self._watch.run())
 
     def health(self) -> dict[str, Any]:
-        standing, relay, claim = self._watch.standing, self._watch.relay, self._watch.claim
-        told = claim.context_tokens if claim else 0
+        standing, relay = self._watch.standing, self._watch.relay
+        told = relay.target.context_tokens if relay else 0
         wanted = self._context_tokens
         return {
             "ready": standing.ready,

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from appliance.engines.adopted.probing import Whole, message_text
+from appliance.engines.adopted.probing import FINGERPRINT_PROMPTS, QUESTION, Whole, message_text
 from appliance.engines.adopted.translating import usage_of
 
 BEGINNING_CHARACTERS = 24
@@ -26,6 +26,18 @@ def fingerprint_of(answers: Sequence[Whole]) -> str:
         begin = " ".join(message_text(one.answer).split())[:BEGINNING_CHARACTERS]
         parts.append(f"{usage['prompt_tokens']}:{hashlib.sha256(begin.encode()).hexdigest()[:12]}")
     return ",".join(parts)
+
+
+def characters_per_token(question: Whole, first: Whole) -> float:
+    """Of plain English, from two fixed prompts: the chat template adds the same to both. 0: not known.
+
+    Other languages have fewer, so what is refused by this is surely too long.
+    """
+    counts = [usage_of(one.answer) if one.answer else None for one in (question, first)]
+    if counts[0] is None or counts[1] is None:
+        return 0.0
+    tokens: int = counts[0]["prompt_tokens"] - counts[1]["prompt_tokens"]
+    return (len(QUESTION) - len(FINGERPRINT_PROMPTS[0])) / tokens if tokens > 0 else 0.0
 
 
 def difference(recorded: str, seen: str) -> str:

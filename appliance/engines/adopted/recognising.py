@@ -15,8 +15,8 @@ from appliance.engines.adopted.servers import ServerKind
 
 MODELS = "/v1/models"
 ASKED_PATHS = (
-    "/health/ready", MODELS, "/props", "/version", "/info", "/api/version", "/api/tags", "/api/v0/models",
-    "/api/v1/health", "/api/v1/models",
+    "/health/ready", MODELS, "/props", "/version", "/info", "/api/version", "/api/tags", "/api/ps",
+    "/api/v0/models",    "/api/v1/health", "/api/v1/models",
 )  # fmt: skip
 """Asked by GET of whatever listens on a usual port."""
 MAX_MODELS = 64
@@ -230,6 +230,9 @@ def _llama_server_claims(seen: _Seen) -> tuple[Claim, ...]:
 
 
 def _ollama_claims(seen: _Seen) -> tuple[Claim, ...]:
+    loaded = {
+        _text(one.get("name")): _count(one.get("context_length")) for one in seen.listed("/api/ps", "models")
+    }
     claims = []
     for one in seen.listed("/api/tags", "models"):
         details = _object(one.get("details"))
@@ -237,6 +240,7 @@ def _ollama_claims(seen: _Seen) -> tuple[Claim, ...]:
         claims.append(
             Claim(
                 id=_text(one.get("name") or one.get("model")),
+                context_tokens=loaded.get(_text(one.get("name") or one.get("model")), 0),
                 family=family,
                 parameters=parameters_of(_text(details.get("parameter_size"))),
                 digest=_text(one.get("digest")),

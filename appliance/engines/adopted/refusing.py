@@ -12,6 +12,7 @@ from appliance.engines.contract import (
     ChatRequest,
     JsonObjectFormat,
     JsonSchemaFormat,
+    Message,
     NamedTool,
     SamplingFields,
 )
@@ -70,6 +71,33 @@ def check_request(request: TextRequest, target: Target) -> None:
         _check_chat(request)
     else:
         _check_prompts(request.prompt, vocabulary)
+    if server.cuts_prompts and target.context_tokens and target.characters_per_token:
+        _check_length(request, target)
+
+
+def _check_length(request: TextRequest, target: Target) -> None:
+    """By the fixed prompts' own measure, for this server would cut a longer prompt without a word."""
+    if isinstance(request, ChatRequest):
+        param, text = "messages", "".join(map(_message_text, request.messages))
+    else:
+        param, text = (
+            "prompt",
+            request.prompt if isinstance(request.prompt, str) else "".join(map(str, request.prompt)),
+        )
+    tokens = round(len(text) / target.characters_per_token)
+    if tokens >= target.context_tokens:
+        raise ContextLengthExceeded(
+            f"The prompt has about {tokens} tokens; the context of this model has {target.context_tokens}.",
+            param=param,
+            next_step="Shorten the prompt.",
+        )
+
+
+def _message_text(message: Message) -> str:
+    content = message.content
+    if isinstance(content, list):
+        return "".join(part.text for part in content)
+    return content or ""
 
 
 def _check_prompts(given: object, vocabulary: int) -> None:

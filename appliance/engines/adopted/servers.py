@@ -63,6 +63,9 @@ class Server:
     prefix: str = "/v1"
     chat_tokens: int = 0
     tokens_parameter: str = "max_tokens"
+    cuts_prompts: bool = False
+    """A prompt that is too long loses its beginning or middle without a word: it is refused here instead."""
+    context_when_untold: int = 0
 
 
 _A = Ability
@@ -90,7 +93,8 @@ SERVERS: dict[ServerKind, Server] = {
         source="https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/SERVER.md",
         chat_tokens=4096,
     ),
-    # top_k and min_p belong to its own API, not to this one; tool_choice and logit_bias it ignores
+    # top_k and min_p belong to its own API, not to this one; tool_choice and logit_bias it ignores; its
+    # context is 4096 tokens unless its owner set another, which /api/ps tells of a loaded model
     ServerKind.OLLAMA: Server(
         title="Ollama",
         ports=(11434,),
@@ -106,6 +110,8 @@ SERVERS: dict[ServerKind, Server] = {
             _A.JSON_SCHEMA,
         },
         source="https://docs.ollama.com/api/openai-compatibility",
+        cuts_prompts=True,
+        context_when_untold=4096,
     ),
     # it takes json_schema and refuses json_object
     ServerKind.LM_STUDIO: Server(
@@ -123,6 +129,7 @@ SERVERS: dict[ServerKind, Server] = {
             _A.JSON_SCHEMA,
         },
         source="https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
+        cuts_prompts=True,
     ),
     # 3000 is its own default, 8080 that of its documentation's container; logit_bias it ignores
     ServerKind.TGI: Server(

@@ -51,6 +51,10 @@ class Target:
     model: str
     vocabulary: int = 0
     """Tokens that the model knows; 0: not told."""
+    context_tokens: int = 0
+    """Of one answer with its prompt; 0: not told."""
+    characters_per_token: float = 0
+    """Of plain English; 0: not known."""
     cannot: frozenset[Ability] = frozenset()
     """What its kind can and this one was seen not to do."""
 

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from appliance.engines.adopted.asking import Asker
 from appliance.engines.adopted.checking import Called, claim_of, unable_of, verdict
 from appliance.engines.adopted.finding import answers_of
+from appliance.engines.adopted.fingerprint import characters_per_token
 from appliance.engines.adopted.measuring import Measured, measure
 from appliance.engines.adopted.places import Places
-from appliance.engines.adopted.probing import Prober
+from appliance.engines.adopted.probing import Prober, Probes, Whole
 from appliance.engines.adopted.recognising import LOOKED_PATHS, MODELS, Claim, Found, claims_of, recognise
 from appliance.engines.adopted.relaying import Relay
-from appliance.engines.adopted.servers import SERVERS, Ability
+from appliance.engines.adopted.servers import SERVERS, Ability, ServerKind
 from appliance.engines.adopted.standing import (
     Deed,
     Standing,
@@ -49,7 +50,6 @@ class Watch:
         self._asker: Asker | None = None
         self.standing = Standing(fingerprint=settings.fingerprint)
         self.relay: Relay | None = None
-        self.claim: Claim | None = None
         self.measured: Measured | None = None
 
     async def run(self) -> None:
@@ -90,10 +90,7 @@ class Watch:
         probes = await prober.probe(settings.prompt if settings.expects else "")
         called = Called(self._name, model, settings.judge_text, settings.expects)
         judged = verdict(called, found, probes, self.standing.fingerprint)
-        target = Target(
-            asker, SERVERS[kind], kind, model, vocabulary_of(model, found), cannot=unable_of(probes)
-        )
-        self.claim = judged.claim or self.claim
+        target = self._target(asker, kind, model, judged.claim, probes)
         if judged.fit:
             self.relay = self.relay or self._relay_for(target)
             self.relay.target = target
@@ -101,6 +98,23 @@ class Watch:
             await self._measure(target, prober, found.slots)
         self.standing = after_check(
             self.standing, judged, judged.claim.digest if judged.claim else "", time.monotonic()
+        )
+
+    def _target(
+        self, asker: Asker, kind: ServerKind, model: str, claim: Claim | None, probes: Probes
+    ) -> Target:
+        told = claim.context_tokens if claim else 0
+        return Target(
+            asker,
+            SERVERS[kind],
+            kind,
+            model,
+            vocabulary=claim.vocabulary if claim else 0,
+            context_tokens=told or SERVERS[kind].context_when_untold,
+            characters_per_token=characters_per_token(
+                probes.whole, probes.fingerprints[0] if probes.fingerprints else Whole()
+            ),
+            cannot=unable_of(probes),
         )
 
     def _model_of(self, found: Found) -> str:
@@ -173,8 +187,3 @@ class Watch:
             log.info("%s is ready", self._name)
         elif self.standing.trouble != was.trouble and not self.standing.ready:
             log.warning("%s is not ready: %s", self._name, self.standing.trouble)
-
-
-def vocabulary_of(model: str, found: Found) -> int:
-    claim = claim_of(model, found)
-    return claim.vocabulary if claim else 0

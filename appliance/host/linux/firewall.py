@@ -32,20 +32,7 @@ def ruleset(plan: FirewallPlan) -> str:
 table inet {table}
 delete table inet {table}
 table inet {table} {{
-    set others {{
-        type ipv4_addr
-        {_elements(plan.others)}
-    }}
-    set links {{
-        type ipv4_addr
-        {_elements(link.address for link in plan.links)}
-    }}
-    set callers {{
-        type ipv4_addr
-        size 65535
-        flags dynamic
-        timeout 1m
-    }}
+    {_sets(plan)}
     chain prerouting {{
         type filter hook prerouting priority raw; policy accept;
         iifname "lo" accept
@@ -90,6 +77,25 @@ table inet {table} {{
     }}
 }}
 """
+
+
+def _sets(plan: FirewallPlan) -> str:
+    """Who is on the other side, who is linked for a hand-out, and who called lately."""
+    return f"""\
+set others {{
+        type ipv4_addr
+        {_elements(plan.others)}
+    }}
+    set links {{
+        type ipv4_addr
+        {_elements(link.address for link in plan.links)}
+    }}
+    set callers {{
+        type ipv4_addr
+        size 65535
+        flags dynamic
+        timeout 1m
+    }}"""
 
 
 def apply_rules(plan: FirewallPlan) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,11 +136,11 @@ def test_loopback_and_own_addresses_are_this_machine() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"url": "http://127.0.0.1:1", "modell": "x"}, {"url": 7}, {"url": "u", "fingerprint": "zz"}],
+    [{}, {"url": "http://127.0.0.1:1", "modell": "x"}, {"url": ["u"]}, {"url": "u", "fingerprint": "zz"}],
 )
-def test_settings_with_a_typo_are_refused(settings: dict[str, str | int]) -> None:
+def test_settings_with_a_typo_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingsUnusable, match="The setting"):
-        read_settings(dict(settings))
+        read_settings(settings)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""The job that measures engines: looks whether one is due, measures it, keeps what came of it.
+
+Called by the core every minute. One engine at a time; whoever comes to work ends the benchmark.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from appliance.clock import now
+from appliance.engines.options import Kind
+from appliance.errors import TryAgain
+from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Running
+from appliance.placement.current import predicted_alone
+from appliance.placement.due import Due, Engine, due_now
+from appliance.placement.fleet import Heard, heard, running_engines
+from appliance.placement.measuring import LIMIT_SECONDS, EngineAddress, EngineSpeed, measure_engine
+from appliance.placement.store import last_failures, read_measures, record_measure
+from appliance.settings import BOX_NODE, WORKER_ENGINE_PORT, Settings
+
+_MOST_AT_ONCE = 8
+"""More at once would hold a slow machine for minutes."""
+
+
+def measure_what_is_due(
+    settings: Settings,
+    cellule: Database,
+    activity: Database,
+    nodes: Sequence[NodeFacts],
+    models: Sequence[ModelNeed],
+    *,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> str:
+    """Measures at most one engine; what it did as a sentence, "" for nothing."""
+    at = now()
+    reports = heard(activity, at)
+    running = running_engines(activity, reports, models, at)
+    engines = [
+        _engine(each, reports[each.node], activity, at)
+        for each in running
+        # the demo model is the last resort, however fast
+        if not _said(reports[each.node].report, each.model).get("demo")
+    ]
+    due = due_now(engines, at, datetime.fromtimestamp(at).astimezone().hour).due
+    if due is None:
+        return ""
+    now_running = next(
+        each for each in running if (each.node, each.model) == (due.engine.node, due.engine.model)
+    )
+    address = _address(settings, cellule, now_running, reports[now_running.node])
+    at_once = min(now_running.slots, _MOST_AT_ONCE)
+    try:
+        speed = measure_engine(
+            address,
+            now_running.model,
+            at_once,
+            limit_seconds=limit_seconds,
+            disturbed=lambda: _disturbed(activity, now_running.node, at),
+        )
+    except TryAgain as refusal:
+        record_measure(activity, _measured(due, now_running, nodes, models, None), refusal.sentence)
+        return f"{now_running.model} on {now_running.node}: {refusal.sentence}"
+    record_measure(activity, _measured(due, now_running, nodes, models, speed))
+    return (
+        f"measured {now_running.model} on {now_running.node} ({due.occasion.value}): {speed.prompt:.0f} "
+        f"tokens/s of prompt, {speed.alone:.1f} alone, {speed.together:.1f} with {speed.at_once} at once"
+    )
+
+
+def _engine(running: Running, said: Heard, activity: Database, at: float) -> Engine:
+    key = (running.node, running.digest, running.engine.value, running.device)
+    mine = [
+        each
+        for each in read_measures(activity, [running.node])
+        if (each.node, each.digest, each.engine.value, each.device) == key
+    ]
+    failed_at, failures = last_failures(activity).get(key, (None, 0))
+    report = said.report
+    last = activity.execute(
+        "SELECT MAX(at + duration_seconds) FROM ledger WHERE node = ?", [running.node]
+    ).fetchone()[0]
+    return Engine(
+        running.node, running.model, running.digest, running.engine, running.device,
+        kind=Kind(_said(report, running.model).get("kind") or Kind.TEXT),
+        ready=running.ready, in_flight=running.in_flight,
+        somebody_works=bool((report.get("load") or {}).get("user_active")),
+        last_asked_at=last, versions=_versions(report),
+        measured_at=mine[-1].at if mine else None, measured_versions=mine[-1].versions if mine else "",
+        failed_at=failed_at, failures=failures,
+    )  # fmt: skip
+
+
+def _said(report: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    """What a node's report says of its engine for `model`."""
+    engines: Sequence[Mapping[str, Any]] = report.get("engines", ())
+    return next((each for each in engines if each.get("model") == model), {})
+
+
+def _versions(report: Mapping[str, Any]) -> str:
+    """What may change an engine's speed: the agent with its engines, kernel, drivers, libraries."""
+    hardware = report.get("hardware") or {}
+    drivers = sorted(
+        {str(device.get("driver_version")) for device in hardware.get("devices", ())} - {"", "None"}
+    )
+    runtimes = [f"{name} {version}" for name, version in sorted((hardware.get("runtimes") or {}).items())]
+    parts = [str(report.get("agent_version") or ""), str(hardware.get("kernel") or ""), *drivers, *runtimes]
+    return "; ".join(part for part in parts if part)
+
+
+def _disturbed(activity: Database, node: str, since: float) -> str:
+    """Why a benchmark must end: the pool sent the node a request, or somebody came to the machine."""
+    said = heard(activity, now()).get(node)
+    if said and (said.report.get("load") or {}).get("user_active"):
+        return "somebody works at the machine"
+    asked = activity.execute(
+        "SELECT COUNT(*) FROM ledger WHERE node = ? AND at > ?", [node, since]
+    ).fetchone()[0]
+    return "a request came to the node" if asked else ""
+
+
+def _address(settings: Settings, cellule: Database, running: Running, said: Heard) -> EngineAddress:
+    if running.node == BOX_NODE:
+        return EngineAddress(socket_path=settings.engine_socket(running.model))
+    row = cellule.execute("SELECT tunnel_address FROM workers WHERE id = ?", [running.node]).fetchone()
+    port = _said(said.report, running.model).get("port")
+    return EngineAddress(host=row[0], port=int(port or WORKER_ENGINE_PORT))
+
+
+def _measured(
+    due: Due,
+    running: Running,
+    nodes: Sequence[NodeFacts],
+    models: Sequence[ModelNeed],
+    speed: EngineSpeed | None,
+) -> Measured:
+    node = next((each for each in nodes if each.id == running.node), None)
+    model = next((each for each in models if each.name == running.model), None)
+    ways = (
+        [way for way in node.ways if (way.engine, way.device) == (running.engine, running.device)]
+        if node
+        else []
+    )
+    predicted = 0.0
+    if node and model:
+        predicted = predicted_alone(node, model, running.digest, running.engine.value, running.device)
+    return Measured(
+        running.node, running.model, running.digest, running.engine, running.device,
+        ways[0].profile if ways else "",
+        prompt=speed.prompt if speed else 0.0, alone=speed.alone if speed else 0.0,
+        together=speed.together if speed else 0.0, at_once=speed.at_once if speed else 1, at=now(),
+        predicted_alone=predicted, versions=due.engine.versions,
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""The plan for the fleet as it is now, what an admin sees of it, and what becomes of it.
+
+`current_plan` reads and decides; `apply_plan` (store) records it. Where the admin chose so, the core applies
+a new plan by itself; else it waits for his word.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from appliance.clock import now
+from appliance.hardware import MachineFacts, Profile
+from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running
+from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, running_engines
+from appliance.placement.planning import plan
+from appliance.placement.speed import predict
+from appliance.placement.store import (
+    Applying,
+    PlacementChoice,
+    apply_plan,
+    read_measures,
+    read_placement,
+)
+
+
+@dataclass(frozen=True)
+class CurrentPlan:
+    """The plan with what it was made of."""
+
+    plan: Plan
+    nodes: tuple[NodeFacts, ...]
+    running: tuple[Running, ...]
+    measures: tuple[Measured, ...]
+    choice: PlacementChoice
+
+
+@dataclass(frozen=True)
+class SpeedCompared:
+    """A line of the table "predicted against measured", in tokens a second for one answer alone."""
+
+    node: str
+    model: str
+    engine: str
+    device: str
+    predicted: float
+    """From published figures; 0 where nothing is published."""
+    measured: float
+    together: float
+    at_once: int
+    at: float
+    ratio: float | None
+    """Measured by predicted: what corrects the other predictions."""
+
+
+def current_plan(
+    cellule: Database,
+    activity: Database,
+    models: Sequence[ModelNeed],
+    profiles: Mapping[str, Profile],
+    box_facts: MachineFacts,
+    *,
+    at: float | None = None,
+) -> CurrentPlan:
+    """The plan for what the databases say at `at` (epoch seconds)."""
+    at = now() if at is None else at
+    reports = heard(activity, at)
+    nodes = fleet_nodes(cellule, reports, profiles, box_facts)
+    running = running_engines(activity, reports, models, at)
+    measures, choice = read_measures(activity), read_placement(cellule)
+    found = plan(
+        nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=choice.wishes(),
+        running=running,
+    )  # fmt: skip
+    return CurrentPlan(found, nodes, running, measures, choice)
+
+
+def apply_where_chosen(cellule: Database, current: CurrentPlan) -> bool:
+    """Applies the plan if an admin let the box do so by itself; whether anything was recorded."""
+    if current.choice.applying is not Applying.AUTOMATICALLY:
+        return False
+    return apply_plan(cellule, current.plan, chosen_by=None)
+
+
+def predicted_against_measured(measures: Sequence[Measured]) -> tuple[SpeedCompared, ...]:
+    """The last benchmark of each engine, by node and model."""
+    last = {(each.node, each.model, each.engine, each.device): each for each in measures}
+    return tuple(
+        SpeedCompared(
+            each.node, each.model, each.engine.value, each.device, each.predicted_alone, each.alone,
+            each.together, each.at_once, each.at,
+            each.alone / each.predicted_alone if each.predicted_alone else None,
+        )
+        for _, each in sorted(last.items(), key=lambda item: (item[0][0], item[0][1], item[0][2].value))
+    )  # fmt: skip
+
+
+def predicted_alone(node: NodeFacts, model: ModelNeed, digest: str, engine: str, device: str) -> float:
+    """What the published figures say of an engine, uncorrected; 0 where nothing is published."""
+    ways = [way for way in node.ways if (way.engine.value, way.device) == (engine, device)]
+    files = [each for each in model.files if each.digest == digest]
+    if not ways or not files or ways[0].figures is None:
+        return 0.0
+    return predict(ways[0].figures, ways[0], model, files[0]).alone

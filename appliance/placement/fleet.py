@@ -1,0 +1,147 @@
+"""The fleet as the databases know it: nodes, what runs, what was asked for. Reads only.
+
+Which models there are is the caller's to say: a list of ModelNeed. What a worker's machine can do is
+recognised from the record that it sent (`hardware` in its report); a worker that sent none is taken for a
+processor of its cores and memory.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlite_utils import Database
+
+from appliance.enrolment import Worker, WorkerState, list_workers
+from appliance.hardware import MachineFacts, Processor, Profile, recognise
+from appliance.hardware.profile import EngineName
+from appliance.placement.contract import Demand, ModelNeed, NodeFacts, Running
+from appliance.placement.memory import with_working_space
+from appliance.placement.ways import ways_of
+from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS
+
+DEMAND_HOURS = 24
+_HALF_LIFE_HOURS = 6.0
+"""What was asked so long ago counts half."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A node's last report, as stored; its age in seconds."""
+
+    report: Mapping[str, Any]
+    age_seconds: float
+
+    @property
+    def is_silent(self) -> bool:
+        return self.age_seconds > SILENT_AFTER_SECONDS
+
+
+def heard(activity: Database, at: float) -> dict[str, Heard]:
+    """By node id; the pool's own report is not a node's."""
+    rows = activity.execute("SELECT node, at, report FROM node_reports WHERE node != 'pool'")
+    return {node: Heard(json.loads(report), max(0.0, at - said_at)) for node, said_at, report in rows}
+
+
+def fleet_nodes(
+    cellule: Database,
+    reports: Mapping[str, Heard],
+    profiles: Mapping[str, Profile],
+    box_facts: MachineFacts,
+) -> tuple[NodeFacts, ...]:
+    """The box, and the approved workers that report: a silent one can't be told anything now."""
+    found = [NodeFacts(BOX_NODE, BOX_NODE, ways_of(box_facts, recognise(box_facts, profiles)), is_box=True)]
+    for worker in list_workers(cellule):
+        said = reports.get(worker.id)
+        if worker.state is WorkerState.APPROVED and said is not None and not said.is_silent:
+            facts = machine_facts(worker, said.report)
+            found.append(NodeFacts(worker.id, worker.name, ways_of(facts, recognise(facts, profiles))))
+    return tuple(found)
+
+
+def machine_facts(worker: Worker, report: Mapping[str, Any]) -> MachineFacts:
+    """The record in its report, or what its enrolment told."""
+    try:
+        return MachineFacts.model_validate(report.get("hardware"))
+    except ValidationError:
+        told = worker.facts
+        return MachineFacts(
+            processor=Processor(name=told.cpu, cores=told.cores),
+            memory_bytes=told.memory_bytes,
+            engines=frozenset({"llama.cpp/cpu"}),
+        )
+
+
+def running_engines(
+    activity: Database, reports: Mapping[str, Heard], models: Sequence[ModelNeed], at: float
+) -> tuple[Running, ...]:
+    """What the reports say that runs; an engine's device is its way's, where it doesn't say."""
+    by_name = {model.name: model for model in models}
+    asked = _last_asked(activity)
+    found = []
+    for node, said in sorted(reports.items()):
+        for engine in () if said.is_silent else said.report.get("engines", ()):
+            found.append(_running(node, engine, by_name.get(str(engine.get("model"))), asked, at))
+    return tuple(found)
+
+
+def _running(
+    node: str,
+    said: Mapping[str, Any],
+    model: ModelNeed | None,
+    asked: Mapping[tuple[str, str], float],
+    at: float,
+) -> Running:
+    slots, context = int(said.get("slots") or 1), int(said.get("context_tokens") or 0)
+    digest = str(said.get("sha256") or "")
+    files = [each for each in model.files if each.digest == digest] if model else []
+    if model and not digest and model.files:
+        files = [model.files[0]]
+    memory = with_working_space(files[0].weights_bytes) if files else 0
+    if model and files:
+        memory += slots * context * model.kv_bytes_per_token
+    last = asked.get((node, str(said.get("model"))))
+    return Running(
+        node=node,
+        model=str(said.get("model")),
+        digest=files[0].digest if files else digest,
+        engine=EngineName(said.get("engine") or EngineName.LLAMA_CPP),
+        device=str(said.get("device") or "CPU"),
+        slots=slots,
+        context_tokens=context,
+        in_flight=int(said.get("busy") or 0) + int(said.get("waiting") or 0),
+        idle_seconds=max(0.0, at - last) if last else 0.0,
+        ready=bool(said.get("ready")),
+        memory_bytes=memory,
+    )
+
+
+def _last_asked(activity: Database) -> dict[tuple[str, str], float]:
+    rows = activity.execute(
+        "SELECT node, model, MAX(at + duration_seconds) FROM ledger"
+        " WHERE node IS NOT NULL AND model IS NOT NULL GROUP BY node, model"
+    )
+    return {(node, model): last for node, model, last in rows}
+
+
+def demand_of_hours(activity: Database, at: float, hours: int = DEMAND_HOURS) -> tuple[Demand, ...]:
+    """The busiest hour of each model, an hour counting less the longer ago it was. A plan that followed the
+    last minutes would move models all day; one that followed the mean would be too small at ten o'clock."""
+    rows = activity.execute(
+        "SELECT model, CAST((? - at) / 3600 AS INTEGER) AS ago, COUNT(*), SUM(tokens_in), SUM(tokens_out)"
+        " FROM ledger WHERE at > ? AND at <= ? AND model IS NOT NULL AND outcome != 'refused'"
+        " GROUP BY model, ago",
+        [at, at - hours * 3600, at],
+    )
+    busiest: dict[str, Demand] = {}
+    for model, ago, requests, tokens_in, tokens_out in rows:
+        weight = 0.5 ** (ago / _HALF_LIFE_HOURS)
+        found = Demand(model, requests * weight, tokens_in * weight, tokens_out * weight)
+        if model not in busiest or _tokens(found) > _tokens(busiest[model]):
+            busiest[model] = found
+    return tuple(busiest[name] for name in sorted(busiest))
+
+
+def _tokens(demand: Demand) -> float:
+    return demand.answer_tokens_per_hour + demand.prompt_tokens_per_hour / 8

@@ -1,0 +1,126 @@
+"""Inventories as people send them: each machine recognised by the real profiles, each wrong line told."""
+
+import pytest
+
+from appliance.hardware import read_profiles
+from appliance.hardware.places import SHIPPED
+from appliance.placement.inventory import InventoryUnusable, read_inventory
+from appliance.placement.parts import graphics_named, parts
+
+PROFILES, _ = read_profiles([SHIPPED])
+FLEET = """\
+name,count,cpu,cores,memory_gb,gpu,gpu_count,gpu_memory_gb,npu,hours,server
+office PC,40,Intel Core i5-12400,6,16,,,,,8-18,
+new laptop,20,Intel(R) Core(TM) Ultra 7 155H,16,32 GB,,,,yes,8:30-17:30,
+thin laptop,5,Intel Core Ultra 7 258V,8,32,,,,yes,,
+no npu,1,Intel Core Ultra 7 258V,8,32,,,,no,,
+CAD station,4,AMD Ryzen 9 5950X,16,64,NVIDIA RTX A4000,2,,,,
+server,1,Intel Xeon Gold 6430,32,256,NVIDIA L40S,,,,,
+station,1,Intel Core i9-13900K,24,64,GeForce RTX 4060 Ti,,16,,,
+box,1,AMD Ryzen AI Max+ 395,16,128,,,,,,
+mac,2,Apple M2 Max,12,64,,,,,,
+mlx mac,1,Apple M2 Max,12,64,,,,,,mlx
+old,3,Intel Core i5-4590,4,8,,,,,,
+radeon,1,AMD Ryzen 9 7950X,16,64,AMD Radeon PRO W7900,,,,,
+cluster,1,AMD EPYC 9354,32,512,NVIDIA H100 80GB PCIe,4,,,,vllm
+"""
+CHOSEN = {
+    "office PC": "intel-igpu",
+    "new laptop": "intel-npu-series1",
+    "thin laptop": "intel-npu-series2",
+    "no npu": "intel-igpu",
+    "CAD station": "nvidia-rtx-30",
+    "server": "nvidia-l40s",
+    "station": "nvidia-rtx-40",
+    "box": "amd-strix-halo-rocm",
+    "mac": "apple-metal",
+    "mlx mac": "apple-mlx",
+    "old": "cpu-x86-avx2",
+    "radeon": "amd-radeon-rocm",
+    "cluster": "nvidia-h100",
+}
+
+
+def test_each_machine_is_what_the_real_recognition_makes_of_it() -> None:
+    kinds = {kind.name: kind for kind in read_inventory(FLEET, PROFILES)}
+    chosen = {name: kind.recognition.choice for name, kind in kinds.items()}
+    assert {name: choice and choice.profile.name for name, choice in chosen.items()} == CHOSEN
+    assert kinds["office PC"].count == 40 and kinds["office PC"].hours == (8.0, 18.0)
+    assert kinds["new laptop"].hours == (8.5, 17.5)
+    assert len(kinds["office PC"].nodes()) == 40 and len(kinds["old"].nodes(7)) == 7
+
+
+def test_a_machine_has_all_its_ways_with_the_memory_and_the_figures_of_each() -> None:
+    kinds = {kind.name: kind.node.ways for kind in read_inventory(FLEET, PROFILES)}
+    laptop = {way.name: way for way in kinds["new laptop"]}
+    assert set(laptop) == {"openvino on NPU", "openvino on GPU", "llama.cpp on CPU", "openvino on CPU"}
+    assert {way.memory for way in laptop.values()} == {"system"}
+    cad = {way.name: way for way in kinds["CAD station"]}
+    assert set(cad) == {"llama.cpp on cuda", "llama.cpp on CPU", "openvino on CPU"}
+    card = cad["llama.cpp on cuda"]
+    assert card.memory != cad["llama.cpp on CPU"].memory
+    assert card.memory_bytes == pytest.approx(2 * (16 * 0.9 - 1) * 2**30), (
+        "two cards of 16 GB, less what is kept back"
+    )
+    assert card.figures and card.figures.bytes_per_second == 448e9
+    assert kinds["mac"][0].figures and kinds["mac"][0].figures.bytes_per_second == 400e9
+
+
+def test_every_card_of_the_list_is_recognised_as_its_own_kind_and_has_figures_of_its_own() -> None:
+    for part in parts().graphics:
+        plain = part.name.replace("(SFF )?", "").replace("(Pro )?", "").replace("(Tesla )?", "")
+        text = plain.replace("$", "").replace(".*", " ")
+        assert graphics_named(text) == part, text
+        memory = part.memory_gb or 16
+        server = "vllm" if any(name in text for name in ("A100", "A30", "H100", "H200", "B200")) else ""
+        (kind,) = read_inventory(
+            f"name,cpu,memory_gb,gpu,gpu_memory_gb,server\nx,AMD EPYC 7302,64,{text},{memory},{server}\n",
+            PROFILES,
+        )
+        choice = kind.recognition.choice
+        assert choice and choice.device and choice.device.pci == part.pci, text
+        assert choice.profile.name not in ("vulkan-any", "nvidia-vulkan"), text
+        way = kind.node.ways[0]
+        assert way.figures and way.memory_bytes > memory * 0.6 * 2**30, text
+
+
+def test_a_spreadsheet_with_semicolons_decimal_commas_and_a_mark_in_front_is_read() -> None:
+    (kind,) = read_inventory("\ufeffName;CPU;Memory GB\nPC;Intel Core i5-12400;15,8\n", PROFILES)
+    assert kind.name == "PC" and 5 < kind.node.ways[0].memory_bytes / 2**30 < 7
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no line with a machine"),
+        ("name,cpu,memory_gb\n", "no line with a machine"),
+        ("name,cpu\nx,y\n", 'the column "memory_gb" is missing'),
+        ("name,cpu,memory_gb,colour\nx,y,8,red\n", 'there is no column "colour"'),
+        ("name,cpu,memory_gb\nx,i5-12400,lots\n", "Line 2: \"memory_gb\": 'lots' is not a number"),
+        ("name,cpu,memory_gb\nx,i5-12400,8,9\n", "Line 2: it has 4 cells, and the heading 3"),
+        ("name,cpu,memory_gb,count\nx,i5-12400,8,-3\n", 'Line 2: "count"'),
+        ("name,cpu,memory_gb\nx,i5-12400,8\nx,i5-12400,8\n", 'Line 3: the name "x" is on line 2 already'),
+        ("name,cpu,memory_gb,gpu\nx,i5-12400,8,Voodoo 2\n", 'the graphics card "Voodoo 2" is not known'),
+        ("name,cpu,memory_gb,gpu\nx,i5-12400,8,RTX 4060 Ti\n", "gpu_memory_gb must say which"),
+        ("name,cpu,memory_gb,hours\nx,i5-12400,8,18-8\n", "the first before the second"),
+        ("name,cpu,memory_gb,hours\nx,i5-12400,8,always\n", 'Line 2: "hours"'),
+        ("name,cpu,memory_gb,system\nx,i5-12400,8,beos\n", 'Line 2: "system"'),
+        ("name,cpu,memory_gb,count\nx,i5-12400,8,2000\ny,i5,8,2000\nz,i5,8,2000\n", "more than 5000"),
+    ],
+)
+def test_a_wrong_inventory_is_refused_with_a_sentence_for_each_line(text: str, said: str) -> None:
+    with pytest.raises(InventoryUnusable) as refused:
+        read_inventory(text, PROFILES)
+    assert said in str(refused.value)
+
+
+def test_every_wrong_line_is_told_at_once_and_nothing_is_taken() -> None:
+    with pytest.raises(InventoryUnusable) as refused:
+        read_inventory("name,cpu,memory_gb\na,i5-12400,x\nb,i5-12400,8\n,i5-12400,8\n", PROFILES)
+    assert "Line 2" in str(refused.value) and "Line 4" in str(refused.value)
+
+
+def test_a_processor_that_is_not_known_is_noted() -> None:
+    (kind,) = read_inventory("name,cpu,memory_gb\nx,Zhaoxin KX-7000,16\n", PROFILES)
+    assert "without AVX2" in kind.notes[0]
+    assert kind.recognition.choice and kind.recognition.choice.profile.name == "cpu-x86"
