@@ -72,7 +72,10 @@ def ask_check(db: Database, activity: Database, name: str, *, at: float) -> Held
 def model_checks(activity: Database) -> dict[str, ModelCheck]:
     """The last one of each model."""
     rows = activity.execute(f"SELECT {_COLUMNS} FROM model_checks")  # noqa: S608 our own columns
-    return {row[0]: ModelCheck(*row[:6], bool(row[6]), row[7]) for row in rows}
+    return {
+        name: ModelCheck(name, digest, asked, ended, size, done, bool(ok), sentence)
+        for name, digest, asked, ended, size, done, ok, sentence in rows
+    }
 
 
 def follow_checks(settings: Settings, *, clock: Clock = now) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from appliance import people
 from appliance.host import this_machine
@@ -23,8 +23,8 @@ from tests.web.serving import Watch, overflow_pixels, served
 PASSWORD = "correct horse battery"
 AUDIT = Path(__file__).with_name("audit.js").read_text()
 ENTRIES = Path(__file__).with_name("catalogue")
-DESK = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 TWO_PIECES = Shape("Random 6M", 4096, 256, 768, 6, 4, 2)
 """Its file is larger than one piece of an upload."""
 SLOW_MS = 60_000
@@ -160,9 +160,13 @@ def test_a_model_is_got_from_a_hub_and_may_be_cancelled(page: Page, box: Setting
 def test_an_alias_moves_and_a_model_goes_by_keyboard(page: Page, box: Settings, hub: HubServer) -> None:
     wait_until(lambda: "from-hub" in held_names(box), within_seconds=30, what="the model of the test before")
     page.goto("/models")
-    page.get_by_label("Model for code").select_option("from-hub")
-    page.get_by_label("Model for code").press("Tab")
+    page.get_by_label("Model for large").select_option("from-hub")
+    page.get_by_label("Model for large").press("Tab")
     page.keyboard.press("Enter")
+    expect(page.get_by_text("Who asks for “large” gets from-hub from now on.")).to_be_visible()
+    page.get_by_role("button", name="Remove large").click()
+    page.get_by_label("Alias for from-hub").select_option("code")
+    page.get_by_role("button", name="Move the alias here from-hub").click()
     expect(page.get_by_text("Who asks for “code” gets from-hub from now on.")).to_be_visible()
     card = page.locator("#model-from-hub")
     expect(card.get_by_text("To remove it, first move its aliases.")).to_be_visible()
