@@ -9,7 +9,10 @@ reads the sentences out of the appliance's code: none can be added there without
 import re
 from functools import lru_cache
 
-from flask_babel import gettext
+from flask_babel import format_decimal, gettext
+
+from webadmin import figures
+from webadmin.model_sentences import MODELS
 
 
 def N_(message: str) -> str:
@@ -205,6 +208,9 @@ _SUPPORT = (
     N_("%(file)s is no RAUC bundle."),
 )
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+_SIZE = re.compile(r"([\d.,]+) (kB|MB|GB)")
+_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
+_LONG_NUMBER = re.compile(r"\d{1,3}(,\d{3})+")
 _NEW_SENTENCE = re.compile(r" (?=[A-Z])")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?!\()")
 
@@ -230,15 +236,26 @@ def _with_known_end(told: str) -> str:
 def _known(sentence: str) -> str | None:
     for message, pattern in _patterns():
         if found := pattern.fullmatch(sentence):
-            return str(gettext(message, **{name: in_words(fact) for name, fact in found.groupdict().items()}))
+            return str(gettext(message, **{name: _fact(name, it) for name, it in found.groupdict().items()}))
     return None
+
+
+def _fact(name: str, told: str) -> str:
+    """Figures in the visitor's language; anything else may be a sentence again."""
+    if size := _SIZE.fullmatch(told):
+        return figures.size(int(float(size[1].replace(",", "")) * _UNITS[size[2]]))
+    if name == "billions":
+        return str(format_decimal(float(told), format="0.00"))
+    if _LONG_NUMBER.fullmatch(told):
+        return figures.exact(int(told.replace(",", "")))
+    return in_words(told)
 
 
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """The most telling first: of two that fit, the one with more words of its own."""
     messages = sorted(
-        (*_BOOT, *_SYSTEM, *_HARDWARE, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT),
+        (*_BOOT, *_SYSTEM, *_HARDWARE, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT, *MODELS),
         key=lambda message: -len(_PLACEHOLDER.sub("", message)),
     )
     return tuple((message, re.compile(_as_pattern(message), re.DOTALL)) for message in messages)

@@ -13,6 +13,16 @@ def count(number: float) -> str:
     return str(format_compact_decimal(number, locale=get_locale(), fraction_digits=1))
 
 
+def exact(number: int) -> str:
+    """With all its digits: 131,072."""
+    return str(format_decimal(number))
+
+
+def decimal(number: float, digits: int = 1) -> str:
+    """With at most so many digits behind the point: 8, 0.6, 30.5."""
+    return str(format_decimal(round(number, digits)))
+
+
 def seconds(duration: float | None) -> str:
     """85 ms, 0.85 s, 12.3 s, 4 min; a dash for None. Digits enough to compare, no more."""
     if duration is None:

@@ -7,7 +7,7 @@ from flask_babel import gettext, lazy_gettext, ngettext
 
 from appliance.errors import Refusal, TryAgain
 from appliance.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, PasswordRefused, PasswordRule
-from webadmin import backups_in_words
+from webadmin import backups_in_words, models_in_words
 from webadmin.box_in_words import in_words
 
 PASSWORD_RULES = {
@@ -98,5 +98,7 @@ def explain(error: Refusal) -> str:
     """The refusal as a sentence for the visitor: the words of its code, else its own in their language."""
     if error.code in backups_in_words.TROUBLES:
         return str(backups_in_words.TROUBLES[error.code])
+    if error.code in models_in_words.TROUBLES:
+        return str(models_in_words.TROUBLES[error.code])
     sentence = _SENTENCES.get(error.code)
     return sentence(error) if sentence else in_words(str(error))

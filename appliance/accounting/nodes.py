@@ -38,6 +38,8 @@ class EngineOverview:
     busy: int
     waiting: int
     tokens_per_second: float
+    context_tokens: int = 0
+    """Of one answer."""
     trouble: str = ""
     """Why it is not ready, a sentence."""
 
@@ -134,6 +136,7 @@ def _engine(report: dict[str, Any]) -> EngineOverview:
         busy=int(report.get("busy", 0)),
         waiting=int(report.get("waiting", 0)),
         tokens_per_second=float(report.get("tokens_per_second", 0.0)),
+        context_tokens=int(report.get("context_tokens", 0)),
         trouble=str(report.get("trouble", "")),
     )
 

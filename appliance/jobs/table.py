@@ -17,6 +17,7 @@ from appliance.host import brokered
 from appliance.jobs.health import check_health, recognise_box
 from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.keeping import follow_change, keep
+from appliance.models.checks import follow_checks
 from appliance.models.following import follow_gets, follow_models
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.placement.following import follow_benchmarks, follow_plan
@@ -127,6 +128,7 @@ JOBS = (
     Job("releases", 30, _releases),
     Job("offline_release", 2, _offline_release),
     Job("model_gets", 1, _model_gets),
+    Job("model_checks", 2, follow_checks),
     Job("models", 30, _models),
     Job("support_session", 2, follow_session),
     Job("support_bundle", 2, follow_bundle),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         verify_model,
     )
     from appliance.models.carrying import Carried, NoNasFolder, NothingCarried, carried_models, medium
+    from appliance.models.checks import ModelCheck, ModelCheckUnderWay, ask_check, model_checks
     from appliance.models.choice import HUB_URL, ModelsChoice
     from appliance.models.entry import (
         Capability,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         catalogue_folders,
         read_catalogue,
     )
+    from appliance.models.expected import ExpectedSize, expected_size
     from appliance.models.facts import ModelFacts
     from appliance.models.fitting import LargerThanMemory, Room, node_rooms, refuse_too_large
     from appliance.models.gets import (
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         ModelUnknown,
         held_model,
         held_models,
+        lifecycle_of,
     )
     from appliance.models.hub_download import InternetNotAllowed
     from appliance.models.hub_token import forget_hub_token, has_hub_token, keep_hub_token
@@ -69,7 +72,7 @@ if TYPE_CHECKING:
     from appliance.models.memory import MemoryNeed, memory_need, told_bytes
     from appliance.models.names import NameRefused
     from appliance.models.naming import DEFAULT_ALIAS, OFFERED_ALIASES
-    from appliance.models.states import LifecycleState, ModelState, model_states, need_of
+    from appliance.models.states import LifecycleState, ModelState, lifecycle_at, model_states, need_of
     from appliance.models.store import ModelDamaged, Store, StoreFull
     from appliance.models.uploads import LARGEST_CHUNK_BYTES, ChunkRefused, receive_chunk, received_bytes
     from appliance.models.uses import serving_nodes, uses_of
@@ -88,6 +91,7 @@ __all__ = [
     "Entry",
     "EntryUnknown",
     "EntryUnusable",
+    "ExpectedSize",
     "Get",
     "GetState",
     "GetUnknown",
@@ -101,6 +105,8 @@ __all__ = [
     "Lifecycle",
     "LifecycleState",
     "MemoryNeed",
+    "ModelCheck",
+    "ModelCheckUnderWay",
     "ModelDamaged",
     "ModelFacts",
     "ModelFileUnusable",
@@ -122,21 +128,26 @@ __all__ = [
     "Variant",
     "VariantFormat",
     "ask_cancel",
+    "ask_check",
     "ask_get",
     "bundle_folder",
     "carried_models",
     "catalogue_folders",
     "engine_path",
+    "expected_size",
     "forget_hub_token",
     "has_hub_token",
     "held_model",
     "held_models",
     "hub_order",
     "keep_hub_token",
+    "lifecycle_at",
+    "lifecycle_of",
     "list_aliases",
     "list_gets",
     "medium",
     "memory_need",
+    "model_checks",
     "model_states",
     "models_dir",
     "move_alias",
@@ -160,8 +171,10 @@ _MODULES = (
     "aliases",
     "asking",
     "carrying",
+    "checks",
     "choice",
     "entry",
+    "expected",
     "facts",
     "fitting",
     "gets",

@@ -71,6 +71,7 @@ class AuditEvent(StrEnum):
     BOX_MODEL_ADDED = "box:model:added"
     BOX_MODEL_REFUSED = "box:model:refused"
     ADMIN_MODEL_REMOVED = "admin:model:removed"
+    ADMIN_MODEL_CHECKED = "admin:model:checked"
     ADMIN_MODELS_CHANGED = "admin:models:changed"
     ADMIN_ALIAS_MOVED = "admin:alias:moved"
     ADMIN_PLAN_APPLIED = "admin:plan:applied"

@@ -206,4 +206,19 @@ ACTIVITY = (
             "CREATE INDEX engine_speeds_node ON engine_speeds(node)",
         ),
     ),
+    Migration(
+        "0005_model_checks",
+        (
+            """CREATE TABLE model_checks (
+                model TEXT PRIMARY KEY,
+                digest TEXT NOT NULL,
+                asked_at REAL NOT NULL,
+                ended_at REAL,
+                size_bytes INTEGER NOT NULL,
+                done_bytes INTEGER NOT NULL DEFAULT 0,
+                ok INTEGER NOT NULL DEFAULT 0,
+                sentence TEXT NOT NULL DEFAULT ''
+            )""",
+        ),
+    ),
 )

@@ -17,6 +17,11 @@ ADMIN_PAGES = (
     "/workers.json",
     "/hardware",
     "/hardware.json",
+    "/models",
+    "/models.json",
+    "/models/catalogue",
+    "/models/bring",
+    "/models/internet",
     "/keys",
     "/people",
     "/updates",
@@ -32,6 +37,22 @@ ADMIN_PAGES = (
     "/audit.csv",
 )
 ADMIN_FORMS = (
+    "/models/aliases",
+    "/models/aliases/remove",
+    "/models/replace",
+    "/models/check",
+    "/models/pins",
+    "/models/remove",
+    "/models/gets/x/cancel",
+    "/models/gets/x/again",
+    "/models/catalogue/x",
+    "/models/bring/look",
+    "/models/bring/carried",
+    "/models/uploads",
+    "/models/uploads/x/chunk",
+    "/models/internet",
+    "/models/internet/token",
+    "/models/internet/token/forget",
     "/updates/install",
     "/updates/restart",
     "/updates/look",
@@ -83,8 +104,11 @@ ADMIN_FORMS = (
     "/support/session/cut",
     "/audit/kept",
 )
-# about one thing that must exist, or a way to it: tests/boot/test_pages.py and test_wizard.py open them
+# about one thing that must exist, or a way to it: tests/boot/test_pages.py, test_wizard.py and test_models.py
+# open them
 PAGES_ABOUT_ONE = {
+    "/models/catalogue/x",
+    "/models/uploads/x.json",
     "/support/bundle/x",
     "/machine/software.cdx.json",
     "/backups/restore",

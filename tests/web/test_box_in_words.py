@@ -9,14 +9,14 @@ import pytest
 from flask_babel import force_locale
 
 import appliance
-from appliance import boot, claim, host, keeping, storage, support, updating
+from appliance import boot, claim, host, keeping, models, storage, support, updating
 from appliance.boot.failure import CheckFailed
 from appliance.errors import Refusal
 from tests.web.conftest import Site
-from webadmin import backups_in_words, refusals, updates_in_words
+from webadmin import backups_in_words, models_in_words, refusals, updates_in_words
 from webadmin.box_in_words import in_words
 
-SPEAKING = (boot, claim, host, keeping, storage, support, updating)
+SPEAKING = (boot, claim, host, keeping, models, storage, support, updating)
 """The packages whose refusals reach pages, at once or by what they recorded."""
 NOT_IN_PAGES = {
     # the console of a box that runs from a stick
@@ -38,6 +38,8 @@ TOLD_WITH_MORE = {
     "support_request_out_of_time": "with both clocks, in webadmin.support",
     "bundle_not_trusted": "of an install, in updates_in_words.install_trouble",
 }
+SAID_OF_A_FILE = "self._refuse"
+"""Its text follows the file's name (appliance/models/gguf_header.py)."""
 RESULTS = {"AcceleratorState", "Judgement"}
 """Pure rules that give their sentence back as `sentence`; the first argument says whether it is a failure."""
 
@@ -69,6 +71,10 @@ def text_of(node: ast.expr) -> str | None:
 
 def said_in(path: Path, codes: dict[str, str]) -> Iterator[Said]:
     for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == SAID_OF_A_FILE:
+            if text := text_of(node.args[0]):
+                yield Said(f"{path}:{node.lineno}", "", f"§ {text}.")
+            continue
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         name, texts = node.func.id, [*node.args[:2]]
@@ -80,7 +86,8 @@ def said_in(path: Path, codes: dict[str, str]) -> Iterator[Said]:
             texts = texts[:1] + [keyword.value for keyword in node.keywords if keyword.arg == "next_step"]
         for text in filter(None, map(text_of, texts)):
             # a command to type is the same in every language
-            if not text.startswith("apt-get "):
+            # and what has no word of its own is made elsewhere
+            if not text.startswith("apt-get ") and any(character.isalpha() for character in text):
                 yield Said(f"{path}:{node.lineno}", codes.get(name, ""), text)
 
 
@@ -103,6 +110,7 @@ def has_words(code: str) -> bool:
     return (
         code in refusals._SENTENCES
         or code in backups_in_words.TROUBLES
+        or code in models_in_words.TROUBLES
         or code in updates_in_words._TROUBLES
         or code in TOLD_WITH_MORE
     )

@@ -96,7 +96,17 @@ def test_by_keyboard_the_sheet_follows_its_button(browser: Browser, box: Setting
     more, sheet = page.locator(".nav summary"), page.locator(SHEET)
     more.focus()
     page.keyboard.press("Enter")
-    for name in ("Hardware", "People", "API keys", "Audit trail", "Machine", "Updates", "Backups", "Support"):
+    for name in (
+        "Models",
+        "Hardware",
+        "People",
+        "API keys",
+        "Audit trail",
+        "Machine",
+        "Updates",
+        "Backups",
+        "Support",
+    ):
         page.keyboard.press("Tab")
         expect(sheet.get_by_role("link", name=name)).to_be_focused()
     page.keyboard.press("Tab")
@@ -120,7 +130,13 @@ def test_a_desk_shows_all_in_groups(browser: Browser, box: Settings, language: s
 
 
 @pytest.mark.parametrize(
-    ("path", "entry"), [("/machine/software", "Machine"), ("/reset", "Machine"), ("/overview", "Overview")]
+    ("path", "entry"),
+    [
+        ("/machine/software", "Machine"),
+        ("/reset", "Machine"),
+        ("/overview", "Overview"),
+        ("/models/internet", "Models"),
+    ],
 )
 def test_every_page_marks_its_entry(admin: Visitor, path: str, entry: str) -> None:
     marked = admin.get(path).text.split('aria-current="page"')

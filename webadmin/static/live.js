@@ -36,6 +36,7 @@ function apply(state) {
     if (element) element.dateTime = at;
   }
   drawCharts(state.series);
+  document.dispatchEvent(new CustomEvent("livestate", { detail: state }));
 }
 
 /** A dialog that is open, or a field that is being written in, is not pulled away from under the hands. */

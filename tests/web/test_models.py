@@ -1,0 +1,393 @@
+"""The pages of the models without a browser's scripts: every form, every refusal beside what caused it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.clock import now
+from appliance.host import Host, this_machine
+from appliance.models import (
+    CarriedOrder,
+    ModelsChoice,
+    ask_get,
+    engine_path,
+    expected_size,
+    held_model,
+    held_models,
+    list_aliases,
+    list_gets,
+    move_alias,
+    read_catalogue,
+)
+from appliance.models.checks import follow_checks
+from appliance.models.following import follow_gets
+from appliance.placement import read_placement
+from appliance.storage import read_choice
+from tests.bench.random_model import TINY, random_model
+from tests.console.conftest import brokering
+from tests.web.conftest import Site, Visitor
+
+ENTRIES = Path(__file__).with_name("catalogue")
+STICK_NAME = "tiny-Q8_0.gguf"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("gguf"), TINY)
+
+
+@pytest.fixture
+def machine(site: Site) -> Iterator[Host]:
+    """The simulated machine behind a real broker."""
+    host = this_machine(site.settings)
+    with brokering(site.settings, host):
+        yield host
+
+
+@pytest.fixture
+def stick(site: Site, tiny: Path) -> Path:
+    """A plugged stick with one model, and the tests' entries in the catalogue."""
+    folder = site.settings.host_dir / "stick"
+    folder.mkdir(parents=True)
+    shutil.copy(tiny, folder / STICK_NAME)
+    shutil.copytree(ENTRIES, site.settings.state_dir / "catalogue")
+    return folder
+
+
+def taken_in(site: Site, machine: Host, name: str, entry: str = "") -> None:
+    """A model from the stick, as after the form."""
+    order = CarriedOrder(origin="stick", path=STICK_NAME, entry=entry)
+    ask_get(site.settings, site.db, site.activity, name, order, by="ana", at=now())
+    follow_gets(site.settings, machine)
+    assert held_model(site.db, name).name == name
+
+
+def allow_internet(admin: Visitor, **more: str) -> None:
+    assert admin.post("/models/internet", {"internet_allowed": "yes", **more}).status_code == 303
+
+
+def test_a_box_with_its_demo_alone_says_what_to_do(admin: Visitor) -> None:
+    page = admin.get("/models").text
+    assert "Only the demo model so far" in page
+    assert "It is part of the appliance and can't be removed." in page
+    refused = admin.post("/models/remove", {"name": "cellule-demo"})
+    assert refused.status_code == 409
+    assert "cellule-demo is part of the appliance and stays." in refused.text
+
+
+def test_a_stick_is_looked_at_and_one_model_chosen(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    listed = admin.post("/models/bring/look", {"origin": "stick"}).text
+    assert STICK_NAME in listed
+    wrong = admin.post("/models/bring/carried", {"origin": "stick", "path": STICK_NAME, "name": "a b"})
+    assert wrong.status_code == 400
+    assert "A name has 1 to 64 letters" in wrong.text
+    form = {"origin": "stick", "path": STICK_NAME, "name": "tiny", "entry": "tiny-chat"}
+    assert admin.post("/models/bring/carried", form).location == "/models"
+    assert "waits its turn" in admin.get("/models").text
+    follow_gets(site.settings, machine)
+    page = admin.get("/models").text
+    for words in ("tiny-Q8_0.gguf on a USB stick", "Tiny Chat 4M", "On disk", "Needs", "apache-2.0", "Tools"):
+        assert words in page, words
+    assert "Weights: 0.00 billion parameters" in page
+
+
+def test_a_stick_that_is_not_there_and_a_nas_nobody_chose(site: Site, admin: Visitor, machine: Host) -> None:
+    assert "No USB stick was found." in admin.post("/models/bring/look", {"origin": "stick"}).text
+    (site.settings.state_dir / "keeping").mkdir(exist_ok=True)
+    assert "No NAS folder is chosen." in admin.post("/models/bring/look", {"origin": "nas"}).text
+
+
+def test_what_is_refused_on_its_way_is_told_with_what_to_do(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    broken = stick / "cut.gguf"
+    broken.write_bytes((stick / STICK_NAME).read_bytes()[:9000])
+    admin.post("/models/bring/carried", {"origin": "stick", "path": "cut.gguf", "name": "cut"})
+    follow_gets(site.settings, machine)
+    page = admin.get("/models").text
+    assert "cut could not be taken in." in page
+    assert "Get the file again from where it came." in page
+    [get] = list_gets(site.activity)
+    assert admin.post(f"/models/gets/{get.id}/again").location == "/models"
+    assert "waits its turn" in admin.get("/models").text
+    [again, _] = list_gets(site.activity)
+    admin.post(f"/models/gets/{again.id}/cancel")
+    assert "is being cancelled" in admin.get("/models").text
+    follow_gets(site.settings, machine)
+    assert "is being cancelled" not in admin.get("/models").text
+
+
+def test_an_alias_moves_and_keeps_its_model_on_the_box(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    moved = admin.post("/models/aliases", {"alias": "code", "model": "tiny"}, follow_redirects=True)
+    assert "Who asks for “code” gets tiny from now on." in moved.text
+    assert "To remove it, first move its aliases." in moved.text
+    refused = admin.post("/models/remove", {"name": "tiny"})
+    assert (refused.status_code, "It is in use" in refused.text) == (409, True)
+    taken = admin.post("/models/aliases", {"alias": "tiny", "model": "cellule-demo"})
+    assert (taken.status_code, "Choose another name for the alias." in taken.text) == (409, True)
+    admin.post("/models/aliases/remove", {"alias": "code"})
+    assert admin.post("/models/remove", {"name": "tiny"}).status_code == 303
+    assert [model.name for model in held_models(site.db)] == ["cellule-demo"]
+    audit = admin.get("/audit").text
+    assert "Moved an alias" in audit
+    assert "Removed a model" in audit
+
+
+def test_default_goes_back_to_the_demo(site: Site, admin: Visitor, machine: Host, stick: Path) -> None:
+    taken_in(site, machine, "tiny")
+    admin.post("/models/aliases", {"alias": "default", "model": "tiny"})
+    assert "Back to the demo model" in admin.get("/models").text
+    admin.post("/models/aliases/remove", {"alias": "default"})
+    assert list_aliases(site.db)[0].model == "cellule-demo"
+
+
+def test_one_changed_byte_is_found_when_an_admin_asks(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    admin.post("/models/check", {"name": "tiny"})
+    assert "Every byte is being read again" in admin.get("/models").text
+    assert admin.post("/models/check", {"name": "tiny"}).status_code == 409
+    follow_checks(site.settings)
+    assert "All files are as they came" in admin.get("/models").text
+    file = engine_path(site.settings.state_dir, held_model(site.db, "tiny").bundle)
+    file.chmod(0o644)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    admin.post("/models/check", {"name": "tiny"})
+    follow_checks(site.settings)
+    page = admin.get("/models").text
+    assert "Damaged" in page
+    assert "A file of this model is not what it was." in page
+
+
+def test_a_check_of_a_model_that_went_meanwhile_is_forgotten(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    admin.post("/models/check", {"name": "tiny"})
+    admin.post("/models/remove", {"name": "tiny"})
+    assert follow_checks(site.settings) == ""
+    admin.post("/models/check", {"name": "cellule-demo"})
+    follow_checks(site.settings)
+    assert "All files are as they came" in admin.get("/models").text
+
+
+def test_a_deprecated_model_hands_its_aliases_on(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "old", entry="old-words")
+    page = admin.get("/models").text
+    assert "Advised against since" in page
+    assert "Get tiny-chat instead" in page
+    move_alias(site.db, site.activity, "words", "old", by="ana", at=now())
+    shutil.copy(stick / STICK_NAME, stick / "new.gguf")
+    taken_in(site, machine, "new", entry="tiny-chat")
+    assert "Let its aliases go to new" in admin.get("/models").text
+    admin.post("/models/replace", {"name": "old", "successor": "new"})
+    assert {each.alias: each.model for each in list_aliases(site.db)}["words"] == "new"
+
+
+def test_models_of_other_machines_are_listed_and_may_be_pointed_to(site: Site, admin: Visitor) -> None:
+    engine = {"model": "adopted", "ready": True, "slots": 4, "context_tokens": 4096}
+    site.activity.execute(
+        "INSERT INTO node_reports (node, at, report) VALUES ('box', ?, ?)",
+        [now(), json.dumps({"name": "box", "engines": [engine], "load": {}})],
+    )
+    page = admin.get("/models").text
+    assert "Served by machines, not kept on this box" in page
+    assert "size not known" in page
+    assert admin.post("/models/aliases", {"alias": "large", "model": "adopted"}).status_code == 303
+
+
+def test_a_model_is_kept_off_a_machine_until_the_plan_decides_again(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    form = {"model": "tiny", "node": "box", "wish": "never"}
+    said = admin.post("/models/pins", form, follow_redirects=True).text
+    assert "never on This box" in said
+    [pin] = read_placement(site.db).pins
+    assert (pin.node, pin.model, pin.never) == ("box", "tiny", True)
+    assert admin.post("/models/pins", {**form, "node": "nowhere"}).status_code == 400
+    admin.post("/models/pins", {**form, "wish": "plan"})
+    assert read_placement(site.db).pins == ()
+
+
+def test_the_page_follows_by_what_its_live_part_says(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    before = admin.get("/models.json").get_json()["version"]
+    admin.post("/models/bring/carried", {"origin": "stick", "path": STICK_NAME, "name": "tiny"})
+    state = admin.get("/models.json").get_json()
+    assert state["version"] != before
+    assert list(state["cells"].values()) == ["waits its turn"]
+
+
+@pytest.mark.parametrize(
+    ("query", "shown", "hidden"),
+    [
+        ("", ["Tiny Chat 4M", "Giant Code 9000B", "Closed Vision 7B"], []),
+        ("?for=vision", ["Closed Vision 7B"], ["Tiny Chat 4M"]),
+        ("?for=chat&fits=yes", ["Tiny Chat 4M"], ["Giant Code 9000B"]),
+        ("?q=giant+community", ["Giant Code 9000B"], ["Tiny Chat 4M"]),
+        ("?q=nothing-like-this", ["Nothing of that kind"], ["Giant Code 9000B"]),
+    ],
+)
+def test_the_catalogue_by_purpose_and_fit(
+    admin: Visitor, stick: Path, query: str, shown: list[str], hidden: list[str]
+) -> None:
+    page = admin.get(f"/models/catalogue{query}").text
+    assert [word for word in shown if word not in page] == []
+    assert [word for word in hidden if word in page] == []
+
+
+def test_a_broken_entry_is_told_and_hides_nothing(site: Site, admin: Visitor, stick: Path) -> None:
+    (site.settings.state_dir / "catalogue" / "typo.toml").write_text("title = ")
+    page = admin.get("/models/catalogue").text
+    assert "A file of the catalogue can&#39;t be read." in page
+    assert "Tiny Chat 4M" in page
+
+
+def test_every_entry_that_ships_has_its_page(admin: Visitor) -> None:
+    page = admin.get("/models/catalogue").text
+    names = {part.split('"')[0] for part in page.split("/models/catalogue/")[1:]}
+    assert len(names) > 20
+    for name in names:
+        assert admin.get(f"/models/catalogue/{name}").status_code == 200, name
+
+
+def test_an_entry_says_why_not(admin: Visitor, stick: Path) -> None:
+    assert "Its licence does not let a company use it." in admin.get("/models/catalogue/closed-vision").text
+    giant = admin.get("/models/catalogue/giant-code").text
+    assert "are missing." in giant
+    assert "too large" in giant
+    assert admin.get("/models/catalogue/nothing").status_code == 404
+
+
+def test_a_get_needs_the_internet_the_licence_and_memory(site: Site, admin: Visitor, stick: Path) -> None:
+    form = {"variant": "0", "name": "tiny"}
+    refused = admin.post("/models/catalogue/tiny-chat", form)
+    assert refused.status_code == 403
+    assert "Models from the internet are not allowed on this box." in refused.text
+    allow_internet(admin)
+    assert admin.post("/models/catalogue/tiny-chat", {**form, "variant": "9"}).status_code == 400
+    server = admin.post("/models/catalogue/tiny-chat", {**form, "variant": "1"})
+    assert "runs on a server of its own only" in server.text
+    assert admin.post("/models/catalogue/tiny-chat", form).location == "/models"
+    giant = {"variant": "0", "name": "giant"}
+    unread = admin.post("/models/catalogue/giant-code", giant)
+    assert "Read it at https://example.org/giant/licence and accept it." in unread.text
+    large = admin.post("/models/catalogue/giant-code", {**giant, "accepted": "yes"})
+    assert "weights alone are" in large.text
+    assert 'name="even_if_too_large"' in large.text
+    assert [get.name for get in list_gets(site.activity)] == ["tiny"]
+
+
+def test_what_an_entry_does_not_say_of_its_size_is_computed() -> None:
+    entries, _ = read_catalogue([ENTRIES])
+    tiny, giant = entries["tiny-chat"], entries["giant-code"]
+    said = expected_size(giant, giant.variants[0])
+    assert said
+    assert (said.weights_bytes, said.is_estimated) == (5 * 10**12, False)
+    computed = expected_size(tiny, tiny.variants[1])
+    assert computed
+    assert (computed.weights_bytes, computed.is_estimated) == (8_000_000, True)
+    unknown = tiny.variants[1].model_copy(update={"quantisation": "Q9_X"})
+    assert expected_size(tiny, unknown) is None
+
+
+def test_the_choice_of_the_internet(site: Site, admin: Visitor) -> None:
+    assert "not allowed" in admin.get("/models/internet").text
+    allow_internet(admin, hub_url="https://mirror.example/hf/", quota_gb="250,5")
+    choice = read_choice(site.db, ModelsChoice)
+    assert (choice.internet_allowed, choice.hub_url) == (True, "https://mirror.example/hf")
+    assert choice.quota_bytes == 250_500_000_000
+    for wrong in ({"hub_url": "https://ana:secret@mirror.example"}, {"quota_gb": "much"}, {"quota_gb": "-1"}):
+        answer = admin.post("/models/internet", {"internet_allowed": "no", **wrong})
+        assert answer.status_code == 400
+        assert 'aria-invalid="true"' in answer.text
+    assert read_choice(site.db, ModelsChoice) == choice
+    assert "internet_allowed: False → True" in admin.get("/audit").text
+
+
+def test_the_token_is_kept_and_never_shown(site: Site, admin: Visitor) -> None:
+    assert admin.post("/models/internet/token", {"token": "hf_ two words"}).status_code == 400
+    kept = admin.post("/models/internet/token", {"token": "hf_planted"}, follow_redirects=True).text
+    assert "The token is kept." in kept
+    for page in ("/models/internet", "/audit", "/models"):
+        assert "hf_planted" not in admin.get(page).text
+    assert "planted" not in "\n".join(site.db.conn.iterdump())
+    assert "planted" not in "\n".join(site.activity.conn.iterdump())
+    admin.post("/models/internet/token/forget")
+    assert "Keep the token" in admin.get("/models/internet").text
+
+
+def upload(admin: Visitor, name: str, files: list[dict[str, object]]) -> tuple[int, dict[str, Any]]:
+    admin.get("/models/bring")
+    answer = admin.client.post(
+        "/models/uploads", json={"name": name, "files": files}, headers={"X-CSRFToken": admin.token}
+    )
+    return answer.status_code, answer.get_json()
+
+
+def send(
+    admin: Visitor, number: object, data: bytes, offset: int, path: str = "m.gguf"
+) -> tuple[int, dict[str, Any]]:
+    answer = admin.client.post(
+        f"/models/uploads/{number}/chunk?path={path}&offset={offset}",
+        data=data,
+        content_type="application/octet-stream",
+        headers={"X-CSRFToken": admin.token},
+    )
+    return answer.status_code, answer.get_json()
+
+
+def test_an_upload_in_pieces_goes_on_where_it_was(
+    site: Site, admin: Visitor, machine: Host, tiny: Path
+) -> None:
+    data = tiny.read_bytes()
+    status, begun = upload(admin, "mine", [{"path": "m.gguf", "size_bytes": len(data)}])
+    assert (status, begun["received"]) == (200, {"m.gguf": 0})
+    send(admin, begun["id"], data[:50_000], 0)
+    assert "Go on with mine" in admin.get("/models/bring").text
+    assert admin.get(f"/models/uploads/{begun['id']}.json").get_json()["received"] == {"m.gguf": 50_000}
+    status, refused = send(admin, begun["id"], data[60_000:], 60_000)
+    assert (status, refused["error"]["code"]) == (409, "upload_chunk_refused")
+    assert send(admin, begun["id"], data[50_000:], 50_000)[1]["state"] == "waiting"
+    follow_gets(site.settings, machine)
+    assert held_model(site.db, "mine").bundle.size_bytes == len(data)
+
+
+def test_uploads_that_can_not_be(site: Site, admin: Visitor) -> None:
+    assert upload(admin, "x", [{"path": "../m.gguf", "size_bytes": 9}])[0] == 400
+    assert upload(admin, "x", [])[0] == 400
+    assert upload(admin, "cellule-demo", [{"path": "m.gguf", "size_bytes": 9}])[0] == 409
+    status, refused = upload(admin, "x", [{"path": "m.gguf", "size_bytes": 10**15}])
+    assert (status, refused["error"]["code"]) == (400, "model_larger_than_memory")
+    begun = upload(admin, "x", [{"path": "m.gguf", "size_bytes": 9}])[1]
+    unsigned = admin.client.post(f"/models/uploads/{begun['id']}/chunk?path=m.gguf&offset=0", data=b"123")
+    assert unsigned.status_code == 400
+    assert send(admin, begun["id"], b"x" * (4 * 2**20 + 1), 0)[0] == 413
+    assert admin.get(f"/models/uploads/{begun['id']}.json").get_json()["received"] == {"m.gguf": 0}
+
+
+def test_the_pages_speak_french(site: Site, admin: Visitor, machine: Host, stick: Path) -> None:
+    taken_in(site, machine, "tiny", entry="old-words")
+    admin.post("/language", {"language": "fr"})
+    page = admin.get("/models").text
+    for words in ("Déconseillé depuis le", "Poids\N{NO-BREAK SPACE}: 0,00 milliards", "sur une clé USB"):
+        assert words in page, words
+    assert "Ce boîtier ne va rien chercher sur internet." in admin.get("/models/catalogue").text
+    assert "Ce qui sort de l’entreprise" in admin.get("/models/internet").text
+    assert "Les poids du modèle font à eux seuls" in admin.get("/models/catalogue/giant-code").text

@@ -1,0 +1,220 @@
+"""What the pages about models read, at one moment: models, where they are loaded, room, gets, aliases."""
+
+from dataclasses import dataclass
+
+from appliance.accounting import EngineOverview, NodeOverview, NodeState
+from appliance.clock import now
+from appliance.models import (
+    Alias,
+    Entry,
+    Get,
+    GetState,
+    GetUnknown,
+    HeldModel,
+    LifecycleState,
+    MemoryNeed,
+    ModelCheck,
+    ModelState,
+    Room,
+    catalogue_folders,
+    held_models,
+    list_aliases,
+    list_gets,
+    model_checks,
+    model_states,
+    need_of,
+    node_rooms,
+    read_catalogue,
+    read_get,
+    serving_nodes,
+)
+from appliance.placement import Pin, read_placement
+from appliance.settings import BOX_NODE
+from webadmin import nodes_in_words
+from webadmin.database import activity, box_settings, cellule
+
+_REFUSED_SHOWN_SECONDS = 3 * 86_400
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine that holds a model on a node, or is about to."""
+
+    node: NodeOverview
+    engine: EngineOverview
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether one answer of the model has room on a node."""
+
+    room: Room
+    need_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.need_bytes <= self.room.room_bytes
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.need_bytes / self.room.room_bytes) if self.room.room_bytes else 1.0
+
+
+@dataclass(frozen=True)
+class ShelfModel:
+    """One model that the box holds."""
+
+    state: ModelState
+    entry: Entry | None
+    check: ModelCheck | None
+    loaded: tuple[Loaded, ...]
+    fits: tuple[Fit, ...]
+    pins: tuple[Pin, ...]
+    """Where it must or must never be loaded."""
+    successor: str
+    """The held model that came from the entry to take instead, "" where there is none."""
+
+    @property
+    def model(self) -> HeldModel:
+        return self.state.model
+
+    @property
+    def is_damaged(self) -> bool:
+        return self.check is not None and self.check.found_damage(self.model)
+
+    @property
+    def is_ready(self) -> bool:
+        return any(each.engine.ready for each in self.loaded)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a loaded model may take of a node at most; None where its files are not known here."""
+
+    model: str
+    need: MemoryNeed | None
+    ready: bool
+
+    @property
+    def taken_bytes(self) -> int:
+        return self.need.total_bytes if self.need else 0
+
+
+@dataclass(frozen=True)
+class NodeMemory:
+    """A node's room for models and who is in it; `room_bytes` is None where nobody told."""
+
+    node: NodeOverview
+    room_bytes: int | None
+    taken: tuple[Taken, ...]
+
+    @property
+    def taken_bytes(self) -> int:
+        return sum(each.taken_bytes for each in self.taken)
+
+    @property
+    def free_bytes(self) -> int:
+        return max(0, (self.room_bytes or 0) - self.taken_bytes)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Everything of the page Models."""
+
+    models: tuple[ShelfModel, ...]
+    elsewhere: dict[str, list[str]]
+    """Models that nodes serve and the box doesn't hold, by name, with the nodes' names."""
+    aliases: tuple[Alias, ...]
+    memory: tuple[NodeMemory, ...]
+    under_way: tuple[Get, ...]
+    refused: tuple[Get, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """What an alias may point to."""
+        return [each.model.name for each in self.models] + sorted(self.elsewhere)
+
+
+def read_shelf() -> Shelf:
+    """As of now."""
+    at, held, aliases = now(), held_models(cellule()), list_aliases(cellule())
+    nodes, rooms = nodes_in_words.fleet(), node_rooms(box_settings(), cellule())
+    serving = serving_nodes(cellule(), activity())
+    catalogue, checks = read_entries(), model_checks(activity())
+    pins = read_placement(cellule()).pins
+    states = model_states(held, aliases, serving, at=at)
+    known = {model.name for model in held}
+    gets = list_gets(activity())
+    return Shelf(
+        models=tuple(
+            ShelfModel(
+                state,
+                catalogue.get(state.model.entry),
+                checks.get(state.model.name),
+                _loaded(nodes, state.model.name),
+                tuple(Fit(room, state.need.total_bytes) for room in rooms),
+                tuple(pin for pin in pins if pin.model == state.model.name),
+                _successor(state, held),
+            )
+            for state in states
+        ),
+        elsewhere={model: names for model, names in serving.items() if model not in known},
+        aliases=tuple(aliases),
+        memory=tuple(_memory(node, rooms, held) for node in nodes),
+        under_way=tuple(get for get in reversed(gets) if not get.state.is_over),
+        refused=tuple(get for get in _last_of_each_name(gets) if _is_worth_telling(get, at)),
+    )
+
+
+def read_entries() -> dict[str, Entry]:
+    """The catalogue; files of it that can't be used are told on its own page."""
+    return read_catalogue(catalogue_folders(box_settings().state_dir))[0]
+
+
+def asked_get(number: str) -> Get:
+    """By what an address says. Raises GetUnknown."""
+    if not (number.isascii() and number.isdigit()) or len(number) > 15:
+        raise GetUnknown("There is no such get.", next_step="Reload the list.")
+    return read_get(activity(), int(number))
+
+
+def _loaded(nodes: list[NodeOverview], model: str) -> tuple[Loaded, ...]:
+    talking = [node for node in nodes if node.state in {NodeState.READY, NodeState.STARTING}]
+    return tuple(Loaded(node, engine) for node in talking for engine in node.engines if engine.model == model)
+
+
+def _successor(state: ModelState, held: list[HeldModel]) -> str:
+    wanted = state.model.successor
+    if state.lifecycle is LifecycleState.CURRENT or not wanted:
+        return ""
+    return next((model.name for model in held if model.entry == wanted), "")
+
+
+def _memory(node: NodeOverview, rooms: list[Room], held: list[HeldModel]) -> NodeMemory:
+    of_node = BOX_NODE if node.id == BOX_NODE else node.name
+    room = next((room.room_bytes for room in rooms if room.node == of_node), None)
+    files = {model.name: model for model in held}
+    taken = tuple(
+        Taken(engine.model, _need(files.get(engine.model), engine), engine.ready)
+        for engine in (node.engines if node.state in {NodeState.READY, NodeState.STARTING} else ())
+    )
+    return NodeMemory(node, room, taken)
+
+
+def _need(model: HeldModel | None, engine: EngineOverview) -> MemoryNeed | None:
+    """As its engine was started."""
+    if model is None:
+        return None
+    return need_of(model, engine.context_tokens, engine.slots) if engine.context_tokens else need_of(model)
+
+
+def _last_of_each_name(gets: list[Get]) -> list[Get]:
+    found: dict[str, Get] = {}
+    for get in gets:
+        found.setdefault(get.name.lower(), get)
+    return list(found.values())
+
+
+def _is_worth_telling(get: Get, at: float) -> bool:
+    is_recent = get.ended_at is not None and at - get.ended_at < _REFUSED_SHOWN_SECONDS
+    return get.state is GetState.REFUSED and is_recent
