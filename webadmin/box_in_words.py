@@ -87,6 +87,41 @@ _HARDWARE = (
     N_("It refused the fixed prompt with status %(status)s."),
     N_("The engine answered the fixed question in %(number)s words."),
 )
+_PLACEMENT = (
+    N_("Pinned here."),
+    N_("Asked for %(number)s times an hour (%(tokens)s tokens of answers), and here it is served best."),
+    N_("Asked for %(number)s times an hour; it runs here, and no place is better."),
+    N_("An admin wants it at hand, and here it is served best."),
+    N_("Nobody asked for it lately; it takes room that nothing else needs."),
+    N_("It runs here and was used lately; nothing else needs its room."),
+    N_("%(number)s copies are wished."),
+    N_("%(number)s copies are wished and %(have)s fit: %(why)s."),
+    N_("Without it %(nodes)s would be busy %(busy)s of the time, with it %(after)s."),
+    N_("The node has nothing else to do, and another copy shortens waiting."),
+    N_("The last resort: no other model runs on this node."),
+    N_("%(way)s: %(alone)s tokens/s alone, %(together)s with %(number)s at once (%(why)s)."),
+    N_("%(bandwidth)s GB/s over %(size)s GB for each token, %(how)s"),
+    N_("measured, %(number)s benchmark here with %(way)s"),
+    N_("measured, %(number)s benchmarks here with %(way)s"),
+    N_("as published"),
+    N_("No node can run it: %(why)s."),
+    N_("It is pinned to %(node)s: %(why)s."),
+    N_("It is asked for %(number)s times as much as its nodes can answer. %(more)s"),
+    N_("%(node)s can't run %(model)s: %(why)s."),
+    N_("It runs with %(what)s."),
+    N_("Nothing asks for it to be on %(node)s any more."),
+    N_("Its %(number)s running answers are finished first."),
+    N_("%(way)s would answer with %(speed)s tokens/s (%(why)s), and a reader needs %(wished)s"),
+    N_("%(way)s runs %(formats)s, and %(model)s is there as %(has)s"),
+    N_("%(node)s must never run it, an admin says"),
+    N_(
+        "%(way)s has %(free)s GiB left, and %(model)s (%(format)s) needs %(need)s:"
+        " %(weights)s of weights, the rest for its cache and its work"
+    ),
+    N_("95 of 100 would get their first token within %(seconds)s s, and %(wanted)s s are wanted."),
+    N_("%(refused)s of %(requests)s requests would be refused or wait more than a minute."),
+    N_("No node can run it."),
+)
 _SYSTEM = (
     N_("[Errno %(number)s] %(why)s"),
     N_("Connection refused"),
@@ -255,7 +290,7 @@ def _fact(name: str, told: str) -> str:
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """The most telling first: of two that fit, the one with more words of its own."""
     messages = sorted(
-        (*_BOOT, *_SYSTEM, *_HARDWARE, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT, *MODELS),
+        (*_BOOT, *_SYSTEM, *_HARDWARE, *_PLACEMENT, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT, *MODELS),
         key=lambda message: -len(_PLACEHOLDER.sub("", message)),
     )
     return tuple((message, re.compile(_as_pattern(message), re.DOTALL)) for message in messages)
