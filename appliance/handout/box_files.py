@@ -56,6 +56,7 @@ class BoxFiles:
         try:
             pieces = make_piece_list(self._blob(sha256), sha256)
         except FileNotFoundError:
+            self._list(sha256).unlink(missing_ok=True)
             raise _not_here() from None
         replace(self._list(sha256), pieces.encode())
         return pieces

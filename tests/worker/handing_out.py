@@ -21,6 +21,10 @@ def put_into_store(office: Office, files: dict[str, bytes | Path]) -> Bundle:
         content = given if isinstance(given, bytes) else given.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
         (blobs / sha256).write_bytes(content)
+        # the catalogue's cleaning takes what nothing else links to, and these models are in no catalogue
+        kept = office.folder / f"kept-{sha256}"
+        if not kept.exists():
+            kept.hardlink_to(blobs / sha256)
         listed.append(BundleFile(path=name, size_bytes=len(content), sha256=sha256))
     kind = ModelFormat.GGUF if len(listed) == 1 else ModelFormat.OPENVINO
     return Bundle(format=kind, files=tuple(listed))
