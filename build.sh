@@ -18,6 +18,10 @@ Cellule Appliance
                           HTTPS on the LAN and other PCs can join as workers (needs root)
   ./build.sh engine --model FILE.gguf --name NAME [--state DIR]
                           give a box that runs from the same DIR one more model; Ctrl-C takes it away
+  ./build.sh convert FOLDER OUT [--weights fp16|int8|int4] [--state FILE]
+                          make an OpenVINO model of a folder with safetensors; Ctrl-C stops it and leaves
+                          nothing. The first call sets up the converter (1.6 GB); ./build.sh converter
+                          does only that, and prints its Python
   ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
                           worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
@@ -165,6 +169,24 @@ environment() {
     export PATH="$VENV/bin:$PATH" PYTHONPATH="$PWD"
 }
 
+# converter: makes or finds the environment that converts models and sets $CELLULE_CONVERTER to its Python
+converter() {
+    local folder
+    mkdir -p "$CACHE" 2>/dev/null || die "the cache $CACHE can't be made" "Name a folder that you may write: CELLULE_CACHE=DIR ./build.sh …"
+    exec 8>"$CACHE/lock-converter"
+    flock --nonblock 8 || { say "another build.sh is setting up the converter; waiting for it"; flock 8; }
+    PYTHON=$(python3_of_the_machine)
+    folder="$CACHE/converter-$(hash_of hwprofiles/wheels/conversion.sh hwprofiles/wheels/conversion.lock <("$PYTHON" -VV))"
+    if [ ! -e "$folder/complete" ]; then
+        say "setting up the converter: 1.6 GB"
+        rm -rf "$folder"
+        PYTHON="$PYTHON" hwprofiles/wheels/conversion.sh "$folder" >&2 \
+            || die "the converter could not be installed" "A network or a package mirror (pip config) is needed the first time; repeat the command."
+    fi
+    exec 8>&-
+    export CELLULE_CONVERTER="$folder/bin/python"
+}
+
 # --- the commands ---------------------------------------------------------------------------------
 
 run() {
@@ -196,6 +218,24 @@ engine() {
     packages NEEDED_TO_RUN
     environment appliance/requirements.lock
     exec python -m appliance.engines --model "$model" --name "$name" --listen "unix:$state/run/engine-$name.sock"
+}
+
+convert() {
+    local given=() value=''
+    [ $# -ge 2 ] || die "convert needs FOLDER and OUT" "./build.sh help shows the form."
+    given=("$(cd "$CALLED_FROM" && realpath -m -- "$1")" "$(cd "$CALLED_FROM" && realpath -m -- "$2")")
+    shift 2
+    while [ $# -gt 0 ]; do
+        [ $# -gt 1 ] || die "$1 needs a value" "./build.sh help shows the form."
+        value=$2
+        [ "$1" != --state ] || value=$(cd "$CALLED_FROM" && realpath -m -- "$2")
+        given+=("$1" "$value")
+        shift 2
+    done
+    packages NEEDED_TO_RUN
+    environment appliance/requirements.lock
+    converter
+    exec python -m appliance.models.convert "${given[@]}"
 }
 
 worker() {
@@ -318,6 +358,9 @@ lock() {
     "${compile[@]}" pyproject.toml -o appliance/requirements.lock
     "${compile[@]}" pyproject.toml --group test -o tests/requirements.lock
     "${compile[@]}" --group pyproject.toml:wheel -o hwprofiles/wheels/requirements.lock
+    # torch's wheels for CPU lie in PyTorch's own index, or where UV_FIND_LINKS says
+    "${compile[@]}" --torch-backend cpu --no-emit-package torchvision --group pyproject.toml:conversion \
+        -o hwprofiles/wheels/conversion.lock
 }
 
 command=${1:-help}
@@ -325,6 +368,8 @@ shift || true
 case "$command" in
     run) run "$@" ;;
     engine) engine "$@" ;;
+    convert) convert "$@" ;;
+    converter) packages NEEDED_TO_RUN && converter && echo "$CELLULE_CONVERTER" ;;
     worker) worker "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;

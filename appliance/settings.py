@@ -64,6 +64,8 @@ class Settings(BaseModel):
     """Started by `./build.sh run`: a demo API key exists and the ready line is printed."""
     queue_limit: int = Field(default=256, ge=1)
     body_limit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    sound_limit_bytes: int = Field(default=26 * 1024 * 1024, ge=1024)
+    """Of a transcription's whole form; a node takes 25 MiB of sound and a little beside it."""
     engine_slots: int = Field(default=8, ge=1, le=256)
 
     @property

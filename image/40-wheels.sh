@@ -11,12 +11,12 @@
 # The wheels come through this machine's own pip configuration; they are installed without any network.
 source "$(dirname "$0")/where.sh"
 
-HASHED=("$SOURCE/appliance/requirements.lock" "$SOURCE"/hwprofiles/wheels/* "$IMAGE/40-wheels.sh")
+HASHED=("$SOURCE/appliance/requirements.lock" "$SOURCE"/hwprofiles/wheels/{llama_cpp.sh,requirements.lock} "$IMAGE/40-wheels.sh")
 
 # what the engine's recipe downloads, fetched out here so that the tools root needs no network
 engine_wheel() {
     local folder
-    folder="$CACHE/wheels/$(cat "$SOURCE"/hwprofiles/wheels/* | sha256sum | cut -c1-16)-$SUITE"
+    folder="$CACHE/wheels/$(cat "$SOURCE"/hwprofiles/wheels/{llama_cpp.sh,requirements.lock} | sha256sum | cut -c1-16)-$SUITE"
     if ! (cd "$folder" 2>/dev/null && sha256sum --status -c sha256); then
         say "compiling the llama.cpp engine in the tools root, once: about 9 minutes on 2 cores"
         rm -rf "$folder" "$folder.new" && mkdir -p "$folder.new"

@@ -130,6 +130,7 @@ def test_every_dependency_in_the_locks_is_pinned_with_a_hash() -> None:
         "appliance/requirements.lock",
         "tests/requirements.lock",
         "hwprofiles/wheels/requirements.lock",
+        "hwprofiles/wheels/conversion.lock",
     ):
         text = (ROOT / lock).read_text()
         entries = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]

@@ -50,6 +50,8 @@ _TEXTS: dict[str, LazyString] = {
     AuditEvent.VENDOR_SUPPORT_DONE: lazy_gettext("Support was answered"),
     AuditEvent.ADMIN_BUNDLE_MADE: lazy_gettext("Made a support bundle"),
     AuditEvent.ADMIN_BUNDLE_TAKEN: lazy_gettext("Downloaded a support bundle"),
+    AuditEvent.ADMIN_PLAN_APPLIED: lazy_gettext("Applied a plan of the models"),
+    AuditEvent.ADMIN_PLAN_CHANGED: lazy_gettext("Changed how models are placed"),
     AuditEvent.ADMIN_AUDIT_KEPT: lazy_gettext("Chose how long this trail is kept"),
     AuditEvent.BOX_AUDIT_FORGOTTEN: lazy_gettext("Removed old lines of this trail"),
     AuditEvent.CONSOLE_NETWORK_CHANGED: lazy_gettext("Changed the network"),

@@ -65,6 +65,7 @@ NAVIGATION = (
         ),
     ),
     Entry("hardware.show", lazy_gettext("Hardware"), "hardware", MODELS),
+    Entry("plan.show", lazy_gettext("Plan"), "plan", MODELS, also=("sizing",)),
     Entry("people.show", lazy_gettext("People"), "people", ACCESS),
     Entry("keys.show", lazy_gettext("API keys"), "keys", ACCESS),
     Entry("audit.show", lazy_gettext("Audit trail"), "audit", ACCESS),

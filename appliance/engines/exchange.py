@@ -38,7 +38,7 @@ class ClientLeft(Exception):
 
 
 class Exchange:
-    """Use `body_as` at most once, then exactly one of `answer` and `begin_stream`."""
+    """Use `body_as` or `body` at most once, then exactly one of `answer` and `begin_stream`."""
 
     def __init__(self, scope: Message, receive: Receive, send: Send, body_limit_bytes: int) -> None:
         self.method: str = scope["method"]
@@ -46,6 +46,7 @@ class Exchange:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.content_type: bytes = headers.get(b"content-type", b"")
         self.started = False
         self._declared_bytes = headers.get(b"content-length", b"0")
         self._receive = receive
@@ -55,23 +56,30 @@ class Exchange:
     async def body_as(self, kind: type[Body]) -> Body:
         """The JSON body as `kind`. Raises BodyTooLarge, NotJson, InvalidParameter, ClientLeft."""
         try:
-            given = orjson.loads(await self._body())
+            given = orjson.loads(await self.body())
         except orjson.JSONDecodeError as error:
             raise NotJson(f"The body is not JSON: {error}.") from error
         try:
             return kind.model_validate(given)
         except ValidationError as error:
-            raise _invalid(error) from error
+            raise invalid_parameter(error) from error
 
     async def left(self) -> None:
         """Returns when the client has gone; only after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def answer(self, status: int, body: object, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """One whole answer: bytes as they are (text), everything else as JSON."""
+    async def answer(
+        self,
+        status: int,
+        body: object,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        content_type: bytes = b"text/plain; version=0.0.4; charset=utf-8",
+    ) -> None:
+        """One whole answer: bytes as they are, of `content_type`, everything else as JSON."""
         if isinstance(body, bytes):
-            content, kind = body, b"text/plain; version=0.0.4; charset=utf-8"
+            content, kind = body, content_type
         else:
             content, kind = orjson.dumps(body), b"application/json"
         length = str(len(content)).encode()
@@ -101,9 +109,14 @@ class Exchange:
         headers.append((b"x-request-id", self.request_id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def _body(self) -> bytes:
-        too_large = BodyTooLarge(f"The body has more than {self._body_limit_bytes} bytes.")
-        if self._declared_bytes.isdigit() and int(self._declared_bytes[:20]) > self._body_limit_bytes:
+    async def body(self, limit_bytes: int | None = None) -> bytes:
+        """The whole body, at most `limit_bytes` where another limit than the usual one holds.
+
+        Raises BodyTooLarge, ClientLeft.
+        """
+        limit = limit_bytes or self._body_limit_bytes
+        too_large = BodyTooLarge(f"The body has more than {limit} bytes.")
+        if self._declared_bytes.isdigit() and int(self._declared_bytes[:20]) > limit:
             raise too_large
         parts, size = [], 0
         while True:
@@ -112,13 +125,13 @@ class Exchange:
                 raise ClientLeft
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self._body_limit_bytes:
+            if size > limit:
                 raise too_large
             if not message.get("more_body"):
                 return b"".join(parts)
 
 
-def _invalid(error: ValidationError) -> InvalidParameter:
+def invalid_parameter(error: ValidationError) -> InvalidParameter:
     """Names the first parameter that is wrong, and how; never repeats what was given."""
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"])

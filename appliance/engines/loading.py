@@ -19,7 +19,7 @@ class KindNotOffered(Refused):
 def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
     """Takes seconds: not on an event loop. Raises ModelUnusable, KindNotOffered."""
     match options.engine, options.kind:
-        case EngineName.LLAMA_CPP, Kind.TEXT | Kind.EMBEDDINGS:
+        case EngineName.LLAMA_CPP, Kind.TEXT:
             from appliance.engines.engine import Engine
 
             return Engine(options, metrics)
@@ -27,9 +27,33 @@ def load(options: EngineOptions, metrics: EngineMetrics) -> Served:
             from appliance.engines.adopted.engine import Adopted
 
             return Adopted(options, metrics)
+        case EngineName.LLAMA_CPP, Kind.EMBEDDINGS:
+            from appliance.engines.llama_pooled import LlamaEmbeddings
+
+            return LlamaEmbeddings(options, metrics)
+        case EngineName.LLAMA_CPP, Kind.RERANK:
+            from appliance.engines.llama_pooled import LlamaRerank
+
+            return LlamaRerank(options, metrics)
         case EngineName.OPENVINO, Kind.TEXT:
             from appliance.engines.openvino.engine import OpenVinoEngine
 
             return OpenVinoEngine(options, metrics)
+        case EngineName.OPENVINO, Kind.EMBEDDINGS:
+            from appliance.engines.openvino.embeddings import OpenVinoEmbeddings
+
+            return OpenVinoEmbeddings(options, metrics)
+        case EngineName.OPENVINO, Kind.RERANK:
+            from appliance.engines.openvino.rerank import OpenVinoRerank
+
+            return OpenVinoRerank(options, metrics)
+        case EngineName.OPENVINO, Kind.TRANSCRIPTION:
+            from appliance.engines.openvino.transcription import OpenVinoTranscription
+
+            return OpenVinoTranscription(options, metrics)
+        case EngineName.OPENVINO, Kind.IMAGES:
+            from appliance.engines.openvino.images import OpenVinoImages
+
+            return OpenVinoImages(options, metrics)
         case engine, kind:
             raise KindNotOffered(f"{engine} can't serve {kind} models here.")

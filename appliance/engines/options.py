@@ -9,6 +9,11 @@ from pathlib import Path
 
 from appliance.hardware.profile import EngineName, Setting
 
+__all__ = ["TOKENS_HEADER", "EngineOptions", "Kind", "Setting"]
+
+TOKENS_HEADER = b"x-cellule-tokens"
+"""Tokens in and out of an answer whose body does not tell them as text models do: b"1500 42"."""
+
 
 class Kind(StrEnum):
     """What a model is for, which decides the paths that answer."""

@@ -28,6 +28,12 @@ def set_wish(db: Database, worker_id: str, wish: Wish) -> None:
     )
 
 
+def forget_wishes(db: Database) -> None:
+    """Every worker is as it is where nothing was decided. Safe to repeat; writes only what changes."""
+    if db.execute("SELECT 1 FROM worker_wishes LIMIT 1").fetchone():
+        db.execute("DELETE FROM worker_wishes")
+
+
 def wish_for(db: Database, worker_id: str) -> Wish | None:
     """None where nothing was decided for this worker."""
     row = db.execute("SELECT wish FROM worker_wishes WHERE worker = ?", [worker_id]).fetchone()

@@ -82,7 +82,10 @@ class Desk:
     def _links_and_parts(self, db: Database, worker_id: str) -> tuple[tuple[Link, ...], tuple[Part, ...]]:
         me = self._heard[worker_id]
         present = self._present(db)
-        rings = {digest: self._ring(digest, present) for digest in sorted(me.wanted | me.complete)}
+        # what nobody lacks needs no links: most reports end here
+        lacking = frozenset().union(*(heard.wanted for heard in present.values()))
+        shared = me.wanted | (me.complete & lacking)
+        rings = {digest: self._ring(digest, present) for digest in sorted(shared)}
         linked = {other for ring in rings.values() for one, other in ring.links if one == worker_id}
         endpoints = self._where() if linked else {}
         links = [

@@ -8,6 +8,7 @@ many workers that have a model each new one asks others. Two that lack nothing n
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 NEIGHBOURS_ON_EACH_SIDE = 2
 
@@ -43,5 +44,6 @@ def share_out(digest: str, holders: Sequence[Holder], avoided: Collection[tuple[
     return Ring(frozenset(links), tuple(each.worker_id for each in ring if not each.is_complete))
 
 
+@lru_cache(maxsize=8192)
 def _place(digest: str, worker_id: str) -> bytes:
     return hashlib.sha256(f"{digest} {worker_id}".encode()).digest()

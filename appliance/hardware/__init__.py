@@ -7,7 +7,7 @@ hwprofiles/ for its `signs` and for `obstacles` (pure) → the choice, and a rea
 from appliance.hardware.facts import Device, MachineFacts, Processor, read_told
 from appliance.hardware.gathering import gather
 from appliance.hardware.matching import Candidate, Recognition, recognise
-from appliance.hardware.own import own_hardware
+from appliance.hardware.own import own_hardware, profiles_in
 from appliance.hardware.places import profile_folders
 from appliance.hardware.profile import Profile, ProfileUnusable, read_profile, read_profiles
 from appliance.hardware.records import (
@@ -43,6 +43,7 @@ __all__ = [
     "known_machines",
     "own_hardware",
     "profile_folders",
+    "profiles_in",
     "read_profile",
     "read_profiles",
     "read_told",

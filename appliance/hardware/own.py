@@ -11,10 +11,17 @@ from appliance.hardware.profile import Profile, ProfileUnusable, read_profiles
 from appliance.hardware.report import HardwareReport, report_of
 
 
+def profiles_in(
+    folders: Sequence[Path],
+) -> tuple[Mapping[str, Profile], tuple[ProfileUnusable, ...]]:
+    """As read_profiles, and the very same object until a file of them is put there, changed or taken away."""
+    return _profiles(tuple(folders), _stamp(folders))
+
+
 def own_hardware(folders: Sequence[Path], facts: MachineFacts | None = None) -> HardwareReport:
     """Reads this machine (seconds where a platform's tools are installed) unless `facts` are given."""
     facts = facts or gather()
-    profiles, unusable = _profiles(tuple(folders), _stamp(folders))
+    profiles, unusable = profiles_in(folders)
     return report_of(facts.model, recognise(facts, profiles), unusable)
 
 
@@ -22,7 +29,6 @@ def own_hardware(folders: Sequence[Path], facts: MachineFacts | None = None) -> 
 def _profiles(
     folders: tuple[Path, ...], _stamp: int
 ) -> tuple[Mapping[str, Profile], tuple[ProfileUnusable, ...]]:
-    """Read once for a whole fleet, and anew when a file was put there, changed or taken away."""
     return read_profiles(folders)
 
 

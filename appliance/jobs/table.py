@@ -20,7 +20,8 @@ from appliance.keeping import follow_change, keep
 from appliance.models.checks import follow_checks
 from appliance.models.following import follow_gets, follow_models
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
-from appliance.placement.following import follow_benchmarks
+from appliance.placement.following import follow_benchmarks, follow_plan
+from appliance.placement.leading import lead
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from appliance.support.following import follow_audit, follow_bundle, follow_session
@@ -133,4 +134,6 @@ JOBS = (
     Job("support_bundle", 2, follow_bundle),
     Job("audit_trail", 600, follow_audit),
     Job("engine_benchmarks", 60, follow_benchmarks),
+    Job("plan", 15, follow_plan),
+    Job("leading", 2, lead),
 )

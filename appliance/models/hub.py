@@ -25,8 +25,10 @@ _QUIET = {
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_ETAG_TIMEOUT": "30",
+    "HF_HUB_DOWNLOAD_TIMEOUT": "30",
 }
-"""Nothing is told to anybody, and no token is looked for in somebody's home."""
+"""Nothing is told to anybody, no token is looked for in somebody's home, and a slow line has its seconds."""
 _CHUNK_BYTES = 4 * 2**20
 _PIECE_BYTES = 64 * 2**10
 

@@ -74,6 +74,8 @@ class AuditEvent(StrEnum):
     ADMIN_MODEL_CHECKED = "admin:model:checked"
     ADMIN_MODELS_CHANGED = "admin:models:changed"
     ADMIN_ALIAS_MOVED = "admin:alias:moved"
+    ADMIN_PLAN_APPLIED = "admin:plan:applied"
+    ADMIN_PLAN_CHANGED = "admin:plan:changed"
     ADMIN_AUDIT_KEPT = "admin:audit:kept"
     BOX_AUDIT_FORGOTTEN = "box:audit:forgotten"
     ADMIN_RECOVERY_KEY_MADE = "admin:recovery-key:made"

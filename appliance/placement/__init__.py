@@ -34,9 +34,11 @@ if TYPE_CHECKING:
         current_plan,
         predicted_against_measured,
     )
-    from appliance.placement.following import box_facts, follow_benchmarks, follow_plan
+    from appliance.placement.following import box_facts, follow_benchmarks, follow_plan, plan_of_box
     from appliance.placement.inventory import InventoryUnusable, MachineKind, read_inventory
+    from appliance.placement.leading import lead
     from appliance.placement.models_for_sizing import sizing_models
+    from appliance.placement.needs import model_needs
     from appliance.placement.planning import plan
     from appliance.placement.report import as_json, told
     from appliance.placement.sizing import Needed, Simulated, Sized, Target, needed, simulate, size
@@ -59,7 +61,9 @@ if TYPE_CHECKING:
 _NAMES = {
     "arrivals": ("Workload",),
     "benchmarks": ("measure_what_is_due",),
-    "following": ("box_facts", "follow_benchmarks", "follow_plan"),
+    "following": ("box_facts", "follow_benchmarks", "follow_plan", "plan_of_box"),
+    "leading": ("lead",),
+    "needs": ("model_needs",),
     "contract": (
         "Action", "Change", "Demand", "Measured", "ModelFiles", "ModelNeed", "NodeFacts", "Placed", "Plan",
         "Running", "Unplaced", "Way", "Wishes",
@@ -118,9 +122,12 @@ __all__ = [
     "current_plan",
     "follow_benchmarks",
     "follow_plan",
+    "lead",
     "measure_what_is_due",
+    "model_needs",
     "needed",
     "plan",
+    "plan_of_box",
     "predicted_against_measured",
     "read_inventory",
     "read_measures",

@@ -7,8 +7,8 @@ of machines. Sizes are bytes, speeds tokens a second, times epoch seconds.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from appliance.engines.options import Kind, Setting
-from appliance.hardware.profile import EngineName
+from appliance.engines.options import Kind
+from appliance.hardware.profile import EngineName, Setting
 from appliance.hardware.profile import Kind as Accelerator
 
 READABLE_TOKENS_PER_SECOND = 7.0

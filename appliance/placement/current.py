@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from appliance.clock import now
-from appliance.hardware import MachineFacts, Profile
+from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running
-from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, running_engines
+from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, placeable, running_engines
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
 from appliance.placement.store import (
@@ -22,6 +22,7 @@ from appliance.placement.store import (
     read_measures,
     read_placement,
 )
+from appliance.settings import BOX_NODE
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class CurrentPlan:
     running: tuple[Running, ...]
     measures: tuple[Measured, ...]
     choice: PlacementChoice
+    models: tuple[ModelNeed, ...]
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,15 @@ def current_plan(
     """The plan for what the databases say at `at` (epoch seconds)."""
     at = now() if at is None else at
     reports = heard(activity, at)
-    nodes = fleet_nodes(cellule, reports, profiles, box_facts)
-    running = running_engines(activity, reports, models, at)
+    machines = {**known_machines(activity), BOX_NODE: box_facts}
+    nodes = fleet_nodes(cellule, reports, profiles, machines)
+    running = placeable(running_engines(activity, reports, models, at), models)
     measures, choice = read_measures(activity), read_placement(cellule)
     found = plan(
         nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=choice.wishes(),
         running=running,
     )  # fmt: skip
-    return CurrentPlan(found, nodes, running, measures, choice)
+    return CurrentPlan(found, nodes, running, measures, choice, tuple(models))
 
 
 def apply_where_chosen(cellule: Database, current: CurrentPlan) -> bool:

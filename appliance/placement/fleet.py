@@ -1,8 +1,8 @@
 """The fleet as the databases know it: nodes, what runs, what was asked for. Reads only.
 
 Which models there are is the caller's to say: a list of ModelNeed. What a worker's machine can do is
-recognised from the record that it sent (`hardware` in its report); a worker that sent none is taken for a
-processor of its cores and memory.
+recognised from the record that it sent; a worker that sent none is taken for a processor of its cores and
+memory.
 """
 
 import json
@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
 from sqlite_utils import Database
 
 from appliance.enrolment import Worker, WorkerState, list_workers
 from appliance.hardware import MachineFacts, Processor, Profile, recognise
 from appliance.hardware.profile import EngineName
-from appliance.placement.contract import Demand, ModelNeed, NodeFacts, Running
+from appliance.placement.contract import Demand, ModelNeed, NodeFacts, Running, Way
 from appliance.placement.memory import with_working_space
 from appliance.placement.ways import ways_of
 from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS
@@ -48,29 +47,49 @@ def fleet_nodes(
     cellule: Database,
     reports: Mapping[str, Heard],
     profiles: Mapping[str, Profile],
-    box_facts: MachineFacts,
+    machines: Mapping[str, MachineFacts],
 ) -> tuple[NodeFacts, ...]:
-    """The box, and the approved workers that report: a silent one can't be told anything now."""
-    found = [NodeFacts(BOX_NODE, BOX_NODE, ways_of(box_facts, recognise(box_facts, profiles)), is_box=True)]
+    """The box, and the approved workers that report: a silent one can't be told anything now.
+
+    `machines` are the records of the nodes; without the box's it has no way to compute.
+    """
+    box = machines.get(BOX_NODE, MachineFacts())
+    found = [NodeFacts(BOX_NODE, BOX_NODE, _ways(BOX_NODE, box, profiles), is_box=True)]
     for worker in list_workers(cellule):
         said = reports.get(worker.id)
         if worker.state is WorkerState.APPROVED and said is not None and not said.is_silent:
-            facts = machine_facts(worker, said.report)
-            found.append(NodeFacts(worker.id, worker.name, ways_of(facts, recognise(facts, profiles))))
+            facts = machines.get(worker.id) or told_at_enrolment(worker)
+            found.append(NodeFacts(worker.id, worker.name, _ways(worker.id, facts, profiles)))
     return tuple(found)
 
 
-def machine_facts(worker: Worker, report: Mapping[str, Any]) -> MachineFacts:
-    """The record in its report, or what its enrolment told."""
-    try:
-        return MachineFacts.model_validate(report.get("hardware"))
-    except ValidationError:
-        told = worker.facts
-        return MachineFacts(
-            processor=Processor(name=told.cpu, cores=told.cores),
-            memory_bytes=told.memory_bytes,
-            engines=frozenset({"llama.cpp/cpu"}),
-        )
+def told_at_enrolment(worker: Worker) -> MachineFacts:
+    """What stands in for the record of a machine that has not sent it yet."""
+    told = worker.facts
+    return MachineFacts(
+        processor=Processor(name=told.cpu, cores=told.cores),
+        memory_bytes=told.memory_bytes,
+        engines=frozenset({"llama.cpp/cpu"}),
+    )
+
+
+_RECOGNISED: dict[str, tuple[MachineFacts, Mapping[str, Profile], tuple[Way, ...]]] = {}
+"""By node: asked every two seconds, and a machine hardly ever changes."""
+
+
+def _ways(node: str, facts: MachineFacts, profiles: Mapping[str, Profile]) -> tuple[Way, ...]:
+    known = _RECOGNISED.get(node)
+    if known is None or known[1] is not profiles or known[0] != facts:
+        known = _RECOGNISED[node] = (facts, profiles, ways_of(facts, recognise(facts, profiles)))
+    return known[2]
+
+
+def waiting_requests(activity: Database, at: float) -> dict[str, int]:
+    """How many requests wait for each model, as the pool told last; nothing when it is silent."""
+    row = activity.execute("SELECT at, report FROM node_reports WHERE node = 'pool'").fetchone()
+    if row is None or at - row[0] > SILENT_AFTER_SECONDS:
+        return {}
+    return {str(model): int(number) for model, number in json.loads(row[1]).get("waiting", {}).items()}
 
 
 def running_engines(
@@ -84,6 +103,12 @@ def running_engines(
         for engine in () if said.is_silent else said.report.get("engines", ()):
             found.append(_running(node, engine, by_name.get(str(engine.get("model"))), asked, at))
     return tuple(found)
+
+
+def placeable(running: Sequence[Running], models: Sequence[ModelNeed]) -> tuple[Running, ...]:
+    """Without what is not placement's: adopted servers, and what somebody started by hand."""
+    names = {model.name for model in models}
+    return tuple(each for each in running if each.engine is not EngineName.ADOPTED and each.model in names)
 
 
 def _running(

@@ -1,42 +1,51 @@
-"""What the core does for placement: measures engines, and applies a new plan where an admin let it.
+"""What the core does for placement: measures engines, makes plans, and leads the nodes to the applied one.
 
-`models` are those that the box holds: without any no plan is made, for an empty one would unload everything.
+Without a model beside the demo no plan is made, for an empty one would unload everything.
 """
 
-from collections.abc import Sequence
 from functools import cache
 
+from sqlite_utils import Database
+
 from appliance.clock import now
-from appliance.hardware import MachineFacts, gather, profile_folders, read_profiles
+from appliance.hardware import MachineFacts, gather, known_machines, profile_folders, profiles_in
+from appliance.models.held import held_models
 from appliance.placement.benchmarks import measure_what_is_due
-from appliance.placement.contract import ModelNeed
-from appliance.placement.current import apply_where_chosen, current_plan
+from appliance.placement.current import CurrentPlan, apply_where_chosen, current_plan
 from appliance.placement.fleet import fleet_nodes, heard
-from appliance.settings import Settings
+from appliance.placement.needs import model_needs
+from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule
 
 
-def follow_benchmarks(settings: Settings, models: Sequence[ModelNeed] = ()) -> str:
+def follow_benchmarks(settings: Settings) -> str:
     """Measures one engine, if one is due; what it did as a sentence."""
-    profiles, _ = read_profiles(profile_folders(settings))
+    profiles, _ = profiles_in(profile_folders(settings))
     with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir) as activity:
-        nodes = fleet_nodes(cellule, heard(activity, now()), profiles, box_facts())
-        return measure_what_is_due(settings, cellule, activity, nodes, models)
+        machines = {BOX_NODE: box_facts(), **known_machines(activity)}
+        nodes = fleet_nodes(cellule, heard(activity, now()), profiles, machines)
+        return measure_what_is_due(settings, cellule, activity, nodes, model_needs(held_models(cellule)))
 
 
-def follow_plan(settings: Settings, models: Sequence[ModelNeed]) -> str:
+def follow_plan(settings: Settings) -> str:
     """Applies the plan for the fleet as it is now, where an admin chose so; what it did as a sentence."""
-    if not models:
-        return ""
-    profiles, _ = read_profiles(profile_folders(settings))
     with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir) as activity:
-        current = current_plan(cellule, activity, models, profiles, box_facts())
+        if not any(not model.ships for model in held_models(cellule)):
+            return ""
+        current = plan_of_box(settings, cellule, activity)
         if not apply_where_chosen(cellule, current):
             return ""
     return f"applied a plan of {len(current.plan.placed)} engines on {len(current.nodes)} nodes"
 
 
+def plan_of_box(settings: Settings, cellule: Database, activity: Database) -> CurrentPlan:
+    """The plan for the models that the box holds, on the fleet as it is now."""
+    profiles, _ = profiles_in(profile_folders(settings))
+    box = known_machines(activity).get(BOX_NODE) or box_facts()
+    return current_plan(cellule, activity, model_needs(held_models(cellule)), profiles, box)
+
+
 @cache
 def box_facts() -> MachineFacts:
-    """Of this machine; its parts don't change while a process runs."""
+    """Of this machine, until the record that the core keeps of it is there."""
     return gather()

@@ -17,9 +17,10 @@ from appliance.placement.arrivals import HOUR, Arrival
 from appliance.placement.contract import Placed, Speed
 from appliance.placement.simulated_engine import SimulatedEngine
 from appliance.placement.simulated_time import run_in_simulated_time
-from appliance.pool.ask import Ask, Endpoint, read_ask
+from appliance.pool.ask import Ask, read_ask
 from appliance.pool.client import Client
 from appliance.pool.dispatch import Dispatch, Lease
+from appliance.pool.kinds import Endpoint
 from appliance.pool.limits import Limits
 from appliance.pool.nodes import EngineHealth, NodeEngine, Nodes
 from appliance.upstream import Address

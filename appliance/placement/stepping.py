@@ -5,8 +5,9 @@ until its last answer is given; what needs its memory waits so long. So a node i
 engine as it runs or to have one as planned, and the steps say why.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from appliance.placement.contract import NodeFacts, Placed, Plan, Running
 from appliance.placement.residency import Move, Resident, Step, Want, settle
@@ -29,8 +30,12 @@ def what_now(
     *,
     demo_models: Collection[str] = (),
     pinned: Collection[tuple[str, str]] = (),
+    waiting: Mapping[str, int] = MappingProxyType({}),
 ) -> NodeNow:
-    """Each memory of the node is settled for itself; a model is in the one where its engine computes."""
+    """Each memory of the node is settled for itself; a model is in the one where its engine computes.
+
+    `waiting`: how many requests wait for a model.
+    """
     here = [each for each in running if each.node == node.id]
     planned = plan.on(node.id)
     keep: list[Running] = []
@@ -45,6 +50,7 @@ def what_now(
             {model for of, model in pinned if of == node.id},
             set(demo_models),
             any(_memory_of(node, each) != memory for each in real),
+            waiting,
         )
         kept, had, said = space.settled()
         keep += kept
@@ -70,6 +76,7 @@ class _Space:
     pinned: Collection[str]
     demos: Collection[str]
     another_is_ready: bool
+    waiting: Mapping[str, int]
 
     def settled(self) -> tuple[list[Running], list[Placed], tuple[Step, ...]]:
         by_model = {each.model: each for each in self.planned}
@@ -114,7 +121,7 @@ class _Space:
         wants = [
             Want(
                 each.model, each.memory_bytes, pinned=each.model in self.pinned, planned=True,
-                is_demo=each.model in self.demos,
+                waiting=self.waiting.get(each.model, 0), is_demo=each.model in self.demos,
             )
             for each in self.planned
         ]  # fmt: skip

@@ -48,7 +48,7 @@ class Pin(BaseModel):
 class PlacementChoice(Choice):
     """What an admin wants of placement."""
 
-    applying: Applying = Applying.ASK
+    applying: Applying = Applying.AUTOMATICALLY
     least_tokens_per_second: float = Field(default=READABLE_TOKENS_PER_SECOND, gt=0, le=1000)
     pins: tuple[Pin, ...] = Field(default=(), max_length=1000)
     copies: dict[str, int] = Field(default_factory=dict)

@@ -16,8 +16,9 @@ from appliance.models.naming import ModelNames
 from appliance.people.api_keys import Caller, Callers
 from appliance.pool.admit import Budgets, identify, refuse_over_budget
 from appliance.pool.asgi import JSON, BodyTooSlow, ClientLeft, Headers, refusal_body, refusal_headers
-from appliance.pool.ask import Ask, Endpoint, for_model, read_ask
+from appliance.pool.ask import Ask, for_model, read_ask, read_sound_ask
 from appliance.pool.client import Client
+from appliance.pool.kinds import Endpoint, refuse_other_kind
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Meter, Outcome, new_request_id
 from appliance.pool.metrics import Metrics
@@ -111,13 +112,12 @@ class Api:
     ) -> None:
         try:
             self._charge(exchange.caller, headers)
-            body = await client.whole_body(
-                given.get(b"content-length"), self._settings.body_limit_bytes, self._limits.body_seconds
-            )
-            ask = self._named(read_ask(exchange.endpoint, body), headers)
+            ask = self._named(await self._read(exchange.endpoint, given, client), headers)
             if self._relay.dispatch.knows(ask.model):
                 exchange.model = ask.model
                 headers.append(_model_header(ask.model))
+                if other := refuse_other_kind(ask.model, ask.endpoint, self._relay.dispatch.nodes.kinds):
+                    raise other
             await self._relay.run(exchange, ask, client, headers)
             return
         except ClientLeft:
@@ -139,6 +139,15 @@ class Api:
         if exchange.place:
             headers.append((b"x-cellule-queue-position", b"%d" % exchange.place))
         _refuse(client, refusal, headers)
+
+    async def _read(self, endpoint: Endpoint, given: dict[bytes, bytes], client: Client) -> Ask:
+        """The checked request. A sound is larger than what is said of it, and looked at beside the loop."""
+        is_sound = endpoint is Endpoint.TRANSCRIPTION
+        limit = self._settings.sound_limit_bytes if is_sound else self._settings.body_limit_bytes
+        body = await client.whole_body(given.get(b"content-length"), limit, self._limits.body_seconds)
+        if is_sound:
+            return await asyncio.to_thread(read_sound_ask, given.get(b"content-type", b""), body)
+        return read_ask(endpoint, body)
 
     def _named(self, ask: Ask, headers: Headers) -> Ask:
         """For the model that the asked name stands for. Raises RetiredModel, InvalidRequest."""

@@ -5,14 +5,17 @@ usage gets `stream_options.include_usage`, so that the ledger knows it, and the 
 chunk out again.
 """
 
-from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from appliance.engines.contract import ChatRequest, CompletionRequest, EmbeddingRequest
+from appliance.engines.kinds_contract import ImageRequest, RerankRequest, TranscriptionRequest
+from appliance.engines.transcription_form import read_transcription
 from appliance.errors import Refused
+from appliance.forms import read_form, write_form
+from appliance.pool.kinds import Endpoint
 
 _TOKENS_WHEN_NOT_SAID = 256
 _MOST_TOKENS = 100_000
@@ -21,20 +24,18 @@ _CHARACTERS_A_TOKEN = 8
 """More than any text has on average: a prompt is not called too long that isn't."""
 _PROMPT_TOKENS_A_GENERATED_ONE = 8
 """Reading a prompt is about this much cheaper than generating."""
+_SOUND_BYTES_A_TOKEN = 2_000
+"""Of sound as people send it; a guess that only has to tell long from short."""
+_TOKENS_AN_IMAGE = 4_096
 
 
-class Endpoint(StrEnum):
-    """The three endpoints that make an engine work; a ledger line names one of them."""
-
-    CHAT = "/v1/chat/completions"
-    COMPLETIONS = "/v1/completions"
-    EMBEDDINGS = "/v1/embeddings"
-
-
-BODIES: dict[Endpoint, type[ChatRequest | CompletionRequest | EmbeddingRequest]] = {
+BODIES: dict[Endpoint, type[BaseModel]] = {
     Endpoint.CHAT: ChatRequest,
     Endpoint.COMPLETIONS: CompletionRequest,
     Endpoint.EMBEDDINGS: EmbeddingRequest,
+    Endpoint.RERANK: RerankRequest,
+    Endpoint.TRANSCRIPTION: TranscriptionRequest,
+    Endpoint.IMAGES: ImageRequest,
 }
 
 
@@ -57,6 +58,8 @@ class Ask(NamedTuple):
     """About how long the prompt is: rather less than it really has."""
     refused_by: frozenset[str] = frozenset()
     """Ids of nodes whose engine does not take this prompt."""
+    content_type: bytes = b"application/json"
+    """Of the body; a form's names its boundary."""
 
 
 class _PlainMessage(BaseModel):
@@ -94,8 +97,10 @@ def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
     """Reads and checks a request body. Raises InvalidRequest, which names the field."""
     request = _checked(endpoint, body)
     reading = len(body) / _BYTES_A_TOKEN / _PROMPT_TOKENS_A_GENERATED_ONE
-    if endpoint is Endpoint.EMBEDDINGS:
+    if endpoint in (Endpoint.EMBEDDINGS, Endpoint.RERANK):
         return Ask(endpoint, request.model, False, body, False, reading)
+    if isinstance(request, ImageRequest):
+        return Ask(endpoint, request.model, False, body, False, float(_TOKENS_AN_IMAGE * request.n))
     prompt_tokens = _prompt_tokens(request)
     generated = request.max_tokens
     options = None
@@ -128,8 +133,26 @@ def _length(prompt: str | list[str] | list[int] | list[list[int]]) -> int:
     return len(prompt) // _CHARACTERS_A_TOKEN if isinstance(prompt, str) else len(prompt)
 
 
+def read_sound_ask(content_type: bytes, body: bytes) -> Ask:
+    """Reads and checks a transcription's form, which travels on as it is. Takes milliseconds for a large one.
+
+    Raises InvalidRequest and NotAForm.
+    """
+    try:
+        request = read_transcription(content_type, body)
+    except ValidationError as error:
+        raise _invalid(error) from None
+    cost = len(request.file) / _SOUND_BYTES_A_TOKEN
+    return Ask(Endpoint.TRANSCRIPTION, request.model, False, body, False, cost, content_type=content_type)
+
+
 def for_model(ask: Ask, model: str) -> Ask:
     """The same request for the model that its alias stands for. Raises InvalidRequest."""
+    if ask.endpoint is Endpoint.TRANSCRIPTION:
+        parts = read_form(ask.content_type, ask.body)
+        renamed = [(name, model.encode() if name == "model" else value) for name, value in parts]
+        content_type, body = write_form(renamed)
+        return ask._replace(model=model, body=body, content_type=content_type)
     document = _document(ask.body)
     document["model"] = model
     return ask._replace(model=model, body=orjson.dumps(document))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from appliance.errors import Refused, TryAgain
 from appliance.pool.asgi import ClientLeft
-from appliance.pool.ask import Ask, Endpoint
+from appliance.pool.ask import Ask
 from appliance.pool.client import Client
+from appliance.pool.kinds import Endpoint
 from appliance.pool.nodes import NodeEngine, Nodes
 from appliance.pool.queue import FairQueue, Ticket
 from appliance.pool.route import Route, choose, takes_prompt
@@ -93,8 +94,8 @@ class Dispatch:
         is_loaded = self.nodes.serves(ask.model)
         if self.nodes.models() and not self.knows(ask.model):
             raise self.unknown_model(ask.model)
-        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         self._check_prompt(ask)
+        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
         ticket = Ticket(ask.model, caller_id, (ask, future))

@@ -23,7 +23,7 @@ from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.people.api_keys import Caller
-from appliance.pool.ask import Endpoint
+from appliance.pool.kinds import Endpoint
 from appliance.storage import open_activity, transaction
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,15 @@ routing and its unanswered requests are cut, so that they are answered elsewhere
 request is left alone until it has said again that it is ready.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from appliance.engines.options import Kind
 from appliance.upstream import Address
 
+_KINDS = {str(kind): kind for kind in Kind}
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8
 _SPEED_WHEN_UNKNOWN = 10.0
@@ -76,6 +78,11 @@ class NodeEngine:
         if not self.measured and health.tokens_per_second > 0:
             self.tokens_per_second = health.tokens_per_second
 
+    @property
+    def kind(self) -> Kind:
+        """What its model is for; text where it does not say, or says what this release does not know."""
+        return _KINDS.get(str(self.report.get("kind")), Kind.TEXT)
+
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
         trouble = str(self.report.get("trouble") or "")
@@ -115,17 +122,22 @@ class Nodes:
         self._silent_seconds = silent_seconds
         self._forgotten_seconds = forgotten_seconds
         self._engines: dict[tuple[str, str], NodeEngine] = {}
-        self._models: frozenset[str] = frozenset()
+        self._kinds: dict[str, Kind] = {}
 
     def __iter__(self) -> Iterator[NodeEngine]:
         return iter(self._engines.values())
 
     def models(self) -> list[str]:
         """Every model that some node holds, whether it is well now or not."""
-        return sorted(self._models)
+        return sorted(self._kinds)
 
     def serves(self, model: str) -> bool:
-        return model in self._models
+        return model in self._kinds
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each model is for, as its engines say."""
+        return self._kinds
 
     def usable_models(self) -> list[str]:
         return sorted({engine.model for engine in self._engines.values() if not engine.unusable})
@@ -149,7 +161,7 @@ class Nodes:
             del self._engines[engine.node_id, engine.model]
             engine.unusable = "no longer a node"
             engine.cut("the node was removed")
-        self._models = frozenset(engine.model for engine in self._engines.values())
+        self._kinds = {engine.model: engine.kind for engine in self._engines.values()}
         self.judge(at)
         return gone
 

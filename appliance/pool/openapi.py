@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from appliance import VERSION
-from appliance.pool.ask import BODIES, Endpoint
+from appliance.pool.ask import BODIES
+from appliance.pool.kinds import Endpoint
 
 _JSON = "application/json"
+_FORM = "multipart/form-data"
 
 
 class Error(BaseModel):
@@ -72,6 +74,18 @@ _SUMMARIES = {
     Endpoint.CHAT: "Answer a conversation",
     Endpoint.COMPLETIONS: "Continue a text",
     Endpoint.EMBEDDINGS: "Turn texts into vectors",
+    Endpoint.RERANK: "Rank documents by how well they answer a query",
+    Endpoint.TRANSCRIPTION: "Write down what is said in a sound",
+    Endpoint.IMAGES: "Make images of a description",
+}
+
+_EVERY_ANSWER_HAS = {
+    Endpoint.CHAT: "object",
+    Endpoint.COMPLETIONS: "object",
+    Endpoint.EMBEDDINGS: "object",
+    Endpoint.RERANK: "results",
+    Endpoint.TRANSCRIPTION: "text",
+    Endpoint.IMAGES: "data",
 }
 
 
@@ -116,15 +130,30 @@ def description() -> bytes:
 
 
 def _inference(endpoint: Endpoint) -> dict[str, Any]:
-    answers: dict[str, Any] = {_JSON: {"schema": {"type": "object", "required": ["object"]}}}
-    if endpoint is not Endpoint.EMBEDDINGS:
-        answers["text/event-stream"] = {"schema": {"type": "string"}}
+    request = {
+        _FORM if endpoint is Endpoint.TRANSCRIPTION else _JSON: {"schema": _ref(BODIES[endpoint].__name__)}
+    }
     return {
         "operationId": endpoint.name.lower(),
         "summary": _SUMMARIES[endpoint],
-        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref(BODIES[endpoint].__name__)}}},
-        "responses": {"200": {"description": "The answer", "content": answers}, **_refusals(_REFUSALS)},
+        "requestBody": {"required": True, "content": request},
+        "responses": {
+            "200": {"description": "The answer", "content": _answers(endpoint)},
+            **_refusals(_REFUSALS),
+        },
     }
+
+
+def _answers(endpoint: Endpoint) -> dict[str, Any]:
+    """By media type; what every answer of that endpoint has."""
+    text = {"schema": {"type": "string"}}
+    json: dict[str, Any] = {"type": "object", "required": [_EVERY_ANSWER_HAS[endpoint]]}
+    answers: dict[str, Any] = {_JSON: {"schema": json}}
+    if endpoint in (Endpoint.CHAT, Endpoint.COMPLETIONS):
+        answers["text/event-stream"] = text
+    if endpoint is Endpoint.TRANSCRIPTION:
+        answers |= {"text/plain": text, "text/vtt": text}
+    return answers
 
 
 def _reading(operation: str, summary: str, schema: str) -> dict[str, Any]:

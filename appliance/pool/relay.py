@@ -20,7 +20,7 @@ from appliance.pool.dispatch import Dispatch, Lease
 from appliance.pool.limits import Limits
 from appliance.pool.meter import Exchange, Outcome
 from appliance.pool.nodes import NodeEngine
-from appliance.pool.stream import BadStream, EventFilter, usage_of_answer
+from appliance.pool.stream import BadStream, EventFilter, usage_of_answer, usage_of_headers
 from appliance.upstream import Connection, Upstream, UpstreamLost
 
 log = logging.getLogger(__name__)
@@ -163,10 +163,11 @@ class _Attempt:
 
     def _request(self) -> bytes:
         return (
-            b"POST %s HTTP/1.1\r\nhost: engine\r\ncontent-type: application/json\r\n"
+            b"POST %s HTTP/1.1\r\nhost: engine\r\ncontent-type: %s\r\n"
             b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n%s"
             % (
                 self._ask.endpoint.encode(),
+                self._ask.content_type,
                 self._exchange.request_id.encode(),
                 len(self._ask.body),
                 self._ask.body,
@@ -195,7 +196,9 @@ class _Attempt:
         if status >= 400 and not connection.content_type.startswith(b"application/json"):
             raise BadAnswer(f"The node answered {status} without a reason.", next_step="Try again.")
         if status == 200:
-            exchange.tokens_in, exchange.tokens_out = usage_of_answer(body) or (0, 0)
+            exchange.tokens_in, exchange.tokens_out = (
+                usage_of_headers(connection.headers) or usage_of_answer(body) or (0, 0)
+            )
             self._engine.measure(exchange.tokens_out, monotonic() - exchange.started - exchange.queue_seconds)
         exchange.ended(
             Outcome.ANSWERED if status < 400 else Outcome.REFUSED if status < 500 else Outcome.FAILED, status

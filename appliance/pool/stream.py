@@ -4,11 +4,16 @@ Bytes that are passed on are never changed. An event that arrives in pieces is p
 whole, so that whatever follows a broken stream starts on a clean line.
 """
 
+import re
+from collections.abc import Sequence
 from json import JSONDecodeError, JSONDecoder
 
 import orjson
 
+from appliance.engines.options import TOKENS_HEADER
+
 _USAGE = b'"usage"'
+_TWO_NUMBERS = re.compile(rb"(\d{1,15}) (\d{1,15})")
 _decode = JSONDecoder().raw_decode
 
 
@@ -82,6 +87,15 @@ def usage_of_answer(body: bytes) -> tuple[int, int] | None:
     except JSONDecodeError:
         return None
     return _counts(usage)
+
+
+def usage_of_headers(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int, int] | None:
+    """(tokens in, tokens out) of an answer whose body does not tell them; None without the header."""
+    for name, value in headers:
+        if name == TOKENS_HEADER:
+            match = _TWO_NUMBERS.fullmatch(value)
+            return (int(match[1]), int(match[2])) if match else None
+    return None
 
 
 def _counts(usage: object) -> tuple[int, int] | None:

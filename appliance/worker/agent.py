@@ -66,6 +66,7 @@ class Agent:
         self._membership = membership
         self._find_boxes = find_boxes
         self._network = WorkerNetwork(host, membership.interface, membership.config)
+        self._models = ModelStore(store.folder / "models")
         self._handout = self._new_handout()
         self._engines = self._new_engines()
         self._part = LentPart(membership.config.tunnel_address)
@@ -78,7 +79,7 @@ class Agent:
     def run(self) -> None:
         """Works until KeyboardInterrupt, leaving neither engine nor tunnel behind.
 
-        Raises WorkerRevoked, with the keys wiped, and what `Host` refuses at the start.
+        Raises WorkerRevoked, with keys and models wiped, and what `Host` refuses at the start.
         """
         report_at = 0.0
         try:
@@ -93,6 +94,9 @@ class Agent:
                 time.sleep(TICK_SECONDS)
         except WorkerRevoked:
             self._store.wipe()
+            self._engines.stop()
+            self._handout.stop()
+            self._models.wipe()
             raise
         finally:
             self._servers.stop()
@@ -196,8 +200,7 @@ class Agent:
     def _new_handout(self) -> Handout:
         config = self._membership.config
         assert config is not None
-        store = ModelStore(self._store.folder / "models")
-        return Handout(store, report_address(config), self._membership.pin, config.tunnel_address)
+        return Handout(self._models, report_address(config), self._membership.pin, config.tunnel_address)
 
     def _new_engines(self) -> Engines:
         config = self._membership.config

@@ -74,8 +74,7 @@ class FileFetch:
                     return False
                 for source in self._sources():
                     if source not in threads and source.name not in self._tally.avoided:
-                        threads[source] = threading.Thread(target=self._draw, args=(source,), daemon=True)
-                        threads[source].start()
+                        threads[source] = self._start(source, stopping)
                 self._ended.wait(LOOK_AGAIN_SECONDS)
         finally:
             self._stopping.set()
@@ -88,11 +87,17 @@ class FileFetch:
             raise self._error
         return True
 
-    def _draw(self, source: PieceSource) -> None:
+    def _start(self, source: PieceSource, stopping: threading.Event) -> threading.Thread:
+        name = f"fetch {source.name}"
+        thread = threading.Thread(target=self._draw, args=(source, stopping), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _draw(self, source: PieceSource, stopping: threading.Event) -> None:
         """Asks `source` for one piece after another, as long as it is one of the sources."""
         buffer = memoryview(bytearray(self._part.pieces.piece_bytes))
         waits_since = monotonic()
-        while not self._stopping.is_set() and source in self._sources():
+        while not (self._stopping.is_set() or stopping.is_set()) and source in self._sources():
             index = self._claim(source, monotonic() - waits_since < BOX_PATIENCE_SECONDS)
             if index is None:
                 self._stopping.wait(LOOK_AGAIN_SECONDS)

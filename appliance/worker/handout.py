@@ -9,6 +9,7 @@ import errno
 import logging
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from ipaddress import IPv4Address
 from pathlib import Path
 from time import monotonic
@@ -141,7 +142,8 @@ class Handout:
                 self._stopping.wait(_LOOK_SECONDS)
                 continue
             try:
-                self._fetch(bundle)
+                with closing(self._box):
+                    self._fetch(bundle)
             except Refusal as error:
                 self._fail(bundle, str(error), getattr(error, "retry_after_seconds", RETRY_SECONDS))
             except OSError as error:

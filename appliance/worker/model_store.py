@@ -153,6 +153,13 @@ class ModelStore:
                 (self.root / "pieces" / blob.name).unlink(missing_ok=True)
         (self.root / "manifests" / digest).unlink(missing_ok=True)
 
+    def wipe(self) -> None:
+        """Takes away everything that was handed out: this machine is no worker any more."""
+        for name in FOLDERS:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+        if self.root.is_dir() and not any(self.root.iterdir()):
+            self.root.rmdir()
+
     def stored_bytes(self) -> int:
         """What all files take of the disk, also those on their way."""
         return sum(_allocated(path) for name in ("blobs", "partial") for path in (self.root / name).glob("*"))

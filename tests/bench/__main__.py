@@ -5,6 +5,7 @@ import importlib
 import sys
 
 BENCHES = {
+    "embeddings": "tests.bench.embeddings",
     "engine": "tests.bench.engine",
     "gateway": "tests.bench.gateway",
     "handout": "tests.bench.handout",

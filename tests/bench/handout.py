@@ -2,7 +2,8 @@
 
 A box and its PCs with their real processes and tunnels, each in a network namespace behind a cable of
 LINK_MEGABITS, as in an office whose switch is faster than any port. The cables are slow on purpose: the
-processors here encrypt and decrypt for all five machines, and without a limit only they would be measured.
+processors here encrypt, decrypt and hash for all five machines, in all about 80 ms for each MB that a PC gets
+(wireguard-go, where the kernel has no WireGuard), and with faster cables only they would be measured.
 Counted from the wish until the box has heard that the last one has the whole model, its hash checked.
 """
 

@@ -21,7 +21,7 @@ from appliance.placement.measuring import EngineAddress, EngineSpeed, measure_en
 from appliance.placement.replay import SimulatedNode, replay
 from appliance.settings import Settings
 from appliance.storage import open_activity
-from tests.bench.engine import CACHE
+from tests.bench.llama_server import CACHE
 from tests.bench.random_model import BENCH, random_model
 from tests.conftest import free_port
 from tests.pool.conftest import Box, start_box
@@ -52,11 +52,11 @@ def main() -> bool:
     try:
         with real_engine(box, *arguments):
             address = EngineAddress(socket_path=box.settings.engine_socket(MODEL))
-            speed = measure_engine(address, MODEL, SLOTS, limit_seconds=120)
+            speed = measure_engine(address, MODEL, SLOTS, limit_seconds=300)
             print(f"measured: {speed}")
             asked = _arrivals(speed)
             real = _really(box, asked)
-            again = measure_engine(address, MODEL, SLOTS, limit_seconds=120)
+            again = measure_engine(address, MODEL, SLOTS, limit_seconds=300)
             print(f"measured again: {again}")
     finally:
         box.stop_all()

@@ -12,15 +12,16 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from appliance.host import FirewallKind, FirewallPlan, Peer, TunnelPlan
+from appliance.host import FirewallKind, FirewallLink, FirewallPlan, Peer, TunnelPlan
 from appliance.host.linux import LinuxHost
 from tests.netlab import Lab
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
-FRONT, ADMIN, ENGINE, SSH = 8443, 9443, 8000, 22
+FRONT, ADMIN, ENGINE, SSH, PIECES = 8443, 9443, 8000, 22, 8010
 PORT = 51821
 
 
@@ -75,6 +76,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         town.listen("box", "0.0.0.0", ADMIN)
         for name in ("a", "b"):
             town.listen(name, town.tunnel(name), ENGINE)
+            town.listen(name, town.tunnel(name), PIECES)
             town.listen(name, "0.0.0.0", SSH)
         lab.run("box", ["sysctl", "-qw", "net.ipv4.ip_forward=1"])
         set_up_side_doors(lab)
@@ -242,3 +244,68 @@ def test_a_cut_worker_is_gone_at_once_with_its_open_connections(town: Town) -> N
     town.bring_up("box", box_tunnel(town))
     town.guard("box", box_rules(town, "a", "b"))
     wait_until(lambda: town.reaches("a", "10.77.0.1", FRONT), within_seconds=15, what="a is back")
+
+
+def linked_tunnel(town: Town, name: str, other: str, port: int) -> TunnelPlan:
+    """A worker whose peers are the box and, directly, another worker."""
+    box, *_ = hostile_tunnel(town, name).peers
+    there = Peer(
+        public_key=town.keys[other],
+        allowed_ips=(IPv4Network(town.tunnel(other)),),
+        endpoint=f"{town.lab.address(other)}:{port}",
+    )
+    here = box.model_copy(update={"allowed_ips": (IPv4Network("10.77.0.1"),)})
+    return TunnelPlan(
+        interface=town.lab.tunnel_name(name),
+        address=IPv4Interface(f"{town.tunnel(name)}/32"),
+        peers=(here, there),
+    )
+
+
+def test_two_linked_workers_reach_the_ports_of_their_link_and_nothing_else(town: Town) -> None:
+    """Worker a gives pieces to b; each one's rules are tried against another side that has none."""
+    ports = {}
+    for name in ("a", "b"):
+        with town.lab.inside(name):
+            ports[name] = town.hosts[name].tunnel_status(town.lab.tunnel_name(name)).listen_port or 0
+    town.guard("box", box_rules(town, "a", "b"))
+    for name, other in (("a", "b"), ("b", "a")):
+        town.unguard(name)
+        town.bring_up(name, linked_tunnel(town, name, other, ports[other]))
+    paths = [(one, other, port) for one, other in (("a", "b"), ("b", "a")) for port in (PIECES, ENGINE, SSH)]
+    wait_until(
+        lambda: all(town.reaches(one, town.tunnel(other), port) for one, other, port in paths),
+        within_seconds=10,
+        what="without rules all of it is open",
+    )
+    guarded = (IPv4Network(town.tunnel("a")), IPv4Network(town.tunnel("b")), IPv4Network("10.77.0.1"))
+    for name, other, offered, called in (("a", "b", (PIECES,), ()), ("b", "a", (), (PIECES,))):
+        link = FirewallLink(
+            address=IPv4Address(town.tunnel(other)), offered_ports=offered, called_ports=called
+        )
+        town.guard(name, worker_rules(town, name).model_copy(update={"links": (link,), "guarded": guarded}))
+        open_paths = {(one, port) for one, far, port in paths if town.reaches(one, town.tunnel(far), port)}
+        assert open_paths == {("b", PIECES)}, f"with the rules of {name} alone"
+        # neither the box nor the LAN reaches pieces, and what was open before stays open
+        assert not town.reaches("box", town.tunnel(name), PIECES)
+        assert not town.reaches("client", town.tunnel(name), PIECES)
+        assert town.reaches("box", town.tunnel(name), ENGINE)
+        assert town.reaches(name, "10.77.0.1", FRONT)
+        town.unguard(name)
+
+
+def test_the_route_to_a_worker_goes_with_the_link(town: Town) -> None:
+    plan = linked_tunnel(town, "a", "b", PORT)
+    town.bring_up("a", plan)
+    shown = ["ip", "route", "show", "dev", town.lab.tunnel_name("a")]
+    assert town.tunnel("b") in town.lab.run("a", shown).stdout
+    town.bring_up("a", plan.model_copy(update={"peers": plan.peers[:1]}))
+    left = town.lab.run("a", shown).stdout
+    assert town.tunnel("b") not in left and "10.77.0.1" in left
+
+
+def test_a_link_takes_no_rights_from_others_and_the_box_has_none(town: Town) -> None:
+    box_and_link = FirewallLink(address=IPv4Address("10.77.0.1"), offered_ports=(PIECES,))
+    for plan in (worker_rules(town, "a"), box_rules(town, "a")):
+        with pytest.raises(ValidationError):
+            FirewallPlan.model_validate({**plan.model_dump(), "links": (box_and_link.model_dump(),)})

@@ -31,7 +31,7 @@ def reaches(box: ModelBox, get: Get, state: GetState) -> None:
         assert found.state is state, found.sentence
         return True
 
-    wait_until(there, within_seconds=30, what=f"the get is {state}")
+    wait_until(there, within_seconds=60, what=f"the get is {state}")
 
 
 def test_a_get_goes_on_after_the_cores_end_and_its_model_answers(
@@ -42,7 +42,7 @@ def test_a_get_goes_on_after_the_cores_end_and_its_model_answers(
     get = box.ask("small", order)
     part = box.settings.state_dir / "models" / "incoming" / get.incoming_name / "tiny-Q8_0.gguf.part"
     with core(box):
-        wait_until(lambda: part.stat().st_size > 900_000, within_seconds=30, what="the first bytes are here")
+        wait_until(lambda: part.stat().st_size > 900_000, within_seconds=60, what="the first bytes are here")
     came = part.stat().st_size
     elsewhere.faults.slow_bytes = None
     with core(box):

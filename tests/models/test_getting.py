@@ -303,13 +303,13 @@ def test_a_disk_that_fills_in_mid_download(
     turn = threading.Thread(target=box.turn)
     turn.start()
     part = box.settings.state_dir / "models" / "incoming" / get.incoming_name / "tiny-Q8_0.gguf.part"
-    wait_until(lambda: part.stat().st_size > 900_000, within_seconds=30, what="the first bytes are here")
+    wait_until(lambda: part.stat().st_size > 900_000, within_seconds=60, what="the first bytes are here")
     if noticed_by != "the core":
         monkeypatch.setattr(store_module, "reserve_bytes", lambda disk_bytes: 0)
     filler = box.settings.state_dir / "filler"
     fill(filler, leave=300_000)
     elsewhere.go_on.set()
-    turn.join(30)
+    turn.join(60)
     assert not turn.is_alive()
     ended = read_get(box.activity, get.id)
     assert (ended.state, ended.code) == (GetState.REFUSED, "model_store_full"), ended.sentence

@@ -18,8 +18,6 @@ from appliance.placement import (
     apply_where_chosen,
     choose_placement,
     current_plan,
-    follow_benchmarks,
-    follow_plan,
     predicted_against_measured,
     read_measures,
     read_placement,
@@ -29,7 +27,6 @@ from appliance.placement import (
 from appliance.placement.fleet import demand_of_hours
 from appliance.placement.planning import plan
 from appliance.placement.store import last_failures, record_measure
-from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from tests.placement.fleets import DEMO, GIB, cpu, demand, measured, model, node
 
@@ -120,9 +117,10 @@ def test_pins_are_set_replaced_and_removed(cellule: Database) -> None:
 def test_a_choice_out_of_range_changes_nothing(cellule: Database) -> None:
     choose_placement(cellule, least_tokens_per_second=5, copies={"small": 2}, chosen_by=None)
     with pytest.raises(ValidationError):
-        choose_placement(cellule, least_tokens_per_second=-1, applying=Applying.AUTOMATICALLY, chosen_by=None)
+        choose_placement(cellule, least_tokens_per_second=-1, applying=Applying.ASK, chosen_by=None)
     choice = read_placement(cellule)
-    assert (choice.applying, choice.least_tokens_per_second, choice.copies) == (Applying.ASK, 5, {"small": 2})
+    assert (choice.applying, choice.least_tokens_per_second) == (Applying.AUTOMATICALLY, 5)
+    assert choice.copies == {"small": 2}
 
 
 def test_a_plan_is_applied_once_and_read_by_node(cellule: Database) -> None:
@@ -158,6 +156,8 @@ def test_the_current_plan_is_made_of_what_the_databases_say(cellule: Database, a
     assert [(each.node, each.in_flight) for each in current.running] == [("pc", 1)]
     assert any(each.node == "box" and each.model == "small" for each in current.plan.placed)
     assert all(each.because for each in current.plan.changes)
+    choose_placement(cellule, applying=Applying.ASK, chosen_by=None)
+    current = current_plan(cellule, activity, [SMALL, DEMO], PROFILES, BOX, at=NOW)
     assert not apply_where_chosen(cellule, current), "the admin wants to be asked"
     choose_placement(cellule, applying=Applying.AUTOMATICALLY, chosen_by=None)
     current = current_plan(cellule, activity, [SMALL, DEMO], PROFILES, BOX, at=NOW)
@@ -168,17 +168,3 @@ def test_the_current_plan_is_made_of_what_the_databases_say(cellule: Database, a
 def test_every_public_name_is_there() -> None:
     for name in appliance.placement.__all__:
         assert getattr(appliance.placement, name) is not None
-
-
-def test_without_models_no_plan_is_applied_and_with_them_only_where_the_admin_chose_so(
-    settings: Settings,
-) -> None:
-    with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir):
-        assert follow_plan(settings, [SMALL]) == "", "the admin wants to be asked"
-        choose_placement(cellule, applying=Applying.AUTOMATICALLY, chosen_by=None)
-        assert follow_plan(settings, []) == ""
-        assert follow_plan(settings, [DEMO]) == "applied a plan of 1 engines on 1 nodes"
-        assert follow_plan(settings, [DEMO]) == "", "nothing is new"
-        assert follow_benchmarks(settings) == "", "nothing runs"
-        (engine,) = applied_engines(cellule, "box")
-        assert engine.model == "demo"

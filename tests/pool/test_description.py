@@ -19,6 +19,9 @@ def test_the_description_is_openapi_3_1_with_every_reference_resolved(box: Box) 
         ("post", "/v1/chat/completions"),
         ("post", "/v1/completions"),
         ("post", "/v1/embeddings"),
+        ("post", "/v1/rerank"),
+        ("post", "/v1/audio/transcriptions"),
+        ("post", "/v1/images/generations"),
         ("get", "/v1/models"),
         ("get", "/v1/models/{model}"),
     }

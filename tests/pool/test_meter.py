@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from appliance.pool.ask import Endpoint
+from appliance.pool.kinds import Endpoint
 from appliance.pool.meter import LedgerLine, Meter, Outcome, new_request_id
 from appliance.storage import open_activity
 from tests.pool.conftest import Box

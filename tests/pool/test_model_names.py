@@ -10,7 +10,8 @@ import pytest
 from appliance.clock import now
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.naming import Ending, ModelNames, RetiredModel, load_names
-from appliance.pool.ask import Endpoint, for_model, read_ask
+from appliance.pool.ask import for_model, read_ask
+from appliance.pool.kinds import Endpoint
 from appliance.storage import open_cellule, transaction
 from tests.pool.conftest import Box
 from tests.waiting import wait_until

@@ -6,7 +6,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from appliance.pool.ask import Endpoint, read_ask
+from appliance.pool.ask import read_ask
+from appliance.pool.kinds import Endpoint
 from appliance.pool.queue import FairQueue, Ticket
 from tests.conftest import DEMO_MODEL
 from tests.engines.contract_engines import NPU_ON_CPU, setting_arguments

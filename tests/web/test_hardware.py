@@ -63,13 +63,13 @@ SERVER = {
 
 def a_station(site: Site, **server: object) -> str:
     """A worker that reports a server of its owner's."""
-    site.db["invitations"].insert({"id": "i", "label": "CAD", "created_at": 1, "expires_at": 2})
+    site.db.table("invitations").insert({"id": "i", "label": "CAD", "created_at": 1, "expires_at": 2})
     worker = {"id": "w1", "name": "CAD", "public_key": "k", "invitation_id": "i", "state": "approved"}
-    site.db["workers"].insert(
+    site.db.table("workers").insert(
         {**worker, "short_code": "1", "poll_key": b"k", "facts": '{"name": "CAD"}', "created_at": 1.0}
     )
     report = json.dumps({"name": "CAD", "found_servers": [{**SERVER, **server}]})
-    site.activity["node_reports"].insert({"node": "w1", "at": now(), "report": report})
+    site.activity.table("node_reports").insert({"node": "w1", "at": now(), "report": report})
     return "w1"
 
 
@@ -104,5 +104,5 @@ def test_the_trouble_of_an_adopted_server_is_told(site: Site, admin: Visitor) ->
     admin.post(f"/hardware/{worker}/adopt", {"port": "8080", "model": "Qwen/Qwen3-8B", "name": "q"})
     engines = [{"model": "q", "ready": False, "slots": 4, "port": 8000, "trouble": "It answers nonsense."}]
     report = json.dumps({"name": "CAD", "engines": engines})
-    site.activity["node_reports"].upsert({"node": "w1", "at": now(), "report": report}, pk="node")
+    site.activity.table("node_reports").upsert({"node": "w1", "at": now(), "report": report}, pk="node")
     assert "It answers nonsense." in admin.get("/hardware").text

@@ -41,6 +41,12 @@ def wish_engine(office: Office, worker: Worker, name: str, bundle: Bundle) -> No
     set_wish(office.db, worker.id, Wish(engines=(engine,)))
 
 
+def is_ready(office: Office, worker: Worker) -> bool:
+    """Whether the worker's first engine answers."""
+    engines = report_of(office, worker).engines
+    return bool(engines) and engines[0].ready
+
+
 def report_of(office: Office, worker: Worker) -> WorkerReport:
     row = office.report_of(worker)
     assert row is not None

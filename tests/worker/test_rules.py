@@ -9,12 +9,19 @@ from pydantic import ValidationError
 
 from appliance.engines.restarting import STEADY_SECONDS, RestartDelay
 from appliance.enrolment.contract import DesiredEngine, WorkerConfig
-from appliance.settings import WORKER_ENGINE_PORTS, WORKER_PART_PORTS
+from appliance.handout.contract import Link
+from appliance.settings import WORKER_ENGINE_PORTS, WORKER_HANDOUT_PORT, WORKER_PART_PORTS
 from appliance.worker.agent import LONGEST_RETRY_SECONDS, retry_delay_seconds
 from appliance.worker.desired import Changes, EngineSpec, plan_engines
 from appliance.worker.membership import Membership, MembershipDamaged, MembershipStore
 from appliance.worker.model_files import find_model
-from appliance.worker.tunnel import GreedyConfig, report_address, worker_firewall, worker_tunnel
+from appliance.worker.tunnel import (
+    GreedyConfig,
+    permitted_links,
+    report_address,
+    worker_firewall,
+    worker_tunnel,
+)
 
 FIRST, SECOND, *_ = WORKER_ENGINE_PORTS
 
@@ -57,6 +64,16 @@ def test_a_missing_model_is_left_out_with_its_reason_and_disturbs_nobody() -> No
     changes = plan_engines([wanted("absent"), wanted()], [], lambda m: everywhere(m) if m == "demo" else None)
     assert changes.start == (running(),)
     assert changes.left_out == ("The model absent is not on this machine.",)
+
+
+def test_other_files_under_the_same_name_mean_a_restart() -> None:
+    changes = plan_engines([wanted()], [running()], lambda _: Path("/models/new.gguf"))
+    assert [spec.file for spec in changes.start] == [Path("/models/new.gguf")]
+    assert changes.stop == (running(),)
+
+
+def test_while_new_files_are_on_their_way_what_runs_goes_on() -> None:
+    assert plan_engines([wanted(slots=8)], [running(slots=4)], lambda _: None) == Changes()
 
 
 def test_more_engines_than_ports_are_left_out() -> None:
@@ -151,6 +168,46 @@ def test_the_rules_offer_engines_to_the_box_and_call_its_front() -> None:
     )
     # a company may use the rest of the range for its own network
     assert {str(network) for network in rules.guarded} == {"10.77.3.4/32", "10.77.0.1/32"}
+
+
+def a_link(number: int, key: str = "B", **digests: tuple[str, ...]) -> Link:
+    return Link(
+        public_key=key * 43 + "=",
+        tunnel_address=IPv4Address(f"10.77.0.{number}"),
+        endpoint="192.168.1.11:40000",
+        **digests,
+    )
+
+
+def test_a_linked_worker_gets_one_address_and_one_port_in_the_direction_that_is_meant() -> None:
+    links = (a_link(5, gives=("0" * 64,)), a_link(6, "C", takes=("0" * 64,)))
+    _box, *peers = worker_tunnel(config(), "cellule0", links).peers
+    assert [peer.allowed_ips for peer in peers] == [
+        (IPv4Network("10.77.0.5/32"),),
+        (IPv4Network("10.77.0.6/32"),),
+    ]
+    rules = worker_firewall(config(), "cellule0", 8443, links)
+    assert rules.others == (IPv4Address("10.77.0.1"),)
+    assert [(link.offered_ports, link.called_ports) for link in rules.links] == [
+        ((), (WORKER_HANDOUT_PORT,)),
+        ((WORKER_HANDOUT_PORT,), ()),
+    ]
+    assert IPv4Network("10.77.0.5/32") in rules.guarded
+    assert WORKER_HANDOUT_PORT not in WORKER_ENGINE_PORTS
+
+
+def test_a_link_takes_nothing_from_the_box_from_ourselves_or_from_another() -> None:
+    good = a_link(5, gives=("0" * 64,))
+    greedy = (
+        good,
+        a_link(1, "C"),  # the box's address
+        good.model_copy(update={"tunnel_address": config().tunnel_address}),
+        good.model_copy(update={"tunnel_address": IPv4Address("192.168.1.5")}),
+        a_link(7, "A"),  # the box's key
+        a_link(5, "D"),  # another's address
+        a_link(8, "B"),  # another's key
+    )
+    assert permitted_links(config(), greedy) == (good,)
 
 
 def test_retries_grow_to_a_limit_and_scatter() -> None:

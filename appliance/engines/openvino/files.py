@@ -42,16 +42,21 @@ class ModelFiles:
         """Of the file, or the digest of all files of the folder (Bundle.digest)."""
         if self.format is ModelFormat.GGUF:
             return _sha256(self.path)
-        files = sorted(each for each in self.path.rglob("*") if each.is_file())
-        described = tuple(
-            BundleFile(
-                path=each.relative_to(self.path).as_posix(),
-                size_bytes=each.stat().st_size,
-                sha256=_sha256(each),
-            )
-            for each in files
+        return folder_digest(self.path)
+
+
+def folder_digest(path: Path) -> str:
+    """Of all files below it, as Bundle.digest."""
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    described = tuple(
+        BundleFile(
+            path=each.relative_to(path).as_posix(),
+            size_bytes=each.stat().st_size,
+            sha256=_sha256(each),
         )
-        return Bundle(format=ModelFormat.OPENVINO, files=described).digest
+        for each in files
+    )
+    return Bundle(format=ModelFormat.OPENVINO, files=described).digest
 
 
 def read_model_files(path: Path) -> ModelFiles:

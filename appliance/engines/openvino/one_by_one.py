@@ -29,7 +29,8 @@ class OneByOneRunner(QueuedRunner):
 
     @property
     def busy(self) -> int:
-        return int(self._generation is not None)
+        generation = self._generation
+        return int(generation is not None and generation.finish is None)
 
     def _turn(self) -> None:
         generation = self._next_waiting()

@@ -1,0 +1,32 @@
+"""From the models that the box holds to what placement asks of them. Pure."""
+
+from collections.abc import Iterable
+
+from appliance.models.held import HeldModel
+from appliance.placement.contract import ModelFiles, ModelNeed
+
+CONTEXT_TOKENS = 8192
+"""What one answer should have, where the model was trained for so much."""
+_CACHE_BYTES_A_VALUE = 2
+
+
+def model_needs(models: Iterable[HeldModel]) -> list[ModelNeed]:
+    """One each; of two models the one with more parameters is taken for the better."""
+    return [_need(model) for model in models]
+
+
+def _need(model: HeldModel) -> ModelNeed:
+    facts = model.facts
+    shared = facts.experts_used / facts.experts if facts.experts and facts.experts_used else 1.0
+    return ModelNeed(
+        name=model.name,
+        files=(ModelFiles(model.digest, f"{facts.format}:{facts.quantisation}", facts.weights_bytes),),
+        parameters=float(facts.parameters),
+        # attention and embeddings are no experts', but they are the smaller part
+        active_parameters=facts.parameters * shared,
+        kv_bytes_per_token=facts.kv_values_per_token * _CACHE_BYTES_A_VALUE,
+        context_tokens=min(facts.context_tokens or CONTEXT_TOKENS, CONTEXT_TOKENS),
+        kind=model.kind,
+        quality=float(facts.parameters),
+        is_demo=model.ships,
+    )

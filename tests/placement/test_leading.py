@@ -1,0 +1,143 @@
+"""Nodes are led to the plan, with real files and processes: what came, what is asked for, what must go."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.clock import now
+from appliance.engines.spec import read_specs
+from appliance.enrolment.contract import DesiredEngine
+from appliance.enrolment.wishes import Wish, set_wish, wish_for
+from appliance.host import this_machine
+from appliance.jobs.health import recognise_box
+from appliance.models import CarriedOrder, GetState, remove_model
+from appliance.placement import Applying, Pin, choose_placement, follow_plan, lead, set_pin
+from appliance.settings import BOX_NODE, Settings
+from appliance.storage import open_activity, open_cellule
+from tests.bench.random_model import TINY, random_model
+from tests.engines.test_tending import health
+from tests.models.conftest import ModelBox
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def box(settings: Settings) -> Iterator[ModelBox]:
+    with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
+        recognise_box(settings)
+        yield ModelBox(settings, this_machine(settings), db, activity)
+
+
+@pytest.fixture
+def tending(settings: Settings) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance.engines.tending"], env=os.environ | settings.environment()
+    )
+    yield
+    process.terminate()
+    process.wait(20)
+
+
+def bring(box: ModelBox, tmp_path: Path, name: str) -> None:
+    """A real model by the way of a stick; each has weights of its own."""
+    folder = tmp_path / name
+    folder.mkdir()
+    file = random_model(folder, TINY)
+    carried = file.rename(folder / f"{name}.gguf")
+    box.put_on_stick(carried)
+    get = box.get(name, CarriedOrder(origin="stick", path=carried.name))
+    assert get.state is GetState.DONE, get.sentence
+
+
+def specs(box: ModelBox) -> set[str]:
+    return set(read_specs(box.settings.engine_specs_dir)[0])
+
+
+def report(box: ModelBox, node: str, **said: object) -> None:
+    box.activity.table("node_reports").upsert(
+        {"node": node, "at": now(), "report": json.dumps(said)}, pk="node"
+    )
+
+
+def running(box: ModelBox, name: str) -> dict[str, object]:
+    """What the pool tells of the box's engine."""
+    wait_until(lambda: health(box.settings, name).get("ready"), within_seconds=40, what=f"{name} is loaded")
+    return health(box.settings, name)
+
+
+def test_a_model_that_came_is_loaded_by_the_plan_and_let_go_when_it_must_not_be_here(
+    box: ModelBox, tending: None, tmp_path: Path
+) -> None:
+    assert follow_plan(box.settings) == "" and lead(box.settings) == "", "nothing but the demo"
+    bring(box, tmp_path, "noise")
+    assert "applied a plan" in follow_plan(box.settings)
+    assert "load noise" in lead(box.settings)
+    said = running(box, "noise")
+    assert said["sha256"] == box.model("noise").digest
+    report(box, BOX_NODE, name="box", engines=[said])
+    assert lead(box.settings) == "", "it runs as it should"
+    set_pin(box.db, Pin(node=BOX_NODE, model="noise", never=True), chosen_by=None)
+    follow_plan(box.settings)
+    report(box, BOX_NODE, name="box", engines=[said | {"busy": 1}])
+    assert lead(box.settings) == "" and specs(box) == {"noise"}, "an answer is not broken off"
+
+
+def test_where_the_admin_wants_to_be_asked_a_model_is_loaded_when_somebody_waits_for_it(
+    box: ModelBox, tending: None, tmp_path: Path
+) -> None:
+    choose_placement(box.db, applying=Applying.ASK, chosen_by=None)
+    bring(box, tmp_path, "noise")
+    follow_plan(box.settings)
+    lead(box.settings)
+    assert specs(box) == set()
+    report(box, "pool", queue_length=1, waiting={"noise": 1, "unheard-of": 3})
+    assert "1 requests wait for it" in lead(box.settings)
+    said = running(box, "noise")
+    report(box, "pool", queue_length=0, waiting={})
+    report(box, BOX_NODE, name="box", engines=[said])
+    lead(box.settings)
+    assert specs(box) == {"noise"}, "it stays for a while after its last answer"
+
+
+def test_a_worker_is_told_of_files_engine_and_settings_and_again_nothing_once_they_are_gone(
+    box: ModelBox, tmp_path: Path
+) -> None:
+    box.db.table("invitations").insert({"id": "i", "label": "pc", "created_at": 1, "expires_at": 2})
+    facts = {"name": "pc", "cpu": "Intel(R) Core(TM) i5-8500", "cores": 6, "memory_bytes": 16 << 30}
+    worker: dict[str, object] = {"id": "pc", "name": "pc", "public_key": "k", "invitation_id": "i"}
+    worker |= {"state": "approved"}
+    worker |= {"short_code": "1", "poll_key": b"k", "facts": json.dumps(facts), "created_at": 1.0}
+    box.db.table("workers").insert(worker)
+    report(box, "pc", name="pc", engines=[{"model": "cellule-demo", "ready": True, "slots": 4, "demo": True}])
+    bring(box, tmp_path, "noise")
+    set_pin(box.db, Pin(node="pc", model="noise"), chosen_by=None)
+    follow_plan(box.settings)
+    lead(box.settings)
+    wish = wish_for(box.db, "pc")
+    assert wish
+    by_model = {engine.model: engine for engine in wish.engines}
+    assert by_model["noise"].bundle == box.model("noise").bundle
+    assert by_model["cellule-demo"].bundle is None, "until noise is ready the demo answers"
+    choose_placement(box.db, applying=Applying.ASK, chosen_by=None)
+    box.db.execute("DELETE FROM choices")
+    remove_model(box.settings, box.db, box.activity, "noise", by=None)
+    lead(box.settings)
+    assert wish_for(box.db, "pc") is None
+
+
+def test_what_somebody_started_by_hand_is_left_alone(box: ModelBox, tmp_path: Path) -> None:
+    bring(box, tmp_path, "noise")
+    report(box, BOX_NODE, name="box", engines=[{"model": "by-hand", "ready": True, "slots": 2}])
+    follow_plan(box.settings)
+    lead(box.settings)
+    assert specs(box) == {"noise"}
+
+
+def test_without_models_each_worker_is_as_it_is_from_the_start(box: ModelBox) -> None:
+    set_wish(box.db, "pc", Wish(engines=(DesiredEngine(model="x", slots=1),)))
+    lead(box.settings)
+    assert wish_for(box.db, "pc") is None

@@ -1,0 +1,189 @@
+"""Which model should run on which machine, why, what would change; and the admin's wishes in that."""
+
+import math
+from dataclasses import dataclass
+
+from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
+from flask_babel import gettext, lazy_gettext
+from pydantic import ValidationError
+from werkzeug.wrappers import Response
+
+from appliance.people import AuditEvent
+from appliance.placement import (
+    Action,
+    Applying,
+    Change,
+    CurrentPlan,
+    NodeFacts,
+    Pin,
+    Placed,
+    apply_plan,
+    choose_placement,
+    plan_of_box,
+    predicted_against_measured,
+    remove_pin,
+    set_pin,
+)
+from webadmin.audit_noting import noted
+from webadmin.database import activity, box_settings, cellule
+from webadmin.live import LiveState
+from webadmin.visitor import admins_only, signed_in
+
+blueprint = Blueprint("plan", __name__)
+
+ACTIONS = {
+    Action.LOAD: lazy_gettext("load"),
+    Action.UNLOAD: lazy_gettext("unload"),
+    Action.MOVE: lazy_gettext("move"),
+    Action.RESTART: lazy_gettext("start anew"),
+}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory of a node, and what the plan puts into it."""
+
+    limit_bytes: int
+    placed: tuple[Placed, ...]
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(each.memory_bytes for each in self.placed)
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.used_bytes / self.limit_bytes) if self.limit_bytes else 0.0
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """A node with its memories, and what an admin said of it."""
+
+    node: NodeFacts
+    memories: tuple[Memory, ...]
+    pins: tuple[Pin, ...]
+
+
+@blueprint.get("/plan")
+@admins_only
+def show() -> str:
+    """The page."""
+    current = _current()
+    return render_template(
+        "plan.html",
+        current=current,
+        changes=_changes(current),
+        nodes=_nodes(current),
+        names={node.id: _name(node) for node in current.nodes},
+        actions=ACTIONS,
+        compared=predicted_against_measured(current.measures),
+        live=_live_state(current),
+        has_models=any(not each.is_demo for each in current.models),
+        models=sorted(each.name for each in current.models if not each.is_demo),
+    )
+
+
+@blueprint.get("/plan.json")
+@admins_only
+def changes() -> Response:
+    """What changed on the page."""
+    return jsonify(_live_state(_current()).document())
+
+
+@blueprint.post("/plan/apply")
+@admins_only
+def apply() -> Response:
+    """The nodes are led to the plan as it is now."""
+    current = _current()
+    if apply_plan(cellule(), current.plan, chosen_by=signed_in().id):
+        noted(AuditEvent.ADMIN_PLAN_APPLIED, detail=f"{len(current.plan.placed)} engines")
+        flash(gettext("The plan is applied. Answers that are being given are finished first."))
+    else:
+        flash(gettext("The plan was applied already."))
+    return redirect(url_for("plan.show"), 303)
+
+
+@blueprint.post("/plan/choices")
+@admins_only
+def choose() -> Response:
+    """How a new plan is applied, and how fast an answer must at least come."""
+    try:
+        speed = float(request.form.get("speed", "").replace(",", "."))
+        if not math.isfinite(speed):
+            raise ValueError
+        choose_placement(
+            cellule(),
+            applying=Applying(request.form.get("applying", "")),
+            least_tokens_per_second=speed,
+            chosen_by=signed_in().id,
+        )
+    except (ValueError, ValidationError):
+        flash(gettext("Give a speed between 0.1 and 1000 tokens per second. Nothing was changed."))
+        return redirect(url_for("plan.show"), 303)
+    noted(AuditEvent.ADMIN_PLAN_CHANGED, detail=f"{request.form['applying']}, {speed:g} tokens/s")
+    flash(gettext("Saved."))
+    return redirect(url_for("plan.show"), 303)
+
+
+@blueprint.post("/plan/pins")
+@admins_only
+def pin() -> Response:
+    """A model stays on a node, or never comes there, or as the plan likes again."""
+    node, model, wish = (request.form.get(name, "") for name in ("node", "model", "wish"))
+    current = _current()
+    is_known = node in {each.id for each in current.nodes} and model in {each.name for each in current.models}
+    if wish not in {"keep", "never", "free"} or (wish != "free" and not is_known):
+        abort(404)
+    if wish == "free":
+        remove_pin(cellule(), node, model, chosen_by=signed_in().id)
+    else:
+        set_pin(cellule(), Pin(node=node, model=model, never=wish == "never"), chosen_by=signed_in().id)
+    noted(AuditEvent.ADMIN_PLAN_CHANGED, subject=model, detail=f"{wish} on {node}")
+    flash(gettext("Noted. The plan below takes it into account."))
+    return redirect(url_for("plan.show"), 303)
+
+
+def _current() -> CurrentPlan:
+    return plan_of_box(box_settings(), cellule(), activity())
+
+
+def _changes(current: CurrentPlan) -> list[Change]:
+    """The demo's coming and going is no news: it is what answers while nothing else does."""
+    demos = {each.name for each in current.models if each.is_demo}
+    return [
+        each for each in current.plan.changes if each.action is not Action.KEEP and each.model not in demos
+    ]
+
+
+def _nodes(current: CurrentPlan) -> list[NodePlan]:
+    return [
+        NodePlan(
+            node,
+            tuple(
+                Memory(
+                    max(way.memory_bytes for way in node.ways if way.memory == memory),
+                    tuple(each for each in current.plan.on(node.id) if each.way.memory == memory),
+                )
+                for memory in sorted({way.memory for way in node.ways})
+            ),
+            tuple(pin for pin in current.choice.pins if pin.node == node.id),
+        )
+        for node in current.nodes
+    ]
+
+
+def _name(node: NodeFacts) -> str:
+    return gettext("This box") if node.is_box else node.name
+
+
+def _live_state(current: CurrentPlan) -> LiveState:
+    return LiveState(
+        shape=[
+            [[each.node, each.model, each.slots, each.because] for each in current.plan.placed],
+            [[each.action, each.node, each.model] for each in current.plan.changes],
+            [[each.model, each.because] for each in current.plan.unplaced],
+            current.choice.model_dump(mode="json"),
+            len(current.measures),
+        ],
+        cells={},
+    )

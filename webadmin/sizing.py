@@ -1,0 +1,117 @@
+"""The sizing assistant: how many people a list of machines could serve, by replaying a day of requests."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, make_response, render_template, request
+from flask_babel import gettext
+from werkzeug.wrappers import Response
+
+from appliance.errors import Refusal
+from appliance.hardware import profile_folders, profiles_in
+from appliance.placement import (
+    MachineKind,
+    Sized,
+    Target,
+    Workload,
+    read_inventory,
+    size,
+    sizing_models,
+)
+from webadmin.database import box_settings
+from webadmin.refusals import explain
+from webadmin.visitor import admins_only
+
+blueprint = Blueprint("sizing", __name__)
+
+EXAMPLE = """name;count;cpu;cores;memory_gb;gpu;hours
+Office PC;40;Intel Core i5-12400;6;16;;8-18
+CAD station;4;AMD Ryzen 9 7950X;16;64;RTX 4090;
+NPU box;1;Intel Core Ultra 7 258V;8;32;;
+"""
+LARGEST_INVENTORY_BYTES = 1_000_000
+MOST_REQUESTS_A_DAY = 200_000
+"""A day of more takes longer to replay than anybody waits for a page."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked; numbers as typed, for the form to show again."""
+
+    inventory: str = EXAMPLE
+    employees: str = "300"
+    requests: str = "20"
+    first_word: str = "5"
+    model: str = ""
+
+
+@blueprint.get("/plan/sizing")
+@admins_only
+def show() -> Response:
+    """The form with an example."""
+    return _page(Question())
+
+
+@blueprint.post("/plan/sizing")
+@admins_only
+def answer() -> Response:
+    """The machines read, a model chosen, a day replayed; nothing is kept."""
+    question = _question()
+    try:
+        employees = _number(question.employees, 1, 100_000)
+        requests = _number(question.requests, 0.01, 10_000)
+        target = Target(_number(question.first_word, 0.1, 600))
+        if employees * requests > MOST_REQUESTS_A_DAY:
+            raise ValueError(gettext("More than 200,000 requests a day can't be replayed here."))
+        profiles, _ = profiles_in(profile_folders(box_settings()))
+        kinds = read_inventory(question.inventory, profiles)
+        models = sizing_models([question.model] if question.model else [])
+    except ValueError as error:
+        return _page(question, status=400, error=str(error))
+    except Refusal as error:
+        return _page(question, status=error.http_status, error=explain(error))
+    workload = Workload(round(employees), requests, ((models[0].name, 1.0),))
+    return _page(question, kinds=kinds, sized=size(kinds, models, workload, target), target=target)
+
+
+def _question() -> Question:
+    form = request.form
+    inventory = form.get("inventory", "")
+    file = request.files.get("file")
+    if file is not None and file.filename:
+        inventory = file.read(LARGEST_INVENTORY_BYTES + 1).decode("utf-8-sig", "replace")
+    fields = {name: form.get(name, "") for name in ("employees", "requests", "first_word", "model")}
+    return Question(inventory=inventory, **fields)
+
+
+def _number(text: str, least: float, most: float) -> float:
+    try:
+        number = float(text.replace(",", ".").replace(" ", ""))
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise ValueError(
+            gettext(
+                "Give a number from %(least)s to %(most)s, not “%(given)s”.",
+                least=f"{least:g}",
+                most=f"{most:g}",
+                given=text[:20],
+            )
+        )
+    return number
+
+
+def _page(
+    question: Question,
+    *,
+    status: int = 200,
+    error: str = "",
+    kinds: tuple[MachineKind, ...] = (),
+    sized: Sized | None = None,
+    target: Target | None = None,
+) -> Response:
+    facts: dict[str, Any] = {"kinds": kinds, "sized": sized, "target": target}
+    names = [model.name for model in sizing_models()]
+    page = render_template("sizing.html", question=question, error=error, names=names, **facts)
+    return make_response(page, status)
