@@ -99,7 +99,7 @@ def _add_weights(writer: gguf.GGUFWriter, shape: BertShape, vocabulary: int, see
     random = np.random.default_rng(seed)
 
     def matrix(name: str, rows: int, columns: int, bias: bool = True, kind: type = np.float16) -> None:
-        weights = (random.standard_normal((rows, columns)) * 0.2).astype(kind)
+        weights: np.ndarray = (random.standard_normal((rows, columns)) * 0.2).astype(kind)
         writer.add_tensor(f"{name}.weight", weights)
         if bias:
             writer.add_tensor(f"{name}.bias", np.zeros(rows, np.float32))

@@ -130,7 +130,8 @@ def test_the_pool_reports_itself_for_the_overview(box: Box) -> None:
     wait_until(
         lambda: box.reported()["in_flight"].get("box") == 0, within_seconds=5, what="the pool's own report"
     )
-    assert box.reported() | {"in_flight": {}} == {"queue_length": 0, "in_flight": {}, "max_queue": 256}
+    told = {"queue_length": 0, "waiting": {}, "in_flight": {}, "max_queue": 256}
+    assert box.reported() | {"in_flight": {}} == told
     database = open_activity(box.settings.state_dir)
 
     def engines() -> list[str]:
