@@ -33,6 +33,7 @@ class PipelineServed(ABC):
         self.name = options.name
         self.kind = options.kind
         self.engine = options.engine
+        self.device = options.device
         self.metrics = metrics
         self.turns = Turns(options.waiting)
         self.ready = False
@@ -78,6 +79,7 @@ class PipelineServed(ABC):
             "demo": False,
             "kind": self.kind,
             "engine": self.engine,
+            "device": self.device,
             "sha256": self.sha256,
         }
 

@@ -67,6 +67,7 @@ class TextEngine:
     def __init__(self, options: EngineOptions, metrics: EngineMetrics, vocabulary: Vocabulary) -> None:
         self.name = options.name
         self.kind = options.kind
+        self.device = options.device
         self.metrics = metrics
         self.prompt_tokens = options.prompt_tokens
         """A longer prompt is refused here; 0: as the context allows."""
@@ -114,6 +115,7 @@ class TextEngine:
             "demo": self.vocabulary.is_demo,
             "kind": self.kind,
             "engine": self.engine,
+            "device": self.device,
             "sha256": self.sha256,
         }
 

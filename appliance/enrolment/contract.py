@@ -180,6 +180,8 @@ class EngineReport(Message):
     demo: bool = False
     kind: Kind = Kind.TEXT
     engine: EngineName = EngineName.LLAMA_CPP
+    device: Line = "CPU"
+    """As it was told at its start: OpenVINO's device, or llama.cpp's backend."""
     prompt_tokens: int = Field(default=0, ge=0)
     """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")

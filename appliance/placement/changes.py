@@ -35,7 +35,7 @@ def _differences(placed: Placed, running: Running) -> list[str]:
         said.append(f"{running.engine.value} on {running.device}, and should with {placed.way.name}")
     if placed.digest != running.digest:
         said.append("other files than it should")
-    if placed.slots != running.slots:
+    if running.slots not in (0, placed.slots):
         said.append(f"{running.slots} answers at once, and should with {placed.slots}")
     if running.context_tokens and placed.context_tokens != running.context_tokens:
         said.append(f"a context of {running.context_tokens} tokens, and should with {placed.context_tokens}")

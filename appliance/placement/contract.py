@@ -147,7 +147,10 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Running:
-    """An engine that is there now. `in_flight` are answers that it is giving."""
+    """An engine that is there now. `in_flight` are answers that it is giving.
+
+    `slots` 0: how many it answers at once is its own affair, as with all that don't write text.
+    """
 
     node: str
     model: str

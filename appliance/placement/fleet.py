@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from appliance.engines.options import Kind
 from appliance.enrolment import Worker, WorkerState, list_workers
 from appliance.hardware import MachineFacts, Processor, Profile, recognise
 from appliance.hardware.profile import EngineName
@@ -118,6 +119,7 @@ def _running(
     asked: Mapping[tuple[str, str], float],
     at: float,
 ) -> Running:
+    is_text = said.get("kind", Kind.TEXT) == Kind.TEXT
     slots, context = int(said.get("slots") or 1), int(said.get("context_tokens") or 0)
     digest = str(said.get("sha256") or "")
     files = [each for each in model.files if each.digest == digest] if model else []
@@ -133,8 +135,8 @@ def _running(
         digest=files[0].digest if files else digest,
         engine=EngineName(said.get("engine") or EngineName.LLAMA_CPP),
         device=str(said.get("device") or "CPU"),
-        slots=slots,
-        context_tokens=context,
+        slots=slots if is_text else 0,
+        context_tokens=context if is_text else 0,
         in_flight=int(said.get("busy") or 0) + int(said.get("waiting") or 0),
         idle_seconds=max(0.0, at - last) if last else 0.0,
         ready=bool(said.get("ready")),

@@ -33,7 +33,7 @@ def _grow_together(
     targets = [_target(each, models[each.model], wishes, running) for each in there]
     # first back to what runs: else two that grow in turn would take room from each other at every plan
     before = [
-        min(target, now.slots) if (now := _now(each, running)) else each.slots
+        min(target, now.slots) if (now := _now(each, running)) and now.slots else each.slots
         for each, target in zip(there, targets, strict=True)
     ]
     return _up_to(targets, _up_to(before, there, models), models)

@@ -189,7 +189,7 @@ def _engines(
 def _kept(running: Running, model: HeldModel) -> DesiredEngine:
     return DesiredEngine(
         model=running.model,
-        slots=running.slots,
+        slots=max(1, running.slots),
         context_tokens=running.context_tokens,
         engine=running.engine,
         kind=model.kind,

@@ -60,10 +60,15 @@ def what_now(
 
 
 def is_as_planned(running: Running, placed: Placed) -> bool:
-    """A context that an engine doesn't tell is not held against it."""
-    return (running.digest, running.engine, running.device, running.slots) == (
-        placed.digest, placed.way.engine, placed.way.device, placed.slots,
-    ) and running.context_tokens in (0, placed.context_tokens)  # fmt: skip
+    """What an engine doesn't tell of context and answers at once is not held against it."""
+    is_same = (running.digest, running.engine, running.device) == (
+        placed.digest, placed.way.engine, placed.way.device,
+    )  # fmt: skip
+    return (
+        is_same
+        and running.slots in (0, placed.slots)
+        and running.context_tokens in (0, placed.context_tokens)
+    )
 
 
 @dataclass(frozen=True)
