@@ -187,7 +187,7 @@ def test_one_service_cant_reach_what_is_anothers(userspace: Userspace) -> None:
 
 
 def test_a_model_that_is_brought_is_planned_and_loaded_in_a_sandbox_of_its_own(userspace: Userspace) -> None:
-    """The whole way: upload, store, plan, spec, the unit that the spec starts, an engine that reads the files."""
+    """The whole way: upload, store, plan, spec, the unit that it starts, an engine that reads the files."""
     assert userspace.shown("cellule-engines.service", "ActiveState") == "inactive", "nothing to tend to yet"
     brought = userspace.run("sh", "-euc", AS_CELLULE, "sh", BRING_A_MODEL)
     assert brought.returncode == 0, brought.stderr
