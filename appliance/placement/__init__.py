@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Pin,
         PinRefused,
         PlacementChoice,
+        SplitWish,
         applied_engines,
         apply_plan,
         choose_placement,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         read_placement,
         remove_pin,
         set_pin,
+        wish_split,
     )
 
 _NAMES = {
@@ -78,8 +80,9 @@ _NAMES = {
     "sizing": ("Needed", "Simulated", "Sized", "Target", "needed", "simulate", "size"),
     "stepping": ("NodeNow", "what_now"),
     "store": (
-        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "applied_engines", "apply_plan",
-        "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
+        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "SplitWish", "applied_engines",
+        "apply_plan", "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
+        "wish_split",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -108,6 +111,7 @@ __all__ = [
     "Simulated",
     "Sized",
     "SpeedCompared",
+    "SplitWish",
     "Target",
     "Unplaced",
     "Way",
@@ -139,6 +143,7 @@ __all__ = [
     "sizing_models",
     "told",
     "what_now",
+    "wish_split",
 ]
 
 
