@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from appliance.placement.planning import plan
     from appliance.placement.report import as_json, told
     from appliance.placement.sizing import Needed, Simulated, Sized, Target, needed, simulate, size
+    from appliance.placement.split_report import HeadState, PartState, SeenSplit, SeenSplits, seen_splits
     from appliance.placement.stepping import NodeNow, what_now
     from appliance.placement.store import (
         AppliedEngine,
@@ -78,6 +79,7 @@ _NAMES = {
     "planning": ("plan",),
     "report": ("as_json", "told"),
     "sizing": ("Needed", "Simulated", "Sized", "Target", "needed", "simulate", "size"),
+    "split_report": ("HeadState", "PartState", "SeenSplit", "SeenSplits", "seen_splits"),
     "stepping": ("NodeNow", "what_now"),
     "store": (
         "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "SplitWish", "applied_engines",
@@ -94,6 +96,7 @@ __all__ = [
     "Change",
     "CurrentPlan",
     "Demand",
+    "HeadState",
     "InventoryUnusable",
     "MachineKind",
     "Measured",
@@ -102,12 +105,15 @@ __all__ = [
     "Needed",
     "NodeFacts",
     "NodeNow",
+    "PartState",
     "Pin",
     "PinRefused",
     "Placed",
     "PlacementChoice",
     "Plan",
     "Running",
+    "SeenSplit",
+    "SeenSplits",
     "Simulated",
     "Sized",
     "SpeedCompared",
@@ -137,6 +143,7 @@ __all__ = [
     "read_measures",
     "read_placement",
     "remove_pin",
+    "seen_splits",
     "set_pin",
     "simulate",
     "size",
