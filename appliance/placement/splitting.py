@@ -79,7 +79,7 @@ def split_models(settings: Settings) -> str:
     with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir) as activity:
         held = {model.name: model for model in held_models(cellule) if _could_be_split(model)}
         before = read_splits(cellule)
-        if not held and before == SplitModels():
+        if not held and before == SplitModels() and not read_specs(settings.split_specs_dir)[0]:
             return ""
         current = plan_of_box(settings, cellule, activity)
         workers = {each.id: each for each in list_workers(cellule) if each.state is WorkerState.APPROVED}

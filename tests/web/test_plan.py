@@ -170,7 +170,8 @@ def test_a_split_model_shows_where_its_parts_are_and_how_they_do(box: Site, admi
     (box.settings.engines_dir / "split-engines.json").write_text(states.model_dump_json())
     page = admin.get("/plan").text
     assert "starts again" in page and lost in page and "CRITICAL" not in page
-    french = admin.get("/plan", headers={"Accept-Language": "fr"}).text
+    admin.post("/language", {"language": "fr"})
+    french = admin.get("/plan").text
     assert "La partie sur 10.77.0.4:8020 est perdue" in french and "En tout 105.3 ms par jeton" in french
 
 
