@@ -26,9 +26,10 @@ from appliance.errors import Refusal
 from appliance.models.bundle import ModelFormat
 from appliance.models.held import HeldModel, held_models
 from appliance.models.layout import engine_path
-from appliance.placement.contract import ModelNeed, NodeFacts
+from appliance.placement.contract import ModelNeed, NodeFacts, Placed
 from appliance.placement.current import CurrentPlan
 from appliance.placement.following import plan_of_box
+from appliance.placement.leading import as_placed
 from appliance.placement.links import ASSUMED_LINK_BYTES_PER_SECOND, Links
 from appliance.placement.memory import free_bytes
 from appliance.placement.planning import plan
@@ -37,9 +38,10 @@ from appliance.placement.speed import bytes_read_per_second
 from appliance.placement.split_cost import SplitModel, SplitNode
 from appliance.placement.split_deciding import Asked, decide
 from appliance.placement.split_orders import order_parts
+from appliance.placement.split_rooms import has_made_room, room_bytes
 from appliance.placement.split_watching import SplitWatch
 from appliance.placement.splits import Split, SplitModels, Unsplit, keep_splits, lending_way, read_splits
-from appliance.placement.store import Applying
+from appliance.placement.store import Applying, SplitWish, applied_engines
 from appliance.settings import WORKER_PART_PORT, Settings
 from appliance.storage import open_activity, open_cellule
 
@@ -59,6 +61,8 @@ class _Facts:
     held: Mapping[str, HeldModel]
     workers: Mapping[str, Worker]
     before: SplitModels
+    wanted: Sequence[Placed]
+    """What the nodes are led to, beside splits."""
     statuses: Mapping[str, PartStatus]
     """Of the parts that answer, by node."""
     at: float
@@ -73,6 +77,16 @@ class _Facts:
             and said.memory_bytes == part.memory_bytes
         }
 
+    def may_start(self, split: Split) -> bool:
+        """Whether all its parts are there and it need not wait for an engine that gives way."""
+        if split not in self.before.splits or len(self.well(split)) < len(split.plan.parts):
+            return False
+        return has_made_room(split, self.current.nodes, self.current.running, self.demos)
+
+    @property
+    def demos(self) -> set[str]:
+        return {need.name for need in self.current.models if need.is_demo}
+
 
 def split_models(settings: Settings) -> str:
     """Decides and carries out; what changed, as a sentence."""
@@ -84,11 +98,25 @@ def split_models(settings: Settings) -> str:
         current = plan_of_box(settings, cellule, activity)
         workers = {each.id: each for each in list_workers(cellule) if each.state is WorkerState.APPROVED}
         statuses = _ask_parts(before.splits)
-        facts = _Facts(settings, current, held, workers, before, statuses, now())
+        wanted = _wanted(cellule, current)
+        facts = _Facts(settings, current, held, workers, before, wanted, statuses, now())
         decided = _decided(facts)
         changed = keep_splits(cellule, decided)
         done = _carry_out(cellule, facts, decided.splits)
     return " ".join([*(_told(decided, before) if changed else ()), *done])
+
+
+def _wanted(cellule: Database, current: CurrentPlan) -> Sequence[Placed]:
+    """The plan, or the one that an admin said last where plans wait for his word."""
+    if current.choice.applying is Applying.AUTOMATICALLY:
+        return current.plan.placed
+    needs = {need.name: need for need in current.models}
+    return [
+        placed
+        for node in current.nodes
+        for one in applied_engines(cellule, node.id)
+        if (placed := as_placed(one, node, needs))
+    ]
 
 
 def _could_be_split(model: HeldModel) -> bool:
@@ -151,13 +179,15 @@ def _asked(
     model = _split_model(facts, need)
     nodes = {node.id: node for node in facts.current.nodes}
     box = next((node for node in nodes.values() if node.is_box), None)
-    head = _split_node(facts, box, settled) if box else None
+    wish = facts.current.choice.splits.get(need.name)
+    insists = wish is SplitWish.ANYWAY
+    head = _split_node(facts, box, settled, insists) if box else None
     if model is None or head is None:
         return None
     choice = facts.current.choice
     addresses = _lenders(facts, need, settled)
     links = _LINKS.measure(addresses) if is_open else _LINKS.known(addresses)
-    others = (_split_node(facts, nodes[node], settled, seconds) for node, seconds in links.items())
+    others = (_split_node(facts, nodes[node], settled, insists, seconds) for node, seconds in links.items())
     return Asked(
         model=model,
         digest=facts.held[need.name].digest,
@@ -166,7 +196,7 @@ def _asked(
         addresses=addresses,
         alternative=_alternative(facts.current, need),
         least_tokens_per_second=choice.least_tokens_per_second,
-        wish=choice.splits.get(need.name),
+        wish=wish,
         by_itself=choice.applying is Applying.AUTOMATICALLY,
         fits_one_node=fits,
     )
@@ -207,16 +237,23 @@ def _lenders(facts: _Facts, need: ModelNeed, settled: Split | None) -> dict[str,
 
 
 def _split_node(
-    facts: _Facts, node: NodeFacts, settled: Split | None, link_seconds: float = 0.0
+    facts: _Facts, node: NodeFacts, settled: Split | None, insists: bool, link_seconds: float = 0.0
 ) -> SplitNode | None:
     way = lending_way(node)
     if way is None:
         return None
-    own = settled.bytes_on(node.id) if settled else 0
+    left = room_bytes(
+        way,
+        node.id,
+        facts.wanted,
+        is_insisted_on=insists,
+        pinned=facts.current.choice.wishes().pinned,
+        demos=facts.demos,
+    )
     return SplitNode(
         id=node.id,
         name=node.name,
-        memory_bytes=max(0, free_bytes(way, facts.current.plan.on(node.id)) + own),
+        memory_bytes=left + (settled.bytes_on(node.id) if settled else 0),
         bytes_per_second=bytes_read_per_second(node, way, facts.current.measures),
         link_seconds=link_seconds,
         link_bytes_per_second=0.0 if node.is_box else ASSUMED_LINK_BYTES_PER_SECOND,
@@ -268,7 +305,7 @@ def _carry_out(cellule: Database, facts: _Facts, splits: Sequence[Split]) -> lis
     ready = {
         split.model
         for split in splits
-        if before.get(split.model) == specs[split.model] or len(facts.well(split)) == len(split.plan.parts)
+        if before.get(split.model) == specs[split.model] or facts.may_start(split)
     }
     starting = [name for name in sorted(ready) if name not in before]
     if before or ready:

@@ -1,13 +1,16 @@
 """What becomes of a model that fits nobody: split by itself or by a word, kept, planned anew, ended."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from appliance.engines.tending import EngineState
-from appliance.placement.contract import Running
+from appliance.placement.contract import NodeFacts, Running, Wishes
+from appliance.placement.planning import plan
 from appliance.placement.sharding import Alternative, SplitPlan, WhyNot
 from appliance.placement.split_deciding import Asked, decide
+from appliance.placement.split_rooms import has_made_room, room_bytes
 from appliance.placement.split_watching import (
     HELD_BACK_SECONDS,
     LOST_AFTER_SECONDS,
@@ -17,7 +20,7 @@ from appliance.placement.split_watching import (
 from appliance.placement.splits import Split, Unsplit, beside_splits, without_heads
 from appliance.placement.store import SplitWish
 from appliance.settings import BOX_NODE
-from tests.placement.fleets import GIB, LLAMA, cpu, gpu, node
+from tests.placement.fleets import DEMO, GIB, LLAMA, cpu, gpu, model, node
 from tests.placement.test_sharding import BOX, MIXTURE, READABLE, station
 
 SLOWER, FASTER = Alternative("small", "box", 9.0), Alternative("small", "a", 300.0)
@@ -44,9 +47,9 @@ def unsplit(asked: Asked, settled: Split | None = None, lost: tuple[str, ...] = 
     return found
 
 
-def nodes(plan: SplitPlan | None) -> list[str]:
-    assert plan
-    return [part.node for part in plan.parts]
+def nodes(found: SplitPlan | None) -> list[str]:
+    assert found
+    return [part.node for part in found.parts]
 
 
 def test_a_model_that_fits_nobody_is_split_and_knows_what_it_takes() -> None:
@@ -136,6 +139,40 @@ def test_placement_sees_nodes_without_what_a_split_takes_and_not_its_head() -> N
     head = Running(BOX_NODE, MIXTURE.name, "d", LLAMA, "CPU", 4, 8192)
     copy = replace(head, node="a")
     assert without_heads([head, copy], [settled]) == (copy,)
+
+
+def test_a_split_takes_what_is_left_and_more_where_an_admin_insists() -> None:
+    boxed, pc = node(BOX_NODE, cpu(24)), node("pc", cpu(16))
+    small = model("small", 3)
+    placed = plan([boxed, pc], [small, DEMO], wishes=Wishes(copies=(("small", 2),))).placed
+    assert {(each.node, each.model) for each in placed} == {(BOX_NODE, "small"), ("pc", "small")}
+    on_box, on_pc = (next(each for each in placed if each.node == of) for of in (BOX_NODE, "pc"))
+    assert room_bytes(pc.ways[0], "pc", placed) == 16 * GIB - on_pc.memory_bytes
+
+    def insisted(of: NodeFacts, **more: Any) -> int:
+        return room_bytes(of.ways[0], of.id, placed, is_insisted_on=True, **more)
+
+    assert insisted(pc) == 16 * GIB, "another copy gives way"
+    one_answer = on_box.weights_bytes + on_box.kv_bytes // on_box.slots
+    assert on_box.slots > 1 and insisted(boxed) == 24 * GIB - one_answer, "the last one stays"
+    assert 16 * GIB > insisted(pc, pinned={("pc", "small")}) > room_bytes(pc.ways[0], "pc", placed)
+    assert insisted(boxed, demos={"small"}) == 24 * GIB
+    assert room_bytes(cpu(1), "pc", placed) == 0
+
+
+def test_a_head_waits_until_what_gives_way_has_ended() -> None:
+    settled = split()
+    nodes = beside_splits(
+        [node(BOX_NODE, cpu(12)), node("a", cpu(16), gpu(22)), node("b", cpu(12))], [settled]
+    )
+    left = nodes[1].ways[0].memory_bytes
+    there = Running("a", "small", "d", LLAMA, "CPU", 1, 4096, memory_bytes=left)
+    assert has_made_room(settled, nodes, [there], ())
+    larger = replace(there, memory_bytes=left + 1)
+    assert not has_made_room(settled, nodes, [larger], ())
+    for other in (replace(larger, device="cuda"), replace(larger, node="elsewhere")):
+        assert has_made_room(settled, nodes, [other], ())
+    assert has_made_room(settled, nodes, [larger], {"small"}), "nobody waits for the demo"
 
 
 class Told:

@@ -121,7 +121,9 @@ def test_a_model_that_finds_no_machine_says_why_it_is_not_split_and_what_to_run(
     assert verdict in page and "Together 105.3 ms a token" in page and "Split it anyway" in page
     decided(box, Unsplit(model="vast", refused=NoSplit(WhyNot.TOO_LARGE, ("There is too little.",))))
     page = admin.get("/plan").text
-    assert "There is too little." in page and "Split it anyway" not in page
+    assert "There is too little." in page and "Split it anyway" in page, "other copies could give way"
+    decided(box, Unsplit(model="vast", refused=NoSplit(WhyNot.TOO_SLOW_TO_READ, ("It crawls.",))))
+    assert "It crawls." in (page := admin.get("/plan").text) and "Split it anyway" not in page
 
 
 def test_an_admin_has_a_model_split_and_takes_his_word_back(box: Site, admin: Visitor) -> None:
