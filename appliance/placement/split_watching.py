@@ -16,7 +16,7 @@ READY_WITHIN_SECONDS = 60.0
 """A part that was just asked for: the worker hears of it with its next report, and starts it."""
 HELD_BACK_SECONDS = 300.0
 _ENDINGS = 4
-"""A head that ended so often within HELD_BACK_SECONDS does not come to work with these parts."""
+"""A head that ended so often within HELD_BACK_SECONDS, with all its parts there, does not work with them."""
 
 
 @dataclass
@@ -46,7 +46,8 @@ class SplitWatch:
         nodes = [part.node for part in split.plan.parts]
         seen.well_at |= {node: at for node in nodes if node in well}
         lost = {node for node in nodes if at > self._deadline(seen, node)}
-        lost |= self._fails_on(seen, head, at)
+        if set(nodes) <= set(well):  # else its end needs no other explanation
+            lost |= self._fails_on(seen, head, at)
         self._held_back |= dict.fromkeys(lost, at + HELD_BACK_SECONDS)
         return lost
 

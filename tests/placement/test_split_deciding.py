@@ -222,6 +222,15 @@ def test_a_head_that_ends_again_and_again_does_not_work_with_its_parts(said: str
         assert told.lost("a", "b") == found == (lost if number == 3 else set())
 
 
+def test_a_head_that_ends_while_a_part_is_away_says_nothing_of_the_others() -> None:
+    """As when the box starts, and the workers come one by one."""
+    told = Told()
+    for _ in range(8):
+        head = EngineState(name="m", is_running=False, since=told.at, said="It ended with status 1: x")
+        assert told.lost("a", after=5, head=head) == set()
+    assert told.lost("a", "b", head=EngineState(name="m", is_running=True, since=told.at)) == set()
+
+
 def test_endings_of_long_ago_do_not_count() -> None:
     told = Told()
     for _ in range(8):
