@@ -92,7 +92,10 @@ def _lead_node(
     planned = [
         each
         for one in applied
-        if one.model != DEMO_MODEL_NAME and (each := as_placed(one, node, facts.needs))
+        if one.model != DEMO_MODEL_NAME
+        # whole and split it would answer on the box at one address
+        and not (node.is_box and one.model in facts.split)
+        and (each := as_placed(one, node, facts.needs))
     ]
     planned += wanted_now(node, planned, facts)
     running = [

@@ -1,12 +1,17 @@
-"""How much memory of a node a split may take: what placement leaves, or more where an admin insists. Pure.
+"""How much memory of a node a split may take, and when its model runs whole instead. Pure.
 
-Where he does, what is there only because room was left gives way: further copies of a model, room for a
-second answer, the demo. What is pinned stays, and so does the last copy of each model.
+A split takes what placement leaves. Where an admin insists it takes more: what is there only because room
+was left gives way, such as further copies of a model, room for a second answer, the demo. What is pinned
+stays, and so does the last copy of each model.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
-from appliance.placement.contract import NodeFacts, Placed, Running, Way
+from appliance.placement.contract import ModelNeed, NodeFacts, Placed, Running, Way
+from appliance.placement.current import CurrentPlan
+from appliance.placement.memory import free_bytes
+from appliance.placement.planning import plan
 from appliance.placement.splits import Split, lending_way
 
 
@@ -57,3 +62,32 @@ def _memory_taken(
         is_there = each.node == node.id and memories.get((each.engine, each.device)) == lending.memory
         if is_there and each.model not in demos:
             yield each.memory_bytes
+
+
+def runs_whole(current: CurrentPlan, need: ModelNeed, settled: Split | None) -> bool:
+    """Whether one node is enough for the model, so that it is split no more.
+
+    A split goes on until the model is ready in one piece elsewhere. It ends before that where both can't be:
+    on the box, where both would answer at one address, and where the split's memory is what it takes.
+    """
+    planned = {each.node: each for each in current.plan.placed if each.model == need.name}
+    if settled is None:
+        return bool(planned)
+    if planned:
+        ready = {each.node for each in current.running if each.model == need.name and each.ready}
+        return bool(ready & set(planned)) or any(node.is_box and node.id in planned for node in current.nodes)
+    nodes = [_as_if_given_back(current, node, settled) for node in current.nodes]
+    return bool(plan(nodes, [need], measures=current.measures, wishes=current.choice.wishes()).placed)
+
+
+def _as_if_given_back(current: CurrentPlan, node: NodeFacts, settled: Split) -> NodeFacts:
+    lending, there = lending_way(node), current.plan.on(node.id)
+    ways = (
+        replace(
+            way,
+            memory_bytes=max(0, free_bytes(way, there))
+            + (settled.bytes_on(node.id) if lending and way.memory == lending.memory else 0),
+        )
+        for way in node.ways
+    )
+    return replace(node, ways=tuple(ways))

@@ -6,7 +6,7 @@ other order: first the head's spec goes, then the parts. The rules are in `split
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -31,14 +31,12 @@ from appliance.placement.current import CurrentPlan
 from appliance.placement.following import plan_of_box
 from appliance.placement.leading import as_placed
 from appliance.placement.links import ASSUMED_LINK_BYTES_PER_SECOND, Links
-from appliance.placement.memory import free_bytes
-from appliance.placement.planning import plan
 from appliance.placement.sharding import Alternative
 from appliance.placement.speed import bytes_read_per_second
 from appliance.placement.split_cost import SplitModel, SplitNode
 from appliance.placement.split_deciding import Asked, decide
 from appliance.placement.split_orders import order_parts
-from appliance.placement.split_rooms import has_made_room, room_bytes
+from appliance.placement.split_rooms import has_made_room, room_bytes, runs_whole
 from appliance.placement.split_watching import SplitWatch
 from appliance.placement.splits import Split, SplitModels, Unsplit, keep_splits, lending_way, read_splits
 from appliance.placement.store import Applying, SplitWish, applied_engines
@@ -154,7 +152,7 @@ def _decided(facts: _Facts) -> SplitModels:
 
 
 def _decide(facts: _Facts, need: ModelNeed, settled: Split | None) -> Split | Unsplit | None:
-    fits = _fits_one_node(facts.current, need, settled)
+    fits = runs_whole(facts.current, need, settled)
     if fits and settled is None:
         _WATCH.homeless_seconds(need.name, False, facts.at)
         return None
@@ -271,30 +269,6 @@ def _alternative(current: CurrentPlan, need: ModelNeed) -> Alternative | None:
     ]
     best = max(smaller, key=lambda each: (quality[each.model], each.speed.alone), default=None)
     return Alternative(best.model, names[best.node], best.speed.alone) if best else None
-
-
-def _fits_one_node(current: CurrentPlan, need: ModelNeed, settled: Split | None) -> bool:
-    """Whether the plan places it whole, or would if the split gave its memory back."""
-    if any(each.model == need.name for each in current.plan.placed):
-        return True
-    if settled is None:
-        return False
-    nodes = [_as_if_given_back(current, node, settled) for node in current.nodes]
-    alone = plan(nodes, [need], measures=current.measures, wishes=current.choice.wishes())
-    return bool(alone.placed)
-
-
-def _as_if_given_back(current: CurrentPlan, node: NodeFacts, settled: Split) -> NodeFacts:
-    lending, there = lending_way(node), current.plan.on(node.id)
-    ways = (
-        replace(
-            way,
-            memory_bytes=max(0, free_bytes(way, there))
-            + (settled.bytes_on(node.id) if lending and way.memory == lending.memory else 0),
-        )
-        for way in node.ways
-    )
-    return replace(node, ways=tuple(ways))
 
 
 def _carry_out(cellule: Database, facts: _Facts, splits: Sequence[Split]) -> list[str]:

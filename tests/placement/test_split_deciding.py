@@ -7,10 +7,11 @@ import pytest
 
 from appliance.engines.tending import EngineState
 from appliance.placement.contract import NodeFacts, Running, Wishes
+from appliance.placement.current import CurrentPlan
 from appliance.placement.planning import plan
-from appliance.placement.sharding import Alternative, SplitPlan, WhyNot
+from appliance.placement.sharding import Alternative, PlannedPart, SplitPlan, WhyNot
 from appliance.placement.split_deciding import Asked, decide
-from appliance.placement.split_rooms import has_made_room, room_bytes
+from appliance.placement.split_rooms import has_made_room, room_bytes, runs_whole
 from appliance.placement.split_watching import (
     HELD_BACK_SECONDS,
     LOST_AFTER_SECONDS,
@@ -18,7 +19,7 @@ from appliance.placement.split_watching import (
     SplitWatch,
 )
 from appliance.placement.splits import Split, Unsplit, beside_splits, without_heads
-from appliance.placement.store import SplitWish
+from appliance.placement.store import PlacementChoice, SplitWish
 from appliance.settings import BOX_NODE
 from tests.placement.fleets import DEMO, GIB, LLAMA, cpu, gpu, model, node
 from tests.placement.test_sharding import BOX, MIXTURE, READABLE, station
@@ -173,6 +174,35 @@ def test_a_head_waits_until_what_gives_way_has_ended() -> None:
     for other in (replace(larger, device="cuda"), replace(larger, node="elsewhere")):
         assert has_made_room(settled, nodes, [other], ())
     assert has_made_room(settled, nodes, [larger], {"small"}), "nobody waits for the demo"
+
+
+def test_a_split_ends_when_its_model_is_ready_in_one_piece_or_must_make_room_for_that() -> None:
+    # a model of 18 GB, of which the box and a lend 10 each
+    large, lent = model("large", 30), int(10e9)
+    part = PlannedPart("a", "a", 24, lent)
+    settled = Split(
+        plan=SplitPlan("large", 24, (part,), 9.0, ()), digest="d", addresses={"a": "10.77.0.3"},
+        kv_tokens=8192, head_bytes=lent,
+    )  # fmt: skip
+    fleet = [node(BOX_NODE, cpu(12), is_box=True), node("a", cpu(16))]
+
+    def whole(*more: NodeFacts, settled: Split | None = settled, running: tuple[Running, ...] = ()) -> bool:
+        nodes = beside_splits([*fleet, *more], [settled] if settled else [])
+        found = plan(nodes, [large, DEMO])
+        current = CurrentPlan(found, nodes, running, (), PlacementChoice(), (large, DEMO))
+        return runs_whole(current, large, settled)
+
+    assert not whole() and not whole(settled=None)
+    station = node("station", cpu(8), gpu(40))
+    assert whole(station, settled=None)
+    assert not whole(station), "it is not ready there"
+    loading = Running("station", "large", "d", LLAMA, "cuda", 1, 8192, ready=False)
+    assert not whole(station, running=(loading,))
+    assert whole(station, running=(replace(loading, ready=True),))
+    fleet[1] = node("a", cpu(26, gb_per_second=900))
+    assert whole(), "its own memory is what it takes"
+    fleet[:] = [node(BOX_NODE, cpu(12), gpu(40), is_box=True), node("a", cpu(16))]
+    assert whole(), "on the box both would answer at one address"
 
 
 class Told:

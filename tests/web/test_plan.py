@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from flask_babel import force_locale
 
 from appliance.clock import now
 from appliance.engines.spec import EngineSpec, write_specs
@@ -15,11 +16,21 @@ from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.facts import ModelFacts
 from appliance.models.held import HeldModel, add_held
 from appliance.placement import Applying, SplitWish, applied_engines, read_placement
-from appliance.placement.sharding import Alternative, NoSplit, PlannedPart, SplitPlan, WhyNot
+from appliance.placement.sharding import (
+    Alternative,
+    NoSplit,
+    PlannedPart,
+    SplitPlan,
+    WhyNot,
+    plan_after_loss,
+    plan_split,
+)
 from appliance.placement.splits import Split, SplitModels, Unsplit, keep_splits
 from appliance.settings import BOX_NODE
+from tests.placement.test_sharding import BOX, MIXTURE, READABLE, station
 from tests.web.conftest import Site, Visitor
 from tests.web.test_hardware import MACHINES
+from webadmin.box_in_words import in_words
 
 
 def hold(site: Site, name: str, weights_gb: float) -> None:
@@ -175,6 +186,28 @@ def test_a_split_model_shows_where_its_parts_are_and_how_they_do(box: Site, admi
     admin.post("/language", {"language": "fr"})
     french = admin.get("/plan").text
     assert "La partie sur 10.77.0.4:8020 est perdue" in french and "En tout 105.3 ms par jeton" in french
+
+
+def reasons_of_splits() -> list[str]:
+    """Of each answer that the rules give, as they give it."""
+    small = Alternative("small", "box", 300.0)
+    answers = [
+        plan_after_loss(MIXTURE, BOX, [station("a"), station("b")], ["a"], alternative=None,
+                        least_tokens_per_second=READABLE),
+        plan_split(MIXTURE, BOX, [station("a")], alternative=small, least_tokens_per_second=READABLE),
+        plan_split(MIXTURE, BOX, [station("a")], alternative=small, least_tokens_per_second=READABLE,
+                   is_insisted_on=True),
+        plan_split(MIXTURE, BOX, [station("a")], alternative=None, least_tokens_per_second=1000),
+        plan_split(MIXTURE, BOX, [station("a", 40)], alternative=None, least_tokens_per_second=1),
+        plan_split(MIXTURE, BOX, [], alternative=None, least_tokens_per_second=1),
+    ]  # fmt: skip
+    assert {answer.why for answer in answers if isinstance(answer, NoSplit)} == set(WhyNot)
+    return [reason for answer in answers for reason in answer.reasons]
+
+
+def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
+    with site.app.test_request_context(), force_locale("fr"):
+        assert [reason for reason in reasons_of_splits() if in_words(reason) == reason] == []
 
 
 INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;RTX 4090\n"
