@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from appliance.placement.planning import plan
     from appliance.placement.report import as_json, told
     from appliance.placement.sizing import Needed, Simulated, Sized, Target, needed, simulate, size
+    from appliance.placement.split_report import HeadState, PartState, SeenSplit, SeenSplits, seen_splits
     from appliance.placement.stepping import NodeNow, what_now
     from appliance.placement.store import (
         AppliedEngine,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Pin,
         PinRefused,
         PlacementChoice,
+        SplitWish,
         applied_engines,
         apply_plan,
         choose_placement,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
         read_placement,
         remove_pin,
         set_pin,
+        wish_split,
     )
 
 _NAMES = {
@@ -76,10 +79,12 @@ _NAMES = {
     "planning": ("plan",),
     "report": ("as_json", "told"),
     "sizing": ("Needed", "Simulated", "Sized", "Target", "needed", "simulate", "size"),
+    "split_report": ("HeadState", "PartState", "SeenSplit", "SeenSplits", "seen_splits"),
     "stepping": ("NodeNow", "what_now"),
     "store": (
-        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "applied_engines", "apply_plan",
-        "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
+        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "SplitWish", "applied_engines",
+        "apply_plan", "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
+        "wish_split",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -91,6 +96,7 @@ __all__ = [
     "Change",
     "CurrentPlan",
     "Demand",
+    "HeadState",
     "InventoryUnusable",
     "MachineKind",
     "Measured",
@@ -99,15 +105,19 @@ __all__ = [
     "Needed",
     "NodeFacts",
     "NodeNow",
+    "PartState",
     "Pin",
     "PinRefused",
     "Placed",
     "PlacementChoice",
     "Plan",
     "Running",
+    "SeenSplit",
+    "SeenSplits",
     "Simulated",
     "Sized",
     "SpeedCompared",
+    "SplitWish",
     "Target",
     "Unplaced",
     "Way",
@@ -133,12 +143,14 @@ __all__ = [
     "read_measures",
     "read_placement",
     "remove_pin",
+    "seen_splits",
     "set_pin",
     "simulate",
     "size",
     "sizing_models",
     "told",
     "what_now",
+    "wish_split",
 ]
 
 

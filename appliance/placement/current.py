@@ -15,6 +15,7 @@ from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, R
 from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, placeable, running_engines
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
+from appliance.placement.splits import beside_splits, read_splits, without_heads
 from appliance.placement.store import (
     Applying,
     PlacementChoice,
@@ -68,8 +69,9 @@ def current_plan(
     at = now() if at is None else at
     reports = heard(activity, at)
     machines = {**known_machines(activity), BOX_NODE: box_facts}
-    nodes = fleet_nodes(cellule, reports, profiles, machines)
-    running = placeable(running_engines(activity, reports, models, at), models)
+    splits = read_splits(cellule).splits
+    nodes = beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits)
+    running = without_heads(placeable(running_engines(activity, reports, models, at), models), splits)
     measures, choice = read_measures(activity), read_placement(cellule)
     found = plan(
         nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=choice.wishes(),

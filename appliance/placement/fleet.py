@@ -96,13 +96,17 @@ def waiting_requests(activity: Database, at: float) -> dict[str, int]:
 def running_engines(
     activity: Database, reports: Mapping[str, Heard], models: Sequence[ModelNeed], at: float
 ) -> tuple[Running, ...]:
-    """What the reports say that runs; an engine's device is its way's, where it doesn't say."""
+    """What the reports say that runs, without heads of split models, which are no node's own.
+
+    An engine's device is its way's, where it doesn't say.
+    """
     by_name = {model.name: model for model in models}
     asked = _last_asked(activity)
     found = []
     for node, said in sorted(reports.items()):
         for engine in () if said.is_silent else said.report.get("engines", ()):
-            found.append(_running(node, engine, by_name.get(str(engine.get("model"))), asked, at))
+            if not (node == BOX_NODE and engine.get("parts")):
+                found.append(_running(node, engine, by_name.get(str(engine.get("model"))), asked, at))
     return tuple(found)
 
 

@@ -25,10 +25,11 @@ from appliance.placement.following import box_facts
 from appliance.placement.memory import with_working_space
 from appliance.placement.needs import model_needs
 from appliance.placement.planning import plan
+from appliance.placement.splits import beside_splits, read_splits, without_heads
 from appliance.placement.stepping import NodeNow, what_now
 from appliance.placement.store import AppliedEngine, applied_engines, read_placement
 from appliance.settings import BOX_NODE, Settings
-from appliance.storage import open_activity, open_cellule
+from appliance.storage import open_activity, open_cellule, transaction
 
 _NOT_ASKED = Speed(0.0, 0.0, 0.0, 1, SpeedSource.ASSUMED, "")
 
@@ -43,6 +44,8 @@ class Facts:
     running: Sequence[Running]
     waiting: Mapping[str, int]
     pinned: Collection[tuple[str, str]]
+    split: Collection[str] = ()
+    """Models that run on several nodes together: placement.splitting leads them."""
 
 
 def lead(settings: Settings) -> str:
@@ -65,15 +68,17 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
     at = now()
     needs = model_needs(held.values())
     reports = heard(activity, at)
+    splits = read_splits(cellule).splits
     profiles, _ = profiles_in(profile_folders(settings))
     machines = {BOX_NODE: box_facts(), **known_machines(activity)}
     return Facts(
         held=held,
         needs={need.name: need for need in needs},
-        nodes=fleet_nodes(cellule, reports, profiles, machines),
-        running=placeable(running_engines(activity, reports, needs, at), needs),
+        nodes=beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits),
+        running=without_heads(placeable(running_engines(activity, reports, needs, at), needs), splits),
         waiting=waiting_requests(activity, at),
         pinned=read_placement(cellule).wishes().pinned,
+        split={each.model for each in splits},
     )
 
 
@@ -87,7 +92,10 @@ def _lead_node(
     planned = [
         each
         for one in applied
-        if one.model != DEMO_MODEL_NAME and (each := as_placed(one, node, facts.needs))
+        if one.model != DEMO_MODEL_NAME
+        # whole and split it would answer on the box at one address
+        and not (node.is_box and one.model in facts.split)
+        and (each := as_placed(one, node, facts.needs))
     ]
     planned += wanted_now(node, planned, facts)
     running = [
@@ -136,6 +144,7 @@ def wanted_now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> list
     Of the nodes that could hold such a model the first one takes it, the box before all others.
     """
     there = {each.model for each in facts.running if each.ready} | {each.model for each in planned}
+    there |= set(facts.split)
     wanted = [
         placed
         for model in facts.waiting
@@ -170,11 +179,12 @@ def _lead_box(settings: Settings, found: NodeNow, held: Mapping[str, HeldModel])
 
 
 def _lead_worker(cellule: Database, node: NodeFacts, found: NodeNow, held: Mapping[str, HeldModel]) -> bool:
-    wish = wish_for(cellule, node.id) or ordinary_wish()
-    engines = _engines(found, {engine.model: engine for engine in wish.engines}, held)
-    if {engine.model: engine for engine in engines} == {engine.model: engine for engine in wish.engines}:
-        return False
-    set_wish(cellule, node.id, wish.model_copy(update={"engines": engines}))
+    with transaction(cellule):  # placement.splitting writes the same wishes
+        wish = wish_for(cellule, node.id) or ordinary_wish()
+        engines = _engines(found, {engine.model: engine for engine in wish.engines}, held)
+        if {engine.model: engine for engine in engines} == {engine.model: engine for engine in wish.engines}:
+            return False
+        set_wish(cellule, node.id, wish.model_copy(update={"engines": engines}))
     return True
 
 
