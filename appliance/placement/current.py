@@ -12,7 +12,14 @@ from sqlite_utils import Database
 from appliance.clock import now
 from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running
-from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, placeable, running_engines
+from appliance.placement.fleet import (
+    ABSENT_AFTER_SECONDS,
+    demand_of_hours,
+    fleet_nodes,
+    heard,
+    placeable,
+    running_engines,
+)
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
 from appliance.placement.splits import beside_splits, read_splits, without_heads
@@ -67,7 +74,7 @@ def current_plan(
 ) -> CurrentPlan:
     """The plan for what the databases say at `at` (epoch seconds)."""
     at = now() if at is None else at
-    reports = heard(activity, at)
+    reports = heard(activity, at, ABSENT_AFTER_SECONDS)
     machines = {**known_machines(activity), BOX_NODE: box_facts}
     splits = read_splits(cellule).splits
     nodes = beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits)

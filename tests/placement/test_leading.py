@@ -29,7 +29,9 @@ from tests.waiting import wait_until
 def box(settings: Settings) -> Iterator[ModelBox]:
     with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
         recognise_box(settings)
-        yield ModelBox(settings, this_machine(settings), db, activity)
+        box = ModelBox(settings, this_machine(settings), db, activity)
+        report(box, BOX_NODE, name="box", engines=[])
+        yield box
 
 
 @pytest.fixture
