@@ -1,7 +1,6 @@
 """What every template may use: the visitor, static files, the navigation, the texts of scripts."""
 
 import hashlib
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +16,6 @@ from flask_babel.speaklater import LazyString
 from appliance.people import COMMON, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from webadmin import figures
 from webadmin.box_in_words import in_words
-from webadmin.database import box_settings
 from webadmin.languages import LANGUAGES, language
 from webadmin.refusals import PASSWORD_RULES
 from webadmin.visitor import current_account, home
@@ -127,12 +125,6 @@ def password_policy() -> dict[str, object]:
     return {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "common": COMMON}
 
 
-def real_model_command() -> str:
-    """The line that starts an engine with another model; the pool finds it in the box's own directory."""
-    state = shlex.quote(str(box_settings().state_dir))
-    return f"./build.sh engine --model my-model.gguf --name my-model --state {state}"
-
-
 def install(app: Flask) -> None:
     """Makes the names above known to the templates."""
 
@@ -153,6 +145,5 @@ def install(app: Flask) -> None:
             "page_path": page_path,
             "password_policy": password_policy,
             "password_rules": PASSWORD_RULES.items,
-            "real_model_command": real_model_command,
             "script_texts": script_texts,
         }

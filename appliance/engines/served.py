@@ -11,7 +11,7 @@ from appliance.engines.exchange import Exchange
 from appliance.errors import Broken, Refused, TryAgain
 
 REAL_MODEL_HINT = (
-    "This is the demo model: it knows the appliance and little else. An admin can import a real GGUF model."
+    "This is the demo model: it knows the appliance and little else. An admin can bring a real one."
 )
 
 Answer = Callable[[Exchange], Awaitable[None]]

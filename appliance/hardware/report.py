@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from appliance.hardware.matching import Candidate, Recognition
-from appliance.hardware.profile import EngineName, Kind, ProfileUnusable, Setting
+from appliance.hardware.profile import EngineName, Kind, ProfileUnusable
 
 _SENTENCE, _MOST = 400, 24
 Sentence = Annotated[str, StringConstraints(max_length=_SENTENCE)]
@@ -36,7 +36,6 @@ class ChosenProfile(_Part):
     kind: Kind
     engine: EngineName
     backend: Name
-    settings: dict[Name, Setting] = Field(default_factory=dict, max_length=32)
     count: int = Field(default=1, ge=1, le=64)
     model_bytes: int | None = Field(default=None, ge=0)
     """What a model with its cache may take on one of them; None where the memory isn't told."""
@@ -94,7 +93,6 @@ def _chosen(choice: Candidate) -> ChosenProfile:
         kind=profile.kind,
         engine=profile.engine.name,
         backend=profile.engine.backend[:80],
-        settings=profile.engine.settings,
         count=min(choice.count, 64),
         model_bytes=choice.model_bytes,
         parallel=profile.answers.parallel,

@@ -51,11 +51,12 @@ class Facts:
 def lead(settings: Settings) -> str:
     """Writes specs and wishes that differ; what changed, as a sentence."""
     with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir) as activity:
-        facts = _read(settings, cellule, activity)
-        if not any(not model.ships for model in facts.held.values()):
+        held = {model.name: model for model in held_models(cellule)}
+        if all(model.ships for model in held.values()):
             # nothing but the demo: each node runs what it runs from the start
             forget_wishes(cellule)
             return "no engine beside the demo's" if write_specs(settings.engine_specs_dir, {}) else ""
+        facts = _read(settings, cellule, activity, held)
         told = [
             _lead_node(settings, cellule, node, facts, applied_engines(cellule, node.id))
             for node in facts.nodes
@@ -63,9 +64,8 @@ def lead(settings: Settings) -> str:
     return " ".join(filter(None, told))
 
 
-def _read(settings: Settings, cellule: Database, activity: Database) -> Facts:
+def _read(settings: Settings, cellule: Database, activity: Database, held: Mapping[str, HeldModel]) -> Facts:
     at = now()
-    held = {model.name: model for model in held_models(cellule)}
     needs = model_needs(held.values())
     reports = heard(activity, at)
     splits = read_splits(cellule).splits

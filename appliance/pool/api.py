@@ -213,7 +213,7 @@ def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
         shown["demo"] = True
         shown["description"] = (
             "A demo model that knows this appliance and common office questions. "
-            "Put a GGUF file of a real model on the box to replace it."
+            "An admin brings a real one on the page Models."
         )
     if report.get("loaded") is False:
         shown["loaded"] = False

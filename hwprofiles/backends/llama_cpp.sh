@@ -5,7 +5,8 @@
 #
 # The engine loads every library that it finds there and works, so copying the result into llama_cpp/lib of a worker is
 # all. It is built from the sdist of the engine's wheel, and fits that version alone. Needs g++, about 2 GB, and:
-#   vulkan   Debian's glslc, libvulkan-dev, spirv-headers
+#   vulkan   Debian 13's glslc, libvulkan-dev, spirv-headers; Debian 12's headers are too old, so unpack
+#            libvulkan-dev of Debian 13 there and name its folder of headers: VULKAN_HEADERS=DIR
 #   cuda     NVIDIA's CUDA toolkit (nvcc)         rocm   AMD's ROCm with hipcc, hipblas, rocblas
 #   metal    macOS with the command line tools
 # README.md says which of them were built and run.
@@ -19,7 +20,7 @@ sdist_sha256=$(sed -n 's/^SDIST_SHA256=//p' "$wheels/llama_cpp.sh")
 
 # an architecture of CUDA: real code for each generation that a profile names, and PTX for the next ones
 case "$backend" in
-    vulkan) library=vulkan options=(-DGGML_VULKAN=ON) ;;
+    vulkan) library=vulkan options=(-DGGML_VULKAN=ON ${VULKAN_HEADERS:+"-DVulkan_INCLUDE_DIR=$VULKAN_HEADERS"}) ;;
     cuda) library=cuda options=(-DGGML_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=75-real;80-real;86-real;89-real;90-real;120-virtual") ;;
     rocm) library=hip options=(-DGGML_HIP=ON "-DAMDGPU_TARGETS=gfx1030;gfx1100;gfx1101;gfx1151;gfx1200;gfx1201") ;;
     metal) library=metal options=(-DGGML_METAL=ON -DGGML_METAL_EMBED_LIBRARY=ON) ;;

@@ -23,6 +23,28 @@ ASK_FRONT = """if True:
     answer = front.getresponse()
     print(answer.status, answer.read().decode())
 """
+AS_CELLULE = """set -a
+. /usr/lib/cellule/environment
+cd /usr/lib/cellule
+exec setpriv --reuid=cellule --regid=cellule --init-groups python3 -c "$1"
+"""
+BRING_A_MODEL = """if True:
+    from appliance.clock import now
+    from appliance.models import UploadFile, UploadOrder, ask_get, receive_chunk
+    from appliance.models.demo import DEMO_MODEL_PATH
+    from appliance.settings import load_settings
+    from appliance.storage import open_activity, open_cellule
+    settings, data = load_settings(), DEMO_MODEL_PATH.read_bytes()
+    order = UploadOrder(files=(UploadFile(path="second.gguf", size_bytes=len(data)),))
+    with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
+        get = ask_get(settings, db, activity, "second", order, by=None, at=now())
+        receive_chunk(settings.state_dir, activity, get.id, path="second.gguf", offset=0, data=data)
+"""
+ASK_SECOND = """if True:
+    from appliance.boot.asking import ask
+    from appliance.settings import load_settings
+    print(ask(load_settings().engine_socket("second"), "/health/ready")[1].decode())
+"""
 BLESSING = "cellule-blessing.service"
 _BOOTED_FROM_SLOT_B = f"""
 uuid=01234567-89ab-cdef-0123-456789abcdef
@@ -162,6 +184,24 @@ def test_one_service_cant_reach_what_is_anothers(userspace: Userspace) -> None:
         if user == "nobody":
             program = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *program[4:])
         assert (userspace.run(*program, path).returncode == 0) is may, (user, path)
+
+
+def test_a_model_that_is_brought_is_planned_and_loaded_in_a_sandbox_of_its_own(userspace: Userspace) -> None:
+    """The whole way: upload, store, plan, spec, the unit that it starts, an engine that reads the files."""
+    assert userspace.shown("cellule-engines.service", "ActiveState") == "inactive", "nothing to tend to yet"
+    brought = userspace.run("sh", "-euc", AS_CELLULE, "sh", BRING_A_MODEL)
+    assert brought.returncode == 0, brought.stderr
+
+    def ready() -> bool:
+        return '"ready":true' in userspace.run("sh", "-euc", AS_CELLULE, "sh", ASK_SECOND).stdout
+
+    wait_until(ready, within_seconds=120, every_seconds=1, what="the second model answers")
+    pid = userspace.shown("cellule-engines.service", "MainPID")
+    status = userspace.run("cat", f"/proc/{pid}/status").stdout
+    said = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert said["Uid"].split()[0] == "901" and said["NoNewPrivs"] == "1" and said["Seccomp"] == "2"
+    inside = userspace.run("nsenter", "--target", pid, "--mount", "ls", "/var/lib/cellule").stdout.split()
+    assert inside == ["engines", "models"], "of the data an engine sees these and nothing else"
 
 
 NO_DATA = """\
