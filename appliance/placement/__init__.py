@@ -2,8 +2,9 @@
 
 Order: facts and measures (`fleet`, `store`) → `current_plan` (pure rules in `planning`) → an admin's word or
 the box's own → `apply_plan` → `applied_engines` for a node's desired state, `what_now` so that no answer is
-broken off. `simulate`, `size` and `needed` do the same for machines that are only on a list. Names are
-loaded when they are first asked for (PEP 562), for the simulation brings the pool along.
+broken off. What no node can hold is split over several (`splitting`). `simulate`, `size` and `needed` do the
+same for machines that are only on a list. Names are loaded when they are first asked for (PEP 562), for the
+simulation brings the pool along.
 """
 
 import importlib

@@ -178,7 +178,7 @@ def test_a_head_waits_until_what_gives_way_has_ended() -> None:
 
 def test_a_split_ends_when_its_model_is_ready_in_one_piece_or_must_make_room_for_that() -> None:
     # a model of 18 GB, of which the box and a lend 10 each
-    large, lent = model("large", 30), int(10e9)
+    large, lent = model("large", 30, active_parameters=3e9), int(10e9)
     part = PlannedPart("a", "a", 24, lent)
     settled = Split(
         plan=SplitPlan("large", 24, (part,), 9.0, ()), digest="d", addresses={"a": "10.77.0.3"},
@@ -199,7 +199,7 @@ def test_a_split_ends_when_its_model_is_ready_in_one_piece_or_must_make_room_for
     loading = Running("station", "large", "d", LLAMA, "cuda", 1, 8192, ready=False)
     assert not whole(station, running=(loading,))
     assert whole(station, running=(replace(loading, ready=True),))
-    fleet[1] = node("a", cpu(26, gb_per_second=900))
+    fleet[1] = node("a", cpu(26))
     assert whole(), "its own memory is what it takes"
     fleet[:] = [node(BOX_NODE, cpu(12), gpu(40), is_box=True), node("a", cpu(16))]
     assert whole(), "on the box both would answer at one address"
