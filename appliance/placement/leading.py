@@ -16,9 +16,10 @@ from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import forget_wishes, set_wish, wish_for
 from appliance.hardware import known_machines, profile_folders, profiles_in
+from appliance.models.bundle import Bundle
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import HeldModel, held_models
-from appliance.models.layout import engine_path
+from appliance.models.layout import blob_path, engine_path
 from appliance.placement.contract import (
     Measured,
     ModelNeed,
@@ -66,7 +67,7 @@ def lead(settings: Settings) -> str:
         held = {model.name: model for model in held_models(cellule)}
         if all(model.ships for model in held.values()):
             # nothing but the demo: each node runs what it runs from the start
-            forget_wishes(cellule)
+            forget_wishes(cellule, lambda bundle: _is_here(settings, bundle))
             return "no engine beside the demo's" if write_specs(settings.engine_specs_dir, {}) else ""
         facts = _read(settings, cellule, activity, held)
         planned = {node.id: _planned_on(cellule, node, facts) for node in facts.nodes}
@@ -74,6 +75,10 @@ def lead(settings: Settings) -> str:
             _place_waiting(model, facts, planned)
         told = [_lead_node(settings, cellule, node, facts, planned[node.id]) for node in facts.nodes]
     return " ".join(filter(None, told))
+
+
+def _is_here(settings: Settings, bundle: Bundle) -> bool:
+    return all(blob_path(settings.state_dir, file.sha256).is_file() for file in bundle.files)
 
 
 def _read(settings: Settings, cellule: Database, activity: Database, held: Mapping[str, HeldModel]) -> Facts:
