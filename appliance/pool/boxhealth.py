@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import orjson
 
@@ -12,6 +13,8 @@ from appliance.pool.nodes import EngineHealth
 from appliance.settings import BOX_NODE
 from appliance.upstream import Address, Upstream, UpstreamLost
 
+_STAYS = ("model", "kind", "engine", "device")
+"""Of an engine's answer: what is true of it while it does not answer, too."""
 _REQUEST = b"GET /health/ready HTTP/1.1\r\nhost: engine\r\n\r\n"
 
 
@@ -22,7 +25,7 @@ class BoxHealth:
         self.sockets: tuple[Path, ...] = ()
         self._upstream = upstream
         self._limits = limits
-        self._models: dict[Path, str] = {}
+        self._told: dict[Path, dict[str, Any]] = {}
 
     async def ask_all(self) -> tuple[EngineHealth, ...]:
         """What each engine says of itself; one that does not answer is not ready."""
@@ -38,11 +41,11 @@ class BoxHealth:
             async with asyncio.timeout(self._limits.health_timeout_seconds):
                 said = orjson.loads(await self._get(address))
             answer = health(said, BOX_NODE, BOX_NODE, address, monotonic())
-            self._models[path] = answer.model
+            self._told[path] = {name: said[name] for name in _STAYS if name in said}
         except (UpstreamLost, TimeoutError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            if path not in self._models:
+            if path not in self._told:
                 return None
-            said = {"model": self._models[path], "ready": False}
+            said = {**self._told[path], "ready": False}
             return health(said, BOX_NODE, BOX_NODE, address, monotonic())
         return answer
 

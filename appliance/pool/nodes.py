@@ -18,6 +18,8 @@ _KINDS = {str(kind): kind for kind in Kind}
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8
 _SPEED_WHEN_UNKNOWN = 10.0
+REPORTED_WITHIN_SECONDS = 5.0
+"""An engine of the box that was not heard of for longer is not told of any more."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class NodeEngine:
     header_name: bytes = b""
     """`node` as a response header carries it: UTF-8, percent-encoded (RFC 3986)."""
     report: dict[str, Any] = field(default_factory=dict)
+    told_kind: Kind | None = None
+    """What its model is for, as it last said; a report that comes before the model is loaded says nothing."""
     cuts: set[Callable[[str], None]] = field(default_factory=set)
 
     def hear(self, health: EngineHealth) -> None:
@@ -71,17 +75,13 @@ class NodeEngine:
             self.header_name = quote(health.node, safe="").encode()
         self.node, self.address, self.slots = health.node, health.address, health.slots
         self.ready, self.report = health.ready, health.report
+        self.told_kind = _KINDS.get(str(health.report.get("kind")), self.told_kind)
         self.prompt_tokens = health.prompt_tokens
         self.heard_at = health.seen_at
         if health.ready:
             self.ready_at = health.seen_at
         if not self.measured and health.tokens_per_second > 0:
             self.tokens_per_second = health.tokens_per_second
-
-    @property
-    def kind(self) -> Kind:
-        """What its model is for; text where it does not say, or says what this release does not know."""
-        return _KINDS.get(str(self.report.get("kind")), Kind.TEXT)
 
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
@@ -136,8 +136,12 @@ class Nodes:
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
-        """What each model is for, as its engines say."""
+        """What each model is for, as its engines say; text where none of them does."""
         return self._kinds
+
+    def has_usable(self, model: str) -> bool:
+        """Whether some node could answer with it now, if it had a free slot."""
+        return any(engine.model == model and not engine.unusable for engine in self._engines.values())
 
     def usable_models(self) -> list[str]:
         return sorted({engine.model for engine in self._engines.values() if not engine.unusable})
@@ -161,7 +165,8 @@ class Nodes:
             del self._engines[engine.node_id, engine.model]
             engine.unusable = "no longer a node"
             engine.cut("the node was removed")
-        self._kinds = {engine.model: engine.kind for engine in self._engines.values()}
+        self._kinds = dict.fromkeys((engine.model for engine in self._engines.values()), Kind.TEXT)
+        self._kinds |= {engine.model: engine.told_kind for engine in self if engine.told_kind is not None}
         self.judge(at)
         return gone
 

@@ -112,7 +112,15 @@ class EngineProcess:
 
     def _health(self) -> EngineReport:
         spec = self.spec
-        silent = EngineReport(model=spec.model, port=spec.port, ready=False, slots=spec.slots)
+        silent = EngineReport(
+            model=spec.model,
+            port=spec.port,
+            ready=False,
+            slots=spec.slots,
+            kind=spec.kind,
+            engine=spec.engine,
+            device=spec.device,
+        )
         connection = http.client.HTTPConnection(str(self._address), spec.port, timeout=HEALTH_TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/health/ready")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import openai
 import pytest
 
+from appliance.engines.options import Kind
 from appliance.pool.nodes import EngineHealth, Nodes
 from appliance.settings import BOX_NODE
 from appliance.upstream import Address
@@ -41,6 +42,25 @@ def test_an_engine_that_says_why_it_is_not_ready_is_quoted_while_it_is_heard() -
     assert engine.unusable == trouble
     nodes.judge(at=216)
     assert engine.unusable == "silent"
+
+
+def test_a_copy_that_does_not_tell_its_kind_changes_nothing_about_the_model() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    told = replace(said(100), report={"kind": "embeddings"})
+    nodes.update([told, said(100, node="pc", ready=False)], {BOX_NODE, "pc"}, at=100)
+    assert nodes.kinds == {"m": Kind.EMBEDDINGS}
+    nodes.update([said(101, ready=False)], {BOX_NODE, "pc"}, at=101)
+    assert nodes.kinds == {"m": Kind.EMBEDDINGS}
+
+
+def test_an_engine_that_is_loaded_anew_keeps_its_kind(box: Box) -> None:
+    engine = box.engine("ear", kind="transcription")
+    engine.is_loading = True
+    wait_until(
+        lambda: "ear" not in box.get("/health/ready").json()["models"], within_seconds=5, what="it is out"
+    )
+    refused = box.chat("ear")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "wrong_kind_of_model")
 
 
 def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
