@@ -50,6 +50,7 @@ class Pool:
             settings.queue_limit,
             self._limits.queue_wait_seconds,
             self._limits.load_wait_seconds,
+            self._limits.load_queue_limit,
         )
         self._metrics = Metrics(self._dispatch)
         self._meter = Meter(settings.state_dir, self._limits.flush_every_seconds)

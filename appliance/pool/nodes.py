@@ -58,6 +58,8 @@ class NodeEngine:
     tokens_per_second: float = _SPEED_WHEN_UNKNOWN
     unusable: str = "not heard of yet"
     ready: bool = False
+    is_recent: bool = False
+    """It was ready within the time after which a node counts as silent."""
     heard_at: float = float("-inf")
     ready_at: float = float("-inf")
     broke_at: float = float("-inf")
@@ -85,10 +87,11 @@ class NodeEngine:
 
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
+        self.is_recent = at - self.ready_at <= silent_seconds
         trouble = str(self.report.get("trouble") or "")
         if trouble and not self.ready and at - self.heard_at <= silent_seconds:
             self.unusable = trouble
-        elif at - self.ready_at > silent_seconds:
+        elif not self.is_recent:
             self.unusable = "silent" if self.ready_at > 0 else "not ready yet"
         elif not self.ready:
             self.unusable = "not ready"
@@ -123,6 +126,7 @@ class Nodes:
         self._forgotten_seconds = forgotten_seconds
         self._engines: dict[tuple[str, str], NodeEngine] = {}
         self._kinds: dict[str, Kind] = {}
+        self._told_kinds: dict[str, Kind] = {}
 
     def __iter__(self) -> Iterator[NodeEngine]:
         return iter(self._engines.values())
@@ -138,6 +142,15 @@ class Nodes:
     def kinds(self) -> Mapping[str, Kind]:
         """What each model is for, as its engines say; text where none of them does."""
         return self._kinds
+
+    @property
+    def told_kinds(self) -> Mapping[str, Kind]:
+        """The same, without those of which no engine said it."""
+        return self._told_kinds
+
+    def had_usable_lately(self, model: str) -> bool:
+        """Whether one was ready so lately that it is no silent one: it restarts, say."""
+        return any(engine.model == model and engine.is_recent for engine in self._engines.values())
 
     def has_usable(self, model: str) -> bool:
         """Whether some node could answer with it now, if it had a free slot."""
@@ -166,7 +179,8 @@ class Nodes:
             engine.unusable = "no longer a node"
             engine.cut("the node was removed")
         self._kinds = dict.fromkeys((engine.model for engine in self._engines.values()), Kind.TEXT)
-        self._kinds |= {engine.model: engine.told_kind for engine in self if engine.told_kind is not None}
+        self._told_kinds = {engine.model: engine.told_kind for engine in self if engine.told_kind is not None}
+        self._kinds |= self._told_kinds
         self.judge(at)
         return gone
 
