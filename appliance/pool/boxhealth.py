@@ -19,20 +19,29 @@ _REQUEST = b"GET /health/ready HTTP/1.1\r\nhost: engine\r\n\r\n"
 
 
 class BoxHealth:
-    """`sockets` is what lies in the run directory; a socket that nobody answers on is simply not heard."""
+    """`look_at` names what lies in the run directory; a socket that nobody answers on is simply not heard."""
 
     def __init__(self, upstream: Upstream, limits: Limits) -> None:
-        self.sockets: tuple[Path, ...] = ()
+        self._sockets: tuple[Path, ...] = ()
         self._upstream = upstream
         self._limits = limits
         self._told: dict[Path, dict[str, Any]] = {}
+
+    @property
+    def addresses(self) -> set[Address]:
+        return {Address.unix(path) for path in self._sockets}
+
+    def look_at(self, sockets: tuple[Path, ...]) -> None:
+        """From now on these are asked; what was heard of others is forgotten."""
+        self._sockets = sockets
+        self._told = {path: told for path, told in self._told.items() if path in sockets}
 
     async def ask_all(self) -> tuple[EngineHealth, ...]:
         """What each engine says of itself; one that does not answer is not ready."""
         return tuple(
             said
-            for said in await asyncio.gather(*(self._ask(path) for path in self.sockets))
-            if said is not None
+            for said in await asyncio.gather(*(self._ask(path) for path in self._sockets))
+            if said is not None and said.address in self.addresses
         )
 
     async def _ask(self, path: Path) -> EngineHealth | None:

@@ -6,7 +6,7 @@ routing and its unanswered requests are cut, so that they are answered elsewhere
 request is left alone until it has said again that it is ready.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -174,15 +174,28 @@ class Nodes:
             for engine in self._engines.values()
             if engine.node_id not in known_nodes or at - engine.heard_at > self._forgotten_seconds
         ]
+        self._forget(gone, "the node was removed")
+        self._note_kinds()
+        self.judge(at)
+        return gone
+
+    def keep_only(self, node_id: str, addresses: Collection[Address]) -> list[NodeEngine]:
+        """Removes, cuts and returns the engines of a node at which nobody listens any more."""
+        gone = [one for one in self if one.node_id == node_id and one.address not in addresses]
+        self._forget(gone, "its engine was taken away")
+        self._note_kinds()
+        return gone
+
+    def _forget(self, gone: list[NodeEngine], why: str) -> None:
         for engine in gone:
             del self._engines[engine.node_id, engine.model]
-            engine.unusable = "no longer a node"
-            engine.cut("the node was removed")
+            engine.unusable = why
+            engine.cut(why)
+
+    def _note_kinds(self) -> None:
         self._kinds = dict.fromkeys((engine.model for engine in self._engines.values()), Kind.TEXT)
         self._told_kinds = {engine.model: engine.told_kind for engine in self if engine.told_kind is not None}
         self._kinds |= self._told_kinds
-        self.judge(at)
-        return gone
 
     def judge(self, at: float) -> None:
         """Judges every engine anew and cuts the silent ones."""

@@ -1,5 +1,6 @@
 """What the pool believes of its nodes, and when it stops believing."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import openai
@@ -128,6 +129,33 @@ def test_a_stream_of_a_node_that_falls_silent_ends_as_an_error(box: Box) -> None
     with pytest.raises(openai.APIError, match="broke off"):
         next(stream)
     wait_until(lambda: worker.engine.left == 1, within_seconds=2, what="the node's request is closed")
+
+
+def test_an_engine_that_was_taken_away_is_forgotten_at_once(start: Callable[..., Box]) -> None:
+    async def freeze(asked: Asked) -> None:
+        await asked.begin_stream()
+        await asked.token("one ")
+        await asked.until_client_left()
+
+    box = start(limits={"node_silent_seconds": 60, "own_report_every_seconds": 0.2})
+    box.engine("stays")
+    engine = box.engine("goes", behave=freeze)
+    stream = iter(
+        box.openai().chat.completions.create(
+            model="goes", messages=[{"role": "user", "content": "x"}], stream=True
+        )
+    )
+    assert next(stream).choices[0].delta.content == "one "
+    box.settings.engine_socket("goes").unlink()  # while it still answers on what is open
+    with pytest.raises(openai.APIError, match="broke off"):
+        next(stream)
+    wait_until(lambda: engine.left == 1, within_seconds=2, what="its request is closed")
+    wait_until(
+        lambda: [one["model"] for one in box.reported(BOX_NODE)["engines"]] == ["stays"],
+        within_seconds=5,
+        what="the box's report is without it",
+    )
+    assert box.chat("goes").status_code == 404
 
 
 def test_work_goes_where_it_is_done_first(box: Box) -> None:
