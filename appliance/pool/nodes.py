@@ -62,6 +62,8 @@ class NodeEngine:
     """It was ready within the time after which a node counts as silent."""
     heard_at: float = float("-inf")
     ready_at: float = float("-inf")
+    works_at: float = float("-inf")
+    """When it last said that it is ready, or finishes what it answers."""
     broke_at: float = float("-inf")
     measured: bool = False
     header_name: bytes = b""
@@ -82,6 +84,8 @@ class NodeEngine:
         self.heard_at = health.seen_at
         if health.ready:
             self.ready_at = health.seen_at
+        if health.ready or health.report.get("stopping"):
+            self.works_at = health.seen_at
         if not self.measured and health.tokens_per_second > 0:
             self.tokens_per_second = health.tokens_per_second
 
@@ -89,6 +93,8 @@ class NodeEngine:
         """Decides whether it may be given requests, at monotonic second `at`."""
         self.is_recent = at - self.ready_at <= silent_seconds
         trouble = str(self.report.get("trouble") or "")
+        if self.report.get("stopping"):
+            trouble = "is being stopped"
         if trouble and not self.ready and at - self.heard_at <= silent_seconds:
             self.unusable = trouble
         elif not self.is_recent:
@@ -201,5 +207,5 @@ class Nodes:
         """Judges every engine anew and cuts the silent ones."""
         for engine in self._engines.values():
             engine.judge(at, self._silent_seconds)
-            if engine.cuts and at - engine.ready_at > self._silent_seconds:
+            if engine.cuts and at - engine.works_at > self._silent_seconds:
                 engine.cut(f"{engine.node} was silent for {self._silent_seconds:g} s")

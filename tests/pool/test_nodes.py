@@ -78,6 +78,22 @@ def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
     assert reasons[1:] == ["box was silent for 15 s"]
 
 
+def test_an_engine_that_finishes_what_it_answers_is_cut_when_it_is_heard_no_more() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100)], {BOX_NODE}, at=100)
+    (engine,) = nodes
+    reasons: list[str] = []
+    engine.cuts.add(reasons.append)
+    stopping = replace(said(118, ready=False), report={"stopping": True})
+    for at in (102, 118):
+        nodes.update([replace(stopping, seen_at=at)], {BOX_NODE}, at=at)
+        assert engine.unusable == "is being stopped" and reasons == []
+    nodes.update([said(130, ready=False)], {BOX_NODE}, at=130)
+    assert reasons == []
+    nodes.judge(at=134)
+    assert reasons == ["box was silent for 15 s"]
+
+
 def test_a_node_that_broke_a_request_is_left_alone_until_it_reports_again() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
     nodes.update([said(100)], {BOX_NODE}, at=100)
