@@ -60,7 +60,8 @@ def state(settings: Settings, name: str) -> EngineState | None:
 
 def engine_process(tending: subprocess.Popen[bytes], name: str) -> psutil.Process:
     children = psutil.Process(tending.pid).children()
-    return next(child for child in children if name in child.cmdline())
+    living = (child for child in children if child.status() != psutil.STATUS_ZOMBIE)
+    return next(child for child in living if name in child.cmdline())
 
 
 def test_engines_follow_the_specs(settings: Settings, tending: subprocess.Popen[bytes]) -> None:

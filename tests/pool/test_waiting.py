@@ -143,12 +143,12 @@ def test_no_slot_is_given_twice(box: Box) -> None:
         await asked.engine.pause(0.005)
         await answer(asked)
 
-    box.engine("counted", slots=3, behave=count)
+    box.engine("slotted", slots=3, behave=count)
     with ThreadPoolExecutor(12) as clients:
-        answers = list(clients.map(lambda _: box.chat("counted"), range(60)))
+        answers = list(clients.map(lambda _: box.chat("slotted"), range(60)))
     assert {response.status_code for response in answers} == {200}
     assert most == 3
-    box.ledger(60, "model = 'counted' AND outcome = 'answered'")
+    box.ledger(60, "model = 'slotted' AND outcome = 'answered'")
 
 
 def hold(box: Box, name: str, facts: str = "{}") -> None:

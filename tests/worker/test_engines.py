@@ -39,8 +39,12 @@ def reported(engines: Engines, model: str) -> EngineReport | None:
 
 
 def wait_for(engines: Engines, model: str, slots: int) -> EngineReport:
+    def right_one() -> EngineReport | None:
+        one = reported(engines, model)
+        return one if one is not None and one.ready and one.slots == slots else None
+
     return wait_until(
-        lambda: (one := reported(engines, model)) and one.ready and one.slots == slots and one,
+        right_one,
         within_seconds=40,
         what=f"{model} answers with {slots} slots",
         every_seconds=0.1,
