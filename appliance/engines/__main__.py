@@ -1,7 +1,8 @@
 """python -m appliance.engines --model FILE --name NAME --listen unix:PATH|HOST:PORT
 
 Listens at once and answers 503 until the model is loaded and made its first token. Ends with a status
-other than 0 when the model can't be used or the engine thread dies; a supervisor then starts it anew.
+other than 0 when the model can't be used or the engine thread dies; a supervisor then starts it anew. How it
+is asked to end is told in `endings`.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 import uvicorn
 import uvloop
 
+from appliance.engines.endings import FINISH_SIGNAL, FINISH_WITHIN_SECONDS
 from appliance.engines.http import EngineApp
 from appliance.engines.loading import load
 from appliance.engines.metrics import EngineMetrics
@@ -45,7 +47,7 @@ def main() -> NoReturn:
         timeout_graceful_shutdown=5,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve(app, options, _Server(config)))
+        status = runner.run(_serve(app, options, _Server(config, app)))
     logging.shutdown()
     os._exit(status)  # without waiting for the engine thread, which may be in the middle of a step
 
@@ -53,12 +55,27 @@ def main() -> NoReturn:
 class _Server(uvicorn.Server):
     """Being asked to end is a good end: uvicorn's own would raise the signal again and end with it."""
 
+    def __init__(self, config: uvicorn.Config, app: EngineApp) -> None:
+        super().__init__(config)
+        self._app = app
+        self._finishing: asyncio.Task[None] | None = None
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+        loop.add_signal_handler(FINISH_SIGNAL, self._finish)
         yield
+
+    def _finish(self) -> None:
+        if self._finishing is None:
+            _log.info("finishing what is being answered, then ending")
+            self._finishing = asyncio.create_task(self._finish_and_exit())
+
+    async def _finish_and_exit(self) -> None:
+        await self._app.finish(FINISH_WITHIN_SECONDS)
+        self.should_exit = True
 
 
 def _arguments() -> tuple[EngineOptions, dict[str, Any]]:

@@ -1,6 +1,16 @@
-"""How an engine's process ends, by exit status, in words for whoever started it."""
+"""How an engine's process ends: by which signal it is asked to, and its exit status in words.
+
+SIGTERM ends it within seconds, for a machine must not wait when it stops. FINISH_SIGNAL lets it finish what
+it answers already, for whoever takes one engine away while the rest goes on; it takes nothing new, then ends.
+"""
 
 import signal
+
+FINISH_SIGNAL = signal.SIGUSR1
+"""Before the engine listens to it, it ends the process, which then answers nothing yet."""
+FINISH_WITHIN_SECONDS = 60.0
+KILL_AFTER_SECONDS = FINISH_WITHIN_SECONDS + 10
+"""Who asked it to finish has seen enough then."""
 
 ENGINE_THREAD_DIED_STATUS = 70
 """EX_SOFTWARE of sysexits.h."""

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 from appliance.engines.exchange import ClientLeft, Exchange, Receive, Send
 from appliance.engines.metrics import EngineMetrics, Outcome
 from appliance.engines.served import Answer, EngineStarting, Served
-from appliance.errors import Broken, Refusal, Refused
+from appliance.errors import Broken, Refusal, Refused, TryAgain
 
 _log = logging.getLogger(__name__)
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
@@ -27,18 +28,36 @@ class InternalError(Broken):
     code = "internal_error"
 
 
+class EngineStopping(TryAgain):
+    """It finishes what it answers and takes nothing new."""
+
+    code = "engine_stopping"
+    http_status = 503
+    openai_type = "server_error"
+
+
 class EngineApp:
     """Answers from the first moment; until `engine` is set, that it is starting."""
 
     def __init__(self, metrics: EngineMetrics) -> None:
         self.engine: Served | None = None
         self.metrics = metrics
+        self._answering = 0
+        self._stopping = False
+        self._idle = asyncio.Event()
         self._own: dict[str, Answer] = {
             "/v1/models": self._models,
             "/health/live": self._live,
             "/health/ready": self._ready,
             "/metrics": self._metrics,
         }
+
+    async def finish(self, within_seconds: float) -> None:
+        """From now on takes nothing new; returns when all that runs is answered, or the time is over."""
+        self._stopping = True
+        if self._answering:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), within_seconds)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,13 +80,23 @@ class EngineApp:
 
     async def _route(self, exchange: Exchange) -> None:
         own = self._own.get(exchange.path)
+        if own is None and self._stopping:
+            raise EngineStopping("This engine is being stopped.", retry_after_seconds=2)
         answer = own or self._loaded().endpoints.get(exchange.path)
         if answer is None:
             raise PathUnknown(f"There is nothing at {exchange.path[:200]!r}.")
         method = "GET" if own else "POST"
         if exchange.method != method:
             raise MethodNotAllowed(f"{exchange.path} answers {method} only.")
-        await answer(exchange)
+        if own:
+            return await own(exchange)
+        self._answering += 1
+        try:
+            await answer(exchange)
+        finally:
+            self._answering -= 1
+            if self._stopping and not self._answering:
+                self._idle.set()
 
     def _loaded(self) -> Served:
         if self.engine is None or not self.engine.ready:
@@ -84,6 +113,8 @@ class EngineApp:
 
     async def _ready(self, exchange: Exchange) -> None:
         health: dict[str, Any] = self.engine.health() if self.engine else {"ready": False}
+        if self._stopping:
+            health = {**health, "ready": False, "stopping": True}
         await exchange.answer(200 if health["ready"] else 503, health)
 
     async def _metrics(self, exchange: Exchange) -> None:

@@ -3,7 +3,8 @@
 With `--only engines` or `--only split-engines` it tends to one of the two folders of specs: heads of split
 models call workers, and all other engines nobody.
 
-One process a model. What must stop stops before anything starts, so that two models never fight for memory.
+One process a model. What must stop stops before anything starts, so that two models never fight for memory;
+it may finish what it answers first, and meanwhile the others are tended.
 A process that dies is started again, later each time; one that is stuck is killed. How each is doing is told
 in a file beside the sockets, `engines.json` or `split-engines.json`.
 """
@@ -27,6 +28,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from appliance.clock import now
+from appliance.engines.endings import FINISH_SIGNAL, KILL_AFTER_SECONDS
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.spec import EngineSpec, read_specs
 from appliance.settings import Settings, load_settings
@@ -97,6 +99,7 @@ class TendedEngine:
         self._restart_at: float | None = None
         self._restarts, self._said = 0, ""
         self._unanswered, self._ask_at = 0, 0.0
+        self._kill_at = float("inf")
         self._start()
 
     def tend(self) -> None:
@@ -109,9 +112,27 @@ class TendedEngine:
             self._restarts += 1
             self._start()
 
+    def finish(self) -> None:
+        """Asks the process to finish what it answers and to end; call `has_ended` then, not `tend`."""
+        self._process.send_signal(FINISH_SIGNAL)
+        self._kill_at = time.monotonic() + KILL_AFTER_SECONDS
+
+    def has_ended(self) -> bool:
+        """Whether it is gone, and its socket with it; after KILL_AFTER_SECONDS by force."""
+        if time.monotonic() >= self._kill_at:
+            log.warning("engine %s does not finish and is killed", self.spec.name)
+            self._process.kill()
+        if self._process.poll() is None:
+            return False
+        self._socket.unlink(missing_ok=True)
+        return True
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
     def stop(self) -> None:
         """Ends the process, by force after STOP_WITHIN_SECONDS, and takes its socket away."""
-        self._process.terminate()
+        self.terminate()
         try:
             self._process.wait(STOP_WITHIN_SECONDS)
         except subprocess.TimeoutExpired:
@@ -175,6 +196,7 @@ class Tending:
         self._folders = [folder for folder in _folders(settings) if only in (None, folder.name)]
         self._state_file = settings.engines_dir / f"{self._folders[0].name}.json"
         self._engines: dict[str, TendedEngine] = {}
+        self._finishing: list[TendedEngine] = []
         self._told = EngineStates()
 
     def tend(self) -> None:
@@ -184,8 +206,11 @@ class Tending:
         todo = changes(wanted, {name: engine.spec for name, engine in self._engines.items()})
         for name in todo.stop:
             log.info("engine %s is not wanted like this any more", name)
-            self._engines.pop(name).stop()
-        for name in todo.start:
+            engine = self._engines.pop(name)
+            engine.finish()
+            self._finishing.append(engine)
+        self._finishing = [engine for engine in self._finishing if not engine.has_ended()]
+        for name in () if self._finishing else todo.start:
             self._engines[name] = TendedEngine(wanted[name], self._settings.engine_socket(name))
         for engine in self._engines.values():
             engine.tend()
@@ -197,8 +222,13 @@ class Tending:
         )
 
     def stop(self) -> None:
-        while self._engines:
-            self._engines.popitem()[1].stop()
+        """Ends all of them at once, finished or not."""
+        running = [*self._engines.values(), *self._finishing]
+        for engine in running:
+            engine.terminate()
+        for engine in running:
+            engine.stop()
+        self._engines, self._finishing = {}, []
 
     def _tell(self, states: EngineStates) -> None:
         if states == self._told:

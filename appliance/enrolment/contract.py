@@ -172,6 +172,8 @@ class EngineReport(Message):
     model: Name
     port: Port
     ready: bool
+    stopping: bool = False
+    """It finishes what it answers and takes nothing new."""
     slots: int = Field(ge=0, le=4096)
     busy: int = Field(default=0, ge=0, le=4096)
     waiting: int = Field(default=0, ge=0)

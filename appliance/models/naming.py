@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from sqlite_utils import Database
 
+from appliance.engines.options import Kind
 from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
 
@@ -47,7 +48,8 @@ class ModelNames:
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     endings: Mapping[str, Ending] = field(default_factory=dict)
-    held: frozenset[str] = frozenset()
+    held: Mapping[str, Kind] = field(default_factory=dict)
+    """With what each is for."""
 
     def resolve(self, asked: str, at: float) -> NamedModel:
         """Raises RetiredModel from the day on that the catalogue gives.
@@ -85,7 +87,8 @@ def load_names(db: Database) -> ModelNames:
         name: Ending(deprecated_at, retired_at, by_entry.get(successor, successor))
         for name, deprecated_at, retired_at, successor in rows
     }
-    held = frozenset(name for (name,) in db.execute("SELECT name FROM models"))
+    rows = db.execute("SELECT name, coalesce(json_extract(facts, '$.kind'), 'text') FROM models")
+    held = {name: Kind(kind) if kind in set(Kind) else Kind.TEXT for name, kind in rows}
     return ModelNames(aliases, endings, held)
 
 

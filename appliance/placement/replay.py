@@ -102,7 +102,9 @@ class _Day:
         self._engines = {key: SimulatedEngine(each.speed) for key, each in self._placed.items()}
         known = Nodes(limits.node_silent_seconds, limits.node_forgotten_seconds)
         known.update([_said(each) for each in nodes], {each.node for each in nodes}, at=0.0)
-        self._dispatch = Dispatch(known, queue_limit, limits.queue_wait_seconds, limits.load_wait_seconds)
+        # nothing is loaded in this day: who waits for a node that is off waits like for any other
+        wait_seconds = limits.queue_wait_seconds
+        self._dispatch = Dispatch(known, queue_limit, wait_seconds, wait_seconds, limits.load_queue_limit)
         self._found = Replayed()
 
     async def run(self) -> Replayed:

@@ -116,7 +116,7 @@ class Api:
             if self._relay.dispatch.knows(ask.model):
                 exchange.model = ask.model
                 headers.append(_model_header(ask.model))
-                if other := refuse_other_kind(ask.model, ask.endpoint, self._relay.dispatch.nodes.kinds):
+                if other := refuse_other_kind(ask.model, ask.endpoint, self._relay.dispatch.kinds):
                     raise other
             await self._relay.run(exchange, ask, client, headers)
             return

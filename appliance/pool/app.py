@@ -21,7 +21,7 @@ from appliance.pool.limits import Limits
 from appliance.pool.memory import Decided, Heard, Memory
 from appliance.pool.meter import Meter
 from appliance.pool.metrics import Metrics
-from appliance.pool.nodes import EngineHealth, Nodes
+from appliance.pool.nodes import REPORTED_WITHIN_SECONDS, EngineHealth, NodeEngine, Nodes
 from appliance.pool.openapi import description
 from appliance.pool.pages import Pages
 from appliance.pool.relay import Relay
@@ -50,6 +50,7 @@ class Pool:
             settings.queue_limit,
             self._limits.queue_wait_seconds,
             self._limits.load_wait_seconds,
+            self._limits.load_queue_limit,
         )
         self._metrics = Metrics(self._dispatch)
         self._meter = Meter(settings.state_dir, self._limits.flush_every_seconds)
@@ -110,7 +111,9 @@ class Pool:
         self._take_engines(())
 
     def _take_heard(self, heard: Heard) -> None:
-        self._box.sockets = heard.box_sockets
+        self._box.look_at(heard.box_sockets)
+        for engine in self._nodes.keep_only(BOX_NODE, self._box.addresses):
+            self._upstream.forget(engine.address)
         self._take_engines(heard.engines)
 
     def _take_engines(self, heard: tuple[EngineHealth, ...]) -> None:
@@ -136,11 +139,15 @@ class Pool:
                 "in_flight": in_flight,
                 "max_queue": queue.limit,
             }
-            engines = [engine.report for engine in self._nodes if engine.node_id == BOX_NODE]
+            engines = [engine.report for engine in self._nodes if _is_told(engine)]
             box = {"name": BOX_NODE, "engines": engines, "load": {"cpu_percent": psutil.cpu_percent()}}
             self._meter.report("pool", orjson.dumps(pool))
             self._meter.report(BOX_NODE, orjson.dumps(box))
             await asyncio.sleep(self._limits.own_report_every_seconds)
+
+
+def _is_told(engine: NodeEngine) -> bool:
+    return engine.node_id == BOX_NODE and monotonic() - engine.heard_at < REPORTED_WITHIN_SECONDS
 
 
 app = Pool(load_settings())

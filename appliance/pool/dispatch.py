@@ -6,8 +6,9 @@ lease must release it; that is when the next in the queue is served.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from appliance.engines.options import Kind
 from appliance.errors import Refused, TryAgain
 from appliance.pool.asgi import ClientLeft
 from appliance.pool.ask import Ask
@@ -39,6 +40,14 @@ class NoNodeAnswers(TryAgain):
     openai_type = "server_error"
 
 
+class TooManyWaitForModel(TryAgain):
+    """A model that no node has in memory, and may never have, must not fill the queue of all."""
+
+    code = "model_not_loaded"
+    http_status = 503
+    openai_type = "server_error"
+
+
 class Lease:
     """One slot of one engine, held by one request."""
 
@@ -64,16 +73,29 @@ _Waiting = tuple[Ask, "asyncio.Future[Lease]"]
 class Dispatch:
     """`held` are the models that lie on the box: a request for one that no node has loaded waits for that."""
 
-    def __init__(self, nodes: Nodes, queue_limit: int, wait_seconds: float, load_wait_seconds: float) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        queue_limit: int,
+        wait_seconds: float,
+        load_wait_seconds: float,
+        load_queue_limit: int,
+    ) -> None:
         self.nodes = nodes
-        self.held: frozenset[str] = frozenset()
+        self.held: Mapping[str, Kind] = {}
         self.queue: FairQueue[_Waiting] = FairQueue(queue_limit)
         self._wait_seconds = wait_seconds
         self._load_wait_seconds = load_wait_seconds
+        self._load_queue_limit = load_queue_limit
 
     def knows(self, model: str) -> bool:
         """Whether a node has it, or could load it."""
         return self.nodes.serves(model) or model in self.held
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each model is for, loaded or not; an engine's own word counts more than the box's."""
+        return {**self.nodes.kinds, **self.held, **self.nodes.told_kinds}
 
     def lease_now(self, ask: Ask) -> Lease | None:
         """A slot of the engine that should answer, if one is free and nobody waits for it."""
@@ -89,12 +111,15 @@ class Dispatch:
         on_place: Callable[[int], None],
     ) -> Lease:
         """A slot of the engine that should answer, after waiting in the queue; its place there is told
-        to `on_place`. Raises ModelNotFound, PromptTakenNowhere, QueueFull, NoNodeAnswers, ClientLeft."""
+        to `on_place`. Raises ModelNotFound, PromptTakenNowhere, QueueFull, TooManyWaitForModel,
+        NoNodeAnswers, ClientLeft."""
         # before the first node was heard of nobody knows which models there are
-        is_loaded = self.nodes.serves(ask.model)
+        is_loaded = self.nodes.has_usable(ask.model)
         if self.nodes.models() and not self.knows(ask.model):
             raise self.unknown_model(ask.model)
         self._check_prompt(ask)
+        if not again and self.nodes.models() and not self.nodes.had_usable_lately(ask.model):
+            self._check_load_queue(ask.model)
         wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
@@ -135,6 +160,14 @@ class Dispatch:
                 f"their accelerators take {longest} tokens at most.",
                 next_step="Change its length, or ask another model.",
                 param="messages" if ask.endpoint is Endpoint.CHAT else "prompt",
+            )
+
+    def _check_load_queue(self, model: str) -> None:
+        if self.queue.lengths().get(model, 0) >= self._load_queue_limit:
+            raise TooManyWaitForModel(
+                f"No node has '{model[:100]}' in memory, and {self._load_queue_limit} requests wait for it.",
+                retry_after_seconds=10,
+                next_step="Repeat the request later, or ask another model.",
             )
 
     def _grant(self, ticket: Ticket[_Waiting]) -> bool | None:

@@ -11,6 +11,8 @@ class Limits:
     """Longest wait for a free slot before 503."""
     load_wait_seconds: float = 180.0
     """The same while no node has the model in memory: it is being loaded because of this request."""
+    load_queue_limit: int = 16
+    """So many wait for a model that no node has in memory, so that the queue stays open to others."""
     body_seconds: float = 30.0
     """A request body that takes longer to arrive is refused with 408."""
     node_silent_seconds: float = 15.0

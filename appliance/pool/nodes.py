@@ -6,7 +6,7 @@ routing and its unanswered requests are cut, so that they are answered elsewhere
 request is left alone until it has said again that it is ready.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,8 @@ _KINDS = {str(kind): kind for kind in Kind}
 _EWMA_WEIGHT = 0.2
 _TOKENS_WORTH_MEASURING = 8
 _SPEED_WHEN_UNKNOWN = 10.0
+REPORTED_WITHIN_SECONDS = 5.0
+"""An engine of the box that was not heard of for longer is not told of any more."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,19 @@ class NodeEngine:
     tokens_per_second: float = _SPEED_WHEN_UNKNOWN
     unusable: str = "not heard of yet"
     ready: bool = False
+    is_recent: bool = False
+    """It was ready within the time after which a node counts as silent."""
     heard_at: float = float("-inf")
     ready_at: float = float("-inf")
+    works_at: float = float("-inf")
+    """When it last said that it is ready, or finishes what it answers."""
     broke_at: float = float("-inf")
     measured: bool = False
     header_name: bytes = b""
     """`node` as a response header carries it: UTF-8, percent-encoded (RFC 3986)."""
     report: dict[str, Any] = field(default_factory=dict)
+    told_kind: Kind | None = None
+    """What its model is for, as it last said; a report that comes before the model is loaded says nothing."""
     cuts: set[Callable[[str], None]] = field(default_factory=set)
 
     def hear(self, health: EngineHealth) -> None:
@@ -71,24 +79,25 @@ class NodeEngine:
             self.header_name = quote(health.node, safe="").encode()
         self.node, self.address, self.slots = health.node, health.address, health.slots
         self.ready, self.report = health.ready, health.report
+        self.told_kind = _KINDS.get(str(health.report.get("kind")), self.told_kind)
         self.prompt_tokens = health.prompt_tokens
         self.heard_at = health.seen_at
         if health.ready:
             self.ready_at = health.seen_at
+        if health.ready or health.report.get("stopping"):
+            self.works_at = health.seen_at
         if not self.measured and health.tokens_per_second > 0:
             self.tokens_per_second = health.tokens_per_second
 
-    @property
-    def kind(self) -> Kind:
-        """What its model is for; text where it does not say, or says what this release does not know."""
-        return _KINDS.get(str(self.report.get("kind")), Kind.TEXT)
-
     def judge(self, at: float, silent_seconds: float) -> None:
         """Decides whether it may be given requests, at monotonic second `at`."""
+        self.is_recent = at - self.ready_at <= silent_seconds
         trouble = str(self.report.get("trouble") or "")
+        if self.report.get("stopping"):
+            trouble = "is being stopped"
         if trouble and not self.ready and at - self.heard_at <= silent_seconds:
             self.unusable = trouble
-        elif at - self.ready_at > silent_seconds:
+        elif not self.is_recent:
             self.unusable = "silent" if self.ready_at > 0 else "not ready yet"
         elif not self.ready:
             self.unusable = "not ready"
@@ -123,6 +132,7 @@ class Nodes:
         self._forgotten_seconds = forgotten_seconds
         self._engines: dict[tuple[str, str], NodeEngine] = {}
         self._kinds: dict[str, Kind] = {}
+        self._told_kinds: dict[str, Kind] = {}
 
     def __iter__(self) -> Iterator[NodeEngine]:
         return iter(self._engines.values())
@@ -136,8 +146,21 @@ class Nodes:
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
-        """What each model is for, as its engines say."""
+        """What each model is for, as its engines say; text where none of them does."""
         return self._kinds
+
+    @property
+    def told_kinds(self) -> Mapping[str, Kind]:
+        """The same, without those of which no engine said it."""
+        return self._told_kinds
+
+    def had_usable_lately(self, model: str) -> bool:
+        """Whether one was ready so lately that it is no silent one: it restarts, say."""
+        return any(engine.model == model and engine.is_recent for engine in self._engines.values())
+
+    def has_usable(self, model: str) -> bool:
+        """Whether some node could answer with it now, if it had a free slot."""
+        return any(engine.model == model and not engine.unusable for engine in self._engines.values())
 
     def usable_models(self) -> list[str]:
         return sorted({engine.model for engine in self._engines.values() if not engine.unusable})
@@ -157,17 +180,32 @@ class Nodes:
             for engine in self._engines.values()
             if engine.node_id not in known_nodes or at - engine.heard_at > self._forgotten_seconds
         ]
-        for engine in gone:
-            del self._engines[engine.node_id, engine.model]
-            engine.unusable = "no longer a node"
-            engine.cut("the node was removed")
-        self._kinds = {engine.model: engine.kind for engine in self._engines.values()}
+        self._forget(gone, "the node was removed")
+        self._note_kinds()
         self.judge(at)
         return gone
+
+    def keep_only(self, node_id: str, addresses: Collection[Address]) -> list[NodeEngine]:
+        """Removes, cuts and returns the engines of a node at which nobody listens any more."""
+        gone = [one for one in self if one.node_id == node_id and one.address not in addresses]
+        self._forget(gone, "its engine was taken away")
+        self._note_kinds()
+        return gone
+
+    def _forget(self, gone: list[NodeEngine], why: str) -> None:
+        for engine in gone:
+            del self._engines[engine.node_id, engine.model]
+            engine.unusable = why
+            engine.cut(why)
+
+    def _note_kinds(self) -> None:
+        self._kinds = dict.fromkeys((engine.model for engine in self._engines.values()), Kind.TEXT)
+        self._told_kinds = {engine.model: engine.told_kind for engine in self if engine.told_kind is not None}
+        self._kinds |= self._told_kinds
 
     def judge(self, at: float) -> None:
         """Judges every engine anew and cuts the silent ones."""
         for engine in self._engines.values():
             engine.judge(at, self._silent_seconds)
-            if engine.cuts and at - engine.ready_at > self._silent_seconds:
+            if engine.cuts and at - engine.works_at > self._silent_seconds:
                 engine.cut(f"{engine.node} was silent for {self._silent_seconds:g} s")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from appliance.engines.endings import ending_in_words
+from appliance.engines.endings import FINISH_SIGNAL, KILL_AFTER_SECONDS, ending_in_words
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.spec import EngineSpec as StartedEngine
 from appliance.enrolment.contract import EngineReport
@@ -66,6 +66,7 @@ class EngineProcess:
         self._fingerprint = fingerprint
         self._delay = RestartDelay()
         self._restart_at: float | None = None
+        self._kill_at = float("inf")
         self._start()
 
     def tend(self) -> None:
@@ -88,6 +89,17 @@ class EngineProcess:
         health = self._health()
         self.is_ready = health.ready
         return health
+
+    def finish(self) -> None:
+        """Asks the process to finish what it answers and to end; call `has_ended` then, not `tend`."""
+        self._process.send_signal(FINISH_SIGNAL)
+        self._kill_at = time.monotonic() + KILL_AFTER_SECONDS
+
+    def has_ended(self) -> bool:
+        """Whether it is gone; after KILL_AFTER_SECONDS by force."""
+        if time.monotonic() >= self._kill_at:
+            self._process.kill()
+        return self._process.poll() is not None
 
     def stop(self) -> None:
         """Ends the process, by force after STOP_WITHIN_SECONDS."""
@@ -112,7 +124,15 @@ class EngineProcess:
 
     def _health(self) -> EngineReport:
         spec = self.spec
-        silent = EngineReport(model=spec.model, port=spec.port, ready=False, slots=spec.slots)
+        silent = EngineReport(
+            model=spec.model,
+            port=spec.port,
+            ready=False,
+            slots=spec.slots,
+            kind=spec.kind,
+            engine=spec.engine,
+            device=spec.device,
+        )
         connection = http.client.HTTPConnection(str(self._address), spec.port, timeout=HEALTH_TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/health/ready")

@@ -1,4 +1,8 @@
-"""All engines of this machine, brought from what runs to what the box wants."""
+"""All engines of this machine, brought from what runs to what the box wants.
+
+One that is not wanted any more finishes what it answers; until it has ended nothing new is started, for that
+may need its memory or its port. The others are tended meanwhile.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -27,10 +31,13 @@ class Engines:
         self._address = address
         self._adoptions = Adoptions(state_dir)
         self._running: dict[EngineSpec, EngineProcess] = {}
+        self._finishing: list[EngineProcess] = []
+        self._wanted: tuple[Sequence[DesiredEngine], Collection[int]] = ((), ())
         self._told: tuple[str, ...] = ()
 
     def apply(self, desired: Sequence[DesiredEngine], taken_ports: Collection[int] = ()) -> None:
         """Stops and starts what differs; says once what can't be done. `taken_ports`: see `plan_engines`."""
+        self._wanted = (desired, taken_ports)
         bundles = {engine.model: engine.bundle for engine in desired}
         changes = plan_engines(
             desired,
@@ -40,8 +47,11 @@ class Engines:
         )
         for spec in changes.stop:
             log.info("engine %s is not wanted like this any more", spec.model)
-            self._running.pop(spec).stop()
-        for spec in changes.start:
+            engine = self._running.pop(spec)
+            engine.finish()
+            self._finishing.append(engine)
+        self._finishing = [engine for engine in self._finishing if not engine.has_ended()]
+        for spec in () if self._finishing else changes.start:
             self._running[spec] = EngineProcess(
                 spec, self._address, partial(self._adoptions.fingerprint, spec)
             )
@@ -51,7 +61,12 @@ class Engines:
                 log.warning("%s", reason)
 
     def tend(self) -> bool:
-        """Restarts what died. True when an engine has just become ready: news for the box."""
+        """Restarts what died, and starts what waited for others' end.
+
+        True when an engine has just become ready: news for the box.
+        """
+        if self._finishing and all(engine.has_ended() for engine in self._finishing):
+            self.apply(*self._wanted)
         became_ready = False
         for engine in self._running.values():
             engine.tend()
@@ -64,15 +79,20 @@ class Engines:
         for spec, report in reports.items():
             if report.ready and report.fingerprint:
                 self._adoptions.remember(spec, report.fingerprint)
-        return tuple(reports.values())
+        return (*reports.values(), *(engine.report() for engine in self._finishing))
 
     def stop(self) -> None:
+        """Ends all of them at once, finished or not; nothing is wanted then."""
+        self._wanted = ((), ())
         while self._running:
             self._running.popitem()[1].stop()
+        while self._finishing:
+            self._finishing.pop().stop()
 
     def files(self) -> tuple[Path, ...]:
         """What the engines run on."""
-        return tuple(spec.file for spec in self._running if spec.file != NO_FILE)
+        specs = (*self._running, *(engine.spec for engine in self._finishing))
+        return tuple(spec.file for spec in specs if spec.file != NO_FILE)
 
     def _find(self, model: str, bundle: Bundle | None) -> Path | None:
         return find_model(self._state_dir, model) if bundle is None else self._find_bundle(bundle)

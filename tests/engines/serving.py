@@ -84,6 +84,32 @@ class RunningEngine:
         return connection
 
 
+class HeldRequest:
+    """A completion that the engine has begun to answer, and whose body a test holds back."""
+
+    def __init__(self, connection: socket.socket, model: str) -> None:
+        self._connection = connection
+        self._body = json.dumps({"model": model, "prompt": "a", "max_tokens": 3}).encode()
+        connection.settimeout(30)
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(self._body)
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 "), "the engine reads the body"
+
+    @classmethod
+    def over_unix_socket(cls, path: Path, model: str) -> "HeldRequest":
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(path))
+        return cls(connection, model)
+
+    def let_go(self) -> bytes:
+        """The whole answer, head and body."""
+        with self._connection:
+            self._connection.sendall(self._body)
+            return b"".join(iter(lambda: self._connection.recv(65536), b""))
+
+
 @dataclass(frozen=True)
 class Reply:
     status: int

@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.engines.batcher import Batcher
+from appliance.engines.endings import FINISH_SIGNAL
 from tests.conftest import DEMO_MODEL, free_port
-from tests.engines.serving import ROOT, RunningEngine, engine_process
+from tests.engines.serving import ROOT, HeldRequest, RunningEngine, engine_process
 from tests.waiting import wait_until
 
 
@@ -57,6 +59,37 @@ def test_a_killed_engine_starts_again_and_answers_the_same(tiny_model: Path) -> 
 def test_terminated_it_ends_well(tiny_model: Path) -> None:
     with engine_process(tiny_model) as engine:
         os.kill(engine.process.pid, signal.SIGTERM)
+        assert engine.process.wait(timeout=10) == 0
+
+
+def test_asked_to_finish_it_answers_what_runs_and_takes_nothing_new(tiny_model: Path) -> None:
+    with engine_process(tiny_model) as engine:
+        held = HeldRequest(socket.create_connection(("127.0.0.1", engine.port)), engine.model)
+        os.kill(engine.process.pid, FINISH_SIGNAL)
+        health = wait_until(
+            lambda: (said := engine.health()).get("stopping") and said, within_seconds=5, what="it stops"
+        )
+        assert health["ready"] is False and health["model"] == engine.model
+        refused = engine.complete("b")
+        assert (refused.status, refused.error["code"]) == (503, "engine_stopping")
+        assert b'"finish_reason"' in held.let_go()
+        assert engine.process.wait(timeout=10) == 0
+
+
+def test_asked_to_finish_it_still_ends_soon_when_it_is_terminated(tiny_model: Path) -> None:
+    with engine_process(tiny_model) as engine:
+        held = HeldRequest(socket.create_connection(("127.0.0.1", engine.port)), engine.model)
+        os.kill(engine.process.pid, FINISH_SIGNAL)
+        wait_until(lambda: engine.health().get("stopping"), within_seconds=5, what="it stops")
+        os.kill(engine.process.pid, signal.SIGTERM)
+        assert engine.process.wait(timeout=10) == 0
+        with suppress(OSError):
+            held.let_go()
+
+
+def test_an_idle_engine_that_is_asked_to_finish_ends_at_once(tiny_model: Path) -> None:
+    with engine_process(tiny_model) as engine:
+        os.kill(engine.process.pid, FINISH_SIGNAL)
         assert engine.process.wait(timeout=10) == 0
 
 

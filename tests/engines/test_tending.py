@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from appliance.engines.spec import EngineSpec, read_specs, write_specs
 from appliance.engines.tending import EngineState, changes, read_engine_states
 from appliance.settings import Settings
 from tests.conftest import DEMO_MODEL
+from tests.engines.serving import HeldRequest
 from tests.waiting import wait_until
 
 
@@ -58,7 +60,8 @@ def state(settings: Settings, name: str) -> EngineState | None:
 
 def engine_process(tending: subprocess.Popen[bytes], name: str) -> psutil.Process:
     children = psutil.Process(tending.pid).children()
-    return next(child for child in children if name in child.cmdline())
+    living = (child for child in children if child.status() != psutil.STATUS_ZOMBIE)
+    return next(child for child in living if name in child.cmdline())
 
 
 def test_engines_follow_the_specs(settings: Settings, tending: subprocess.Popen[bytes]) -> None:
@@ -73,6 +76,42 @@ def test_engines_follow_the_specs(settings: Settings, tending: subprocess.Popen[
     write_specs(folder, {"one": spec("one", slots=3)})
     wait_until(lambda: not settings.engine_socket("two").exists(), within_seconds=15, what="two is gone")
     assert state(settings, "two") is None
+
+
+def test_an_engine_finishes_what_it_answers_while_others_are_tended(
+    settings: Settings, tending: subprocess.Popen[bytes]
+) -> None:
+    folder = settings.engine_specs_dir
+    write_specs(folder, {"one": spec("one"), "two": spec("two")})
+    for name in ("one", "two"):
+        wait_for_ready(settings, name, slots=2)
+    held = HeldRequest.over_unix_socket(settings.engine_socket("one"), "one")
+    write_specs(folder, {"one": spec("one", slots=3), "two": spec("two")})
+    wait_until(lambda: health(settings, "one").get("stopping"), within_seconds=5, what="one stops")
+    engine_process(tending, "two").kill()
+    wait_until(
+        lambda: (two := state(settings, "two")) and two.restarts == 1, within_seconds=15, what="two is back"
+    )
+    wait_for_ready(settings, "two", slots=2)
+    assert health(settings, "one")["slots"] == 2, "the new one waits for the old one's end"
+    assert b'"finish_reason"' in held.let_go()
+    wait_for_ready(settings, "one", slots=3)
+
+
+def test_who_tends_ends_soon_whatever_is_being_answered(settings: Settings) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance.engines.tending"], env=os.environ | settings.environment()
+    )
+    write_specs(settings.engine_specs_dir, {"one": spec("one")})
+    wait_for_ready(settings, "one", slots=2)
+    held = HeldRequest.over_unix_socket(settings.engine_socket("one"), "one")
+    write_specs(settings.engine_specs_dir, {})
+    wait_until(lambda: health(settings, "one").get("stopping"), within_seconds=5, what="one stops")
+    process.terminate()
+    assert process.wait(15) == 0
+    assert not settings.engine_socket("one").exists()
+    with suppress(OSError):
+        held.let_go()
 
 
 def test_what_dies_comes_back_and_what_can_not_start_is_told(

@@ -132,11 +132,11 @@ class Box:
         assert len(rows) == expected
         return rows
 
-    def reported(self) -> dict[str, Any]:
-        """What the pool last reported of itself."""
-        query = "SELECT report FROM node_reports WHERE node = 'pool'"
+    def reported(self, node: str = "pool") -> dict[str, Any]:
+        """What the pool last reported of itself, or of the `node`."""
+        query = "SELECT report FROM node_reports WHERE node = ?"
         report: dict[str, Any] = orjson.loads(
-            open_activity(self.settings.state_dir).execute(query).fetchone()[0]
+            open_activity(self.settings.state_dir).execute(query, [node]).fetchone()[0]
         )
         return report
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from appliance.clock import now
+from appliance.engines.options import Kind
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.naming import Ending, ModelNames, RetiredModel, load_names
 from appliance.pool.ask import for_model, read_ask
@@ -86,6 +87,16 @@ def test_the_default_is_the_model_that_ships_until_an_admin_says_otherwise(tmp_p
     assert load_names(db).resolve("default", 0).model == DEMO_MODEL_NAME
     db.execute("INSERT INTO model_aliases VALUES ('default', 'other', 0, NULL)")
     assert load_names(db).resolve("default", 0).model == "other"
+
+
+def test_what_a_held_model_is_for_is_read_from_its_facts(tmp_path: Path) -> None:
+    db = open_cellule(tmp_path)
+    insert = (
+        """INSERT INTO models (name, digest, bundle, facts, source, added_at) VALUES (?, ?, '{}', ?, '', 0)"""
+    )
+    for name, facts in {"ear": '{"kind": "transcription"}', "odd": '{"kind": "?"}', "old": "{}"}.items():
+        db.execute(insert, [name, name, facts])
+    assert load_names(db).held == {"ear": Kind.TRANSCRIPTION, "odd": Kind.TEXT, "old": Kind.TEXT}
 
 
 def test_a_model_near_its_end(box: Box) -> None:

@@ -1,10 +1,12 @@
 """What the pool believes of its nodes, and when it stops believing."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import openai
 import pytest
 
+from appliance.engines.options import Kind
 from appliance.pool.nodes import EngineHealth, Nodes
 from appliance.settings import BOX_NODE
 from appliance.upstream import Address
@@ -43,6 +45,25 @@ def test_an_engine_that_says_why_it_is_not_ready_is_quoted_while_it_is_heard() -
     assert engine.unusable == "silent"
 
 
+def test_a_copy_that_does_not_tell_its_kind_changes_nothing_about_the_model() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    told = replace(said(100), report={"kind": "embeddings"})
+    nodes.update([told, said(100, node="pc", ready=False)], {BOX_NODE, "pc"}, at=100)
+    assert nodes.kinds == {"m": Kind.EMBEDDINGS}
+    nodes.update([said(101, ready=False)], {BOX_NODE, "pc"}, at=101)
+    assert nodes.kinds == {"m": Kind.EMBEDDINGS}
+
+
+def test_an_engine_that_is_loaded_anew_keeps_its_kind(box: Box) -> None:
+    engine = box.engine("ear", kind="transcription")
+    engine.is_loading = True
+    wait_until(
+        lambda: "ear" not in box.get("/health/ready").json()["models"], within_seconds=5, what="it is out"
+    )
+    refused = box.chat("ear")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "wrong_kind_of_model")
+
+
 def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
     nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
     nodes.update([said(100), said(100, node="pc")], {BOX_NODE, "pc"}, at=100)
@@ -55,6 +76,22 @@ def test_a_silent_node_is_cut_once_and_one_removed_at_once() -> None:
     assert [engine.node for engine in gone] == ["pc"] and reasons == ["the node was removed"]
     nodes.judge(at=131)
     assert reasons[1:] == ["box was silent for 15 s"]
+
+
+def test_an_engine_that_finishes_what_it_answers_is_cut_when_it_is_heard_no_more() -> None:
+    nodes = Nodes(silent_seconds=15, forgotten_seconds=300)
+    nodes.update([said(100)], {BOX_NODE}, at=100)
+    (engine,) = nodes
+    reasons: list[str] = []
+    engine.cuts.add(reasons.append)
+    stopping = replace(said(118, ready=False), report={"stopping": True})
+    for at in (102, 118):
+        nodes.update([replace(stopping, seen_at=at)], {BOX_NODE}, at=at)
+        assert engine.unusable == "is being stopped" and reasons == []
+    nodes.update([said(130, ready=False)], {BOX_NODE}, at=130)
+    assert reasons == []
+    nodes.judge(at=134)
+    assert reasons == ["box was silent for 15 s"]
 
 
 def test_a_node_that_broke_a_request_is_left_alone_until_it_reports_again() -> None:
@@ -108,6 +145,33 @@ def test_a_stream_of_a_node_that_falls_silent_ends_as_an_error(box: Box) -> None
     with pytest.raises(openai.APIError, match="broke off"):
         next(stream)
     wait_until(lambda: worker.engine.left == 1, within_seconds=2, what="the node's request is closed")
+
+
+def test_an_engine_that_was_taken_away_is_forgotten_at_once(start: Callable[..., Box]) -> None:
+    async def freeze(asked: Asked) -> None:
+        await asked.begin_stream()
+        await asked.token("one ")
+        await asked.until_client_left()
+
+    box = start(limits={"node_silent_seconds": 60, "own_report_every_seconds": 0.2})
+    box.engine("stays")
+    engine = box.engine("goes", behave=freeze)
+    stream = iter(
+        box.openai().chat.completions.create(
+            model="goes", messages=[{"role": "user", "content": "x"}], stream=True
+        )
+    )
+    assert next(stream).choices[0].delta.content == "one "
+    box.settings.engine_socket("goes").unlink()  # while it still answers on what is open
+    with pytest.raises(openai.APIError, match="broke off"):
+        next(stream)
+    wait_until(lambda: engine.left == 1, within_seconds=2, what="its request is closed")
+    wait_until(
+        lambda: [one["model"] for one in box.reported(BOX_NODE)["engines"]] == ["stays"],
+        within_seconds=5,
+        what="the box's report is without it",
+    )
+    assert box.chat("goes").status_code == 404
 
 
 def test_work_goes_where_it_is_done_first(box: Box) -> None:

@@ -105,7 +105,8 @@ def test_who_leaves_the_queue_is_never_sent_to_a_node(box: Box) -> None:
     assert engine.prompts == ["first"]
 
 
-def test_when_no_node_answers_in_time_the_answer_is_503(box: Box) -> None:
+def test_when_no_node_answers_in_time_the_answer_is_503(start: Callable[..., Box]) -> None:
+    box = start(limits={"load_wait_seconds": 2})
     engine = box.engine("asleep")
     engine.ready = False
     wait_until(
@@ -142,15 +143,15 @@ def test_no_slot_is_given_twice(box: Box) -> None:
         await asked.engine.pause(0.005)
         await answer(asked)
 
-    box.engine("counted", slots=3, behave=count)
+    box.engine("slotted", slots=3, behave=count)
     with ThreadPoolExecutor(12) as clients:
-        answers = list(clients.map(lambda _: box.chat("counted"), range(60)))
+        answers = list(clients.map(lambda _: box.chat("slotted"), range(60)))
     assert {response.status_code for response in answers} == {200}
     assert most == 3
-    box.ledger(60, "model = 'counted' AND outcome = 'answered'")
+    box.ledger(60, "model = 'slotted' AND outcome = 'answered'")
 
 
-def hold(box: Box, name: str) -> None:
+def hold(box: Box, name: str, facts: str = "{}") -> None:
     """A model that lies on the box, as a get leaves it."""
     with box.cellule() as db:
         db["models"].insert(
@@ -158,7 +159,7 @@ def hold(box: Box, name: str) -> None:
                 "name": name,
                 "digest": "0" * 64,
                 "bundle": "{}",
-                "facts": "{}",
+                "facts": facts,
                 "source": "a test",
                 "added_at": 1,
             }
@@ -196,3 +197,51 @@ def test_a_model_that_no_node_can_load_is_told_in_time(start: Callable[..., Box]
     wait_until(lambda: "asleep" in listed(box), within_seconds=5, what="the held model is offered")
     answered = box.chat("asleep")
     assert answered.status_code == 503 and "could load 'asleep'" in answered.json()["error"]["message"]
+
+
+def test_a_model_that_is_not_loaded_is_known_by_what_it_is_for(box: Box) -> None:
+    box.engine("other")
+    hold(box, "asleep", facts='{"kind": "embeddings"}')
+    wait_until(lambda: "asleep" in listed(box), within_seconds=5, what="the held model is offered")
+    refused = box.chat("asleep")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "wrong_kind_of_model")
+
+
+def test_a_model_that_can_not_be_loaded_leaves_the_queue_to_others(start: Callable[..., Box]) -> None:
+    box = start(queue_limit=3, limits={"load_wait_seconds": 3, "load_queue_limit": 2})
+    gate = Gate()
+    engine = box.engine("other", slots=1, behave=gate.behave)
+    hold(box, "asleep")
+    wait_until(lambda: "asleep" in listed(box), within_seconds=5, what="the held model is offered")
+    waiting = [in_background(lambda: box.chat("asleep")) for _ in range(2)]
+    wait_for_queue(box, 2)
+    refused = box.chat("asleep")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_not_loaded")
+    busy = in_background(lambda: box.chat("other"))
+    wait_until(lambda: engine.busy == 1, within_seconds=3, what="the slot is taken")
+    queued = in_background(lambda: box.chat("other"))
+    wait_for_queue(box, 3)
+    gate.pass_one()
+    gate.pass_one()
+    assert (busy.result(5).status_code, queued.result(5).status_code) == (200, 200)
+    assert [one.result(10).status_code for one in waiting] == [503, 503]
+
+
+def test_a_model_that_is_loaded_anew_is_waited_for_as_long_as_loading_takes(
+    start: Callable[..., Box],
+) -> None:
+    """Although its engine is known: loading takes longer than a slot takes to be free."""
+    box = start(limits={"queue_wait_seconds": 0.5, "load_wait_seconds": 30})
+    engine = box.engine("returning")
+    engine.is_loading = True
+    wait_until(
+        lambda: "returning" not in box.get("/health/ready").json()["models"],
+        within_seconds=5,
+        what="it is out",
+    )
+    asked = in_background(lambda: box.chat("returning"))
+    wait_for_queue(box, 1)
+    with pytest.raises(TimeoutError):
+        asked.result(1.5)
+    engine.is_loading = False
+    assert asked.result(10).status_code == 200

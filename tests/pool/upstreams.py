@@ -145,6 +145,9 @@ class ScriptedEngine:
     ready: bool = True
     tokens_per_second: float = 50.0
     prompt_tokens: int = 0
+    kind: str = "text"
+    is_loading: bool = False
+    """It says no more than that it is not ready, like a process that has just started."""
     answers_health: bool = True
     """False: GET requests are given to `behave` too."""
     asked: list[Asked] = field(default_factory=list)
@@ -172,9 +175,12 @@ class ScriptedEngine:
 
     @property
     def health(self) -> dict[str, Any]:
+        if self.is_loading:
+            return {"ready": False}
         return {
             "ready": self.ready,
             "model": self.model,
+            "kind": self.kind,
             "slots": self.slots,
             "busy": self.busy,
             "waiting": 0,
@@ -229,7 +235,8 @@ class ScriptedEngine:
         body = await read_body(reader, headers)
         asked = Asked(self, path, headers, body, writer)
         if method == "GET" and self.answers_health:
-            await asked.respond(200 if self.ready else 503, self.health)
+            health = self.health
+            await asked.respond(200 if health["ready"] else 503, health)
             return True
         self.asked.append(asked)
         self.busy += 1

@@ -48,7 +48,9 @@ def ended(engines: Engines) -> EngineReport:
 
     def report() -> EngineReport | None:
         engines.tend()
-        [one] = engines.reports()
+        [one] = engines.reports() or [None]
+        if one is None or one.stopping:
+            return None
         return one if one.ready or "not checked" not in (one.trouble or "not checked") else None
 
     return wait_until(report, within_seconds=60, what="it was checked", every_seconds=0.1)

@@ -4,15 +4,21 @@ import secrets
 import socket
 import subprocess
 import sys
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from appliance.engines.options import Kind
 from appliance.enrolment.invitation_code import InvitationCode, format_code
 from appliance.hardware.gathering import read_devices
+from appliance.hardware.profile import EngineName
 from appliance.host.keys import ensure_private_key
+from appliance.worker.desired import EngineSpec
+from appliance.worker.engine_process import EngineProcess
 from appliance.worker.facts import current_load, gpu_names, machine_facts
 from appliance.worker.membership import AlreadyRunning, Membership, MembershipDamaged, MembershipStore
+from tests.conftest import free_port
 
 
 def test_the_facts_of_this_machine_are_the_kernels_own() -> None:
@@ -43,6 +49,25 @@ def test_a_gpu_is_told_by_its_driver_or_else_by_its_pci_id(tmp_path: Path) -> No
         "NVIDIA RTX 4090",
         "Radeon Pro W7900",
     )
+
+
+def test_an_engine_that_does_not_answer_yet_is_told_with_what_it_is_for(tmp_path: Path) -> None:
+    spec = EngineSpec(
+        model="ear",
+        file=tmp_path / "ear",
+        slots=1,
+        context_tokens=0,
+        port=free_port(),
+        engine=EngineName.OPENVINO,
+        kind=Kind.TRANSCRIPTION,
+        device="NPU",
+    )
+    engine = EngineProcess(spec, IPv4Address("127.0.0.1"))
+    try:
+        told = engine.report()
+    finally:
+        engine.stop()
+    assert (told.ready, told.kind, told.engine, told.device) == (False, spec.kind, spec.engine, "NPU")
 
 
 @pytest.fixture

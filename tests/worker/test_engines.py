@@ -1,0 +1,88 @@
+"""A worker's engines as the box wants them: real processes, one of them taken away while it answers."""
+
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from appliance.enrolment.contract import DesiredEngine, EngineReport
+from appliance.worker.engines import Engines
+from tests.conftest import DEMO_MODEL
+from tests.engines.serving import HeldRequest
+from tests.waiting import wait_until
+
+ADDRESS = IPv4Address("127.0.0.73")
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Iterator[Engines]:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("one", "two"):
+        (folder / f"{name}.gguf").symlink_to(DEMO_MODEL)
+    engines = Engines(tmp_path, ADDRESS, lambda _: None)
+    yield engines
+    engines.stop()
+
+
+def desired(model: str, slots: int = 2) -> DesiredEngine:
+    return DesiredEngine(model=model, slots=slots, context_tokens=512)
+
+
+def reported(engines: Engines, model: str) -> EngineReport | None:
+    engines.tend()
+    return next((one for one in engines.reports() if one.model == model), None)
+
+
+def wait_for(engines: Engines, model: str, slots: int) -> EngineReport:
+    def right_one() -> EngineReport | None:
+        one = reported(engines, model)
+        return one if one is not None and one.ready and one.slots == slots else None
+
+    return wait_until(
+        right_one,
+        within_seconds=40,
+        what=f"{model} answers with {slots} slots",
+        every_seconds=0.1,
+    )
+
+
+def ask(report: EngineReport) -> int:
+    connection = http.client.HTTPConnection(str(ADDRESS), report.port, timeout=20)
+    try:
+        connection.request("GET", "/v1/models")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_an_engine_finishes_what_it_answers_and_blocks_nobody(engines: Engines) -> None:
+    engines.apply([desired("one"), desired("two")])
+    first = wait_for(engines, "one", slots=2)
+    second = wait_for(engines, "two", slots=2)
+    held = HeldRequest(socket.create_connection((str(ADDRESS), first.port)), "one")
+    engines.apply([desired("one", slots=3), desired("two")])
+    wait_until(
+        lambda: (one := reported(engines, "one")) and one.stopping, within_seconds=5, what="it is told"
+    )
+    assert ask(second) == 200
+    assert len(engines.files()) == 2, "its file is not to be taken away"
+    assert b'"finish_reason"' in held.let_go()
+    assert wait_for(engines, "one", slots=3).port == first.port
+
+
+def test_all_are_stopped_at_once_whatever_is_being_answered(engines: Engines) -> None:
+    engines.apply([desired("one")])
+    first = wait_for(engines, "one", slots=2)
+    held = HeldRequest(socket.create_connection((str(ADDRESS), first.port)), "one")
+    engines.apply([])
+    engines.stop()
+    assert engines.reports() == () and engines.files() == ()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((str(ADDRESS), first.port), timeout=5)
+    with suppress(OSError):
+        held.let_go()
