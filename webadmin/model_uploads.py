@@ -71,7 +71,7 @@ def show(get_id: str) -> tuple[Response, int]:
 def chunk(get_id: str) -> tuple[Response, int]:
     """One piece of one file: ?path=…&offset=…, the bytes as the body."""
     try:
-        validate_csrf(request.headers.get("X-CSRFToken"))
+        validate_csrf(request.headers.get("X-CSRFToken") or request.form.get("csrf_token"))
     except InvalidToken as error:
         raise CSRFError(str(error)) from error
     try:
