@@ -7,10 +7,12 @@ is asked to end is told in `endings`.
 
 import argparse
 import asyncio
+import ctypes
 import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ from appliance.hardware.profile import EngineName, Setting
 from appliance.watchdog import watchdog_of_this_process
 
 _log = logging.getLogger("appliance.engines")
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
@@ -108,7 +111,12 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
     parser.add_argument(
         "--prompt-tokens", type=int, default=0, help="a longer prompt is refused; 0: no limit"
     )
+    parser.add_argument(
+        "--parent", type=int, metavar="PID", help="end when this process, our parent, has ended"
+    )
     given = parser.parse_args()
+    if given.parent:
+        _end_with(given.parent)
     if given.model is None and given.engine is not EngineName.ADOPTED:
         parser.error("--model is missing")
     if not 1 <= given.slots <= 128:
@@ -128,6 +136,13 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
         prompt_tokens=given.prompt_tokens,
     )
     return options, given.listen
+
+
+def _end_with(parent: int) -> None:
+    """prctl(2), PR_SET_PDEATHSIG: setpriv(1) would do the same, but may not be used in the image's sandbox."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before that
+        sys.exit(1)
 
 
 def _setting(text: str) -> tuple[str, Setting]:

@@ -153,7 +153,7 @@ class TendedEngine:
         command = [sys.executable, "-m", "appliance.engines", *self.spec.arguments()]
         self._socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=TERM", "--", *command, "--listen", f"unix:{self._socket}"],
+            [*command, "--listen", f"unix:{self._socket}", "--parent", str(os.getpid())],
             env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
