@@ -20,8 +20,8 @@ Cellule Appliance
                           give a box that runs from the same DIR one more model; Ctrl-C takes it away
   ./build.sh convert FOLDER OUT [--weights fp16|int8|int4] [--state FILE]
                           make an OpenVINO model of a folder with safetensors; Ctrl-C stops it and leaves
-                          nothing. The first call sets up the converter (1.6 GB); ./build.sh converter
-                          does only that, and prints its Python
+                          nothing. The first call sets up the converter (1.6 GB)
+  ./build.sh converter    set up the converter alone, and print its Python
   ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
                           worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)

@@ -13,6 +13,7 @@ from flask_babel import format_decimal, gettext
 
 from webadmin import figures
 from webadmin.model_sentences import MODELS
+from webadmin.split_sentences import SPLITTING
 
 
 def N_(message: str) -> str:
@@ -290,7 +291,18 @@ def _fact(name: str, told: str) -> str:
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """The most telling first: of two that fit, the one with more words of its own."""
     messages = sorted(
-        (*_BOOT, *_SYSTEM, *_HARDWARE, *_PLACEMENT, *_HOST, *_INSTALLER, *_KEEPING, *_SUPPORT, *MODELS),
+        (
+            *_BOOT,
+            *_SYSTEM,
+            *_HARDWARE,
+            *_PLACEMENT,
+            *SPLITTING,
+            *_HOST,
+            *_INSTALLER,
+            *_KEEPING,
+            *_SUPPORT,
+            *MODELS,
+        ),
         key=lambda message: -len(_PLACEHOLDER.sub("", message)),
     )
     return tuple((message, re.compile(_as_pattern(message), re.DOTALL)) for message in messages)

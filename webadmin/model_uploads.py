@@ -71,13 +71,13 @@ def show(get_id: str) -> tuple[Response, int]:
 def chunk(get_id: str) -> tuple[Response, int]:
     """One piece of one file: ?path=…&offset=…, the bytes as the body."""
     try:
-        get = asked_get(get_id)
-    except Refusal as error:
-        return _refused(error.code, explain(error), error.http_status)
-    try:
         validate_csrf(request.headers.get("X-CSRFToken"))
     except InvalidToken as error:
         raise CSRFError(str(error)) from error
+    try:
+        get = asked_get(get_id)
+    except Refusal as error:
+        return _refused(error.code, explain(error), error.http_status)
     request.max_content_length = CHUNK_BYTES
     offset = request.args.get("offset", "")
     try:

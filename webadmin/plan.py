@@ -14,15 +14,22 @@ from appliance.placement import (
     Applying,
     Change,
     CurrentPlan,
+    HeadState,
     NodeFacts,
+    PartState,
     Pin,
     Placed,
+    SeenSplits,
+    SplitWish,
+    Unplaced,
     apply_plan,
     choose_placement,
     plan_of_box,
     predicted_against_measured,
     remove_pin,
+    seen_splits,
     set_pin,
+    wish_split,
 )
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
@@ -36,6 +43,18 @@ ACTIONS = {
     Action.UNLOAD: lazy_gettext("unload"),
     Action.MOVE: lazy_gettext("move"),
     Action.RESTART: lazy_gettext("start anew"),
+}
+
+
+PARTS = {
+    PartState.READY: lazy_gettext("ready"),
+    PartState.STARTING: lazy_gettext("starting"),
+    PartState.SILENT: lazy_gettext("silent"),
+}
+HEADS = {
+    HeadState.WAITING: lazy_gettext("waits for its parts"),
+    HeadState.RUNNING: lazy_gettext("runs"),
+    HeadState.ENDED: lazy_gettext("starts again"),
 }
 
 
@@ -69,15 +88,20 @@ class NodePlan:
 def show() -> str:
     """The page."""
     current = _current()
+    seen = _seen()
     return render_template(
         "plan.html",
         current=current,
+        unplaced=_unplaced(current, seen),
+        seen=seen,
+        part_states=PARTS,
+        head_states=HEADS,
         changes=_changes(current),
         nodes=_nodes(current),
         names={node.id: _name(node) for node in current.nodes},
         actions=ACTIONS,
         compared=predicted_against_measured(current.measures),
-        live=_live_state(current),
+        live=_live_state(current, seen),
         has_models=any(not each.is_demo for each in current.models),
         models=sorted(each.name for each in current.models if not each.is_demo),
     )
@@ -87,7 +111,7 @@ def show() -> str:
 @admins_only
 def changes() -> Response:
     """What changed on the page."""
-    return jsonify(_live_state(_current()).document())
+    return jsonify(_live_state(_current(), _seen()).document())
 
 
 @blueprint.post("/plan/apply")
@@ -143,8 +167,32 @@ def pin() -> Response:
     return redirect(url_for("plan.show"), 303)
 
 
+@blueprint.post("/plan/splits")
+@admins_only
+def split() -> Response:
+    """A model is split in any case, or never, or as the box finds right."""
+    model, wish = request.form.get("model", ""), request.form.get("wish", "")
+    choice = _current()
+    if wish not in {*SplitWish, "free"} or model not in {each.name for each in choice.models}:
+        abort(404)
+    wish_split(cellule(), model, None if wish == "free" else SplitWish(wish), chosen_by=signed_in().id)
+    noted(AuditEvent.ADMIN_PLAN_CHANGED, subject=model, detail=f"split: {wish}")
+    flash(gettext("Noted. The box follows it within half a minute."))
+    return redirect(url_for("plan.show"), 303)
+
+
 def _current() -> CurrentPlan:
     return plan_of_box(box_settings(), cellule(), activity())
+
+
+def _seen() -> SeenSplits:
+    return seen_splits(box_settings(), cellule(), activity())
+
+
+def _unplaced(current: CurrentPlan, seen: SeenSplits) -> list[Unplaced]:
+    """Without what runs split: that is told for itself."""
+    split = {each.split.model for each in seen.splits}
+    return [each for each in current.plan.unplaced if each.model not in split]
 
 
 def _changes(current: CurrentPlan) -> list[Change]:
@@ -176,7 +224,7 @@ def _name(node: NodeFacts) -> str:
     return gettext("This box") if node.is_box else node.name
 
 
-def _live_state(current: CurrentPlan) -> LiveState:
+def _live_state(current: CurrentPlan, seen: SeenSplits) -> LiveState:
     return LiveState(
         shape=[
             [[each.node, each.model, each.slots, each.because] for each in current.plan.placed],
@@ -184,6 +232,16 @@ def _live_state(current: CurrentPlan) -> LiveState:
             [[each.model, each.because] for each in current.plan.unplaced],
             current.choice.model_dump(mode="json"),
             len(current.measures),
+            [
+                [
+                    each.split.model,
+                    each.head,
+                    each.said,
+                    [[part.part.node, part.state] for part in each.parts],
+                ]
+                for each in seen.splits
+            ],
+            [[model, each.possible is None] for model, each in sorted(seen.unsplit.items())],
         ],
         cells={},
     )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, make_response, render_template, request
 from flask_babel import gettext
@@ -10,18 +10,13 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import Refusal
 from appliance.hardware import profile_folders, profiles_in
-from appliance.placement import (
-    MachineKind,
-    Sized,
-    Target,
-    Workload,
-    read_inventory,
-    size,
-    sizing_models,
-)
+from appliance.placement import sizing_models
 from webadmin.database import box_settings
 from webadmin.refusals import explain
 from webadmin.visitor import admins_only
+
+if TYPE_CHECKING:
+    from appliance.placement import MachineKind, Sized, Target
 
 blueprint = Blueprint("sizing", __name__)
 
@@ -57,6 +52,9 @@ def show() -> Response:
 @admins_only
 def answer() -> Response:
     """The machines read, a model chosen, a day replayed; nothing is kept."""
+    # the simulation brings the pool along, which no other page needs
+    from appliance.placement import Target, Workload, read_inventory, size
+
     question = _question()
     try:
         employees = _number(question.employees, 1, 100_000)
@@ -107,9 +105,9 @@ def _page(
     *,
     status: int = 200,
     error: str = "",
-    kinds: tuple[MachineKind, ...] = (),
-    sized: Sized | None = None,
-    target: Target | None = None,
+    kinds: "tuple[MachineKind, ...]" = (),
+    sized: "Sized | None" = None,
+    target: "Target | None" = None,
 ) -> Response:
     facts: dict[str, Any] = {"kinds": kinds, "sized": sized, "target": target}
     names = [model.name for model in sizing_models()]

@@ -4,11 +4,14 @@ The engine's library brings one build for each generation of x86-64 processors a
 one can run. It needs at least one: a machine where none fits (a file is missing, the hypervisor hides
 features) could start everything and answer nothing.
 
-An NPU or GPU that served the last good boot must serve this one: a release whose kernel or driver lost it
-answers from the processor, and would pass for good. One that is no longer in the machine was taken out.
+An NPU or GPU that served the last good boot must serve a new release: one whose kernel or driver lost it
+answers from the processor, and would pass for good. One that is no longer in the machine was taken out, and
+one that broke under a release that ran before is no fault of that release.
 """
 
 from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
 
 from appliance.hardware.obstacles import KNOWN_BAD
 from appliance.hardware.report import ChosenProfile, HardwareReport
@@ -67,18 +70,28 @@ def accelerator_as_expected(facts: AcceleratorFacts) -> AcceleratorState:
     return AcceleratorState(True, f"Processor: the engine's build for {fitting[-1]} fits.")
 
 
-def accelerator_kept(before: ChosenProfile | None, now: HardwareReport) -> AcceleratorState:
-    """Whether what served the last good boot (`before`) serves this one, or has a good reason not to."""
+class Served(BaseModel):
+    """What served a boot of release `version`."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    version: str
+    profile: ChosenProfile
+
+
+def accelerator_kept(served: Served | None, now: HardwareReport, version: str) -> AcceleratorState:
+    """Whether what served the last good boot serves this one of `version`, or has a good reason not to."""
     if now.chosen is None:
         return AcceleratorState(False, "Nothing here can compute answers.")
     serves = f"{now.chosen.title} serves."
-    if before is None or before.profile == now.chosen.profile:
+    if served is None or served.profile.profile == now.chosen.profile:
         return AcceleratorState(True, serves)
+    before = served.profile
     lost = next((other for other in now.others if other.title == before.title), None)
     if lost is None:
         return AcceleratorState(True, f"{before.title} is no longer there. {serves}")
     # a release may know better than the one before it what must not be used
-    if lost.fits or KNOWN_BAD in lost.reason:
+    if lost.fits or KNOWN_BAD in lost.reason or served.version == version:
         return AcceleratorState(True, f"{serves} {before.title}: {lost.reason}")
     return AcceleratorState(
         False, f"{before.title} served until now, is there, and can't be used any more. {lost.reason}"

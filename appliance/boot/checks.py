@@ -13,15 +13,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from appliance.boot.accelerator import AcceleratorFacts, accelerator_as_expected, accelerator_kept
+from appliance.boot.accelerator import (
+    AcceleratorFacts,
+    Served,
+    accelerator_as_expected,
+    accelerator_kept,
+)
 from appliance.boot.asking import ask
 from appliance.boot.engine_builds import engine_builds
 from appliance.boot.failure import CheckFailed
 from appliance.boot.fixed_prompt import judge_answer, request_body
-from appliance.boot.places import Places
+from appliance.boot.places import Places, running_now
 from appliance.boot.storage_check import check_storage
 from appliance.errors import Refusal
-from appliance.hardware import ChosenProfile, HardwareReport, own_hardware, profile_folders
+from appliance.hardware import HardwareReport, own_hardware, profile_folders
 from appliance.hardware.gathering import read_processor
 from appliance.host import brokered
 from appliance.models.demo import DEMO_MODEL_NAME
@@ -93,15 +98,15 @@ def check_front(box: Box) -> str:
 
 def check_accelerator(box: Box) -> str:
     hardware = own_hardware(profile_folders(box.settings))
-    states = (
-        accelerator_as_expected(_accelerator_facts()),
-        accelerator_kept(_served_before(box.places.accelerator), hardware),
-    )
-    for state in states:
-        if not state.as_expected:
-            raise CheckFailed(state.sentence, is_final=True)
-    _note_accelerator(box.places.accelerator_now, hardware)
-    return " ".join(state.sentence for state in states)
+    version = running_now(box.settings).version
+    processor = accelerator_as_expected(_accelerator_facts())
+    if not processor.as_expected:
+        raise CheckFailed(processor.sentence, is_final=True)
+    kept = accelerator_kept(_served_before(box.places.accelerator), hardware, version)
+    if not kept.as_expected:
+        raise CheckFailed(kept.sentence)  # its driver may bind a moment later
+    _note_accelerator(box.places.accelerator_now, hardware, version)
+    return f"{processor.sentence} {kept.sentence}"
 
 
 def check_answer(box: Box) -> str:
@@ -185,18 +190,18 @@ def _accelerator_facts() -> AcceleratorFacts:
     return AcceleratorFacts(platform.machine(), read_processor().flags, engine_builds())
 
 
-def _served_before(record: Path) -> ChosenProfile | None:
+def _served_before(record: Path) -> Served | None:
     try:
-        return ChosenProfile.model_validate_json(record.read_bytes())
+        return Served.model_validate_json(record.read_bytes())
     except (OSError, ValidationError):
         return None  # the first boot, or a release that wrote otherwise
 
 
-def _note_accelerator(record: Path, hardware: HardwareReport) -> None:
+def _note_accelerator(record: Path, hardware: HardwareReport, version: str) -> None:
     """Kept for the next boot once this one is good (speaking)."""
     assert hardware.chosen
     record.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    record.write_text(hardware.chosen.model_dump_json())
+    record.write_text(Served(version=version, profile=hardware.chosen).model_dump_json())
 
 
 def _trouble_with_data() -> str:

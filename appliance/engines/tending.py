@@ -235,7 +235,7 @@ class Tending:
             return
         new = self._state_file.with_suffix(".new")
         new.write_text(states.model_dump_json())
-        new.chmod(0o640)
+        new.chmod(0o644)  # the product reads it as another user; the folder lets nobody else pass
         new.replace(self._state_file)
         self._told = states
 

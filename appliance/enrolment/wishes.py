@@ -1,5 +1,7 @@
 """Which engines and models each worker should have, as placement decided: one record each."""
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict
 from sqlite_utils import Database
 
@@ -28,10 +30,13 @@ def set_wish(db: Database, worker_id: str, wish: Wish) -> None:
     )
 
 
-def forget_wishes(db: Database) -> None:
-    """Every worker is as it is where nothing was decided. Safe to repeat; writes only what changes."""
-    if db.execute("SELECT 1 FROM worker_wishes LIMIT 1").fetchone():
-        db.execute("DELETE FROM worker_wishes")
+def forget_wishes(db: Database, is_here: Callable[[Bundle], bool]) -> None:
+    """Drops wishes for files that the box no longer has: those workers are as where nothing was decided."""
+    for worker, text in db.execute("SELECT worker, wish FROM worker_wishes").fetchall():
+        wish = Wish.model_validate_json(text)
+        bundles = [*wish.models, *(engine.bundle for engine in wish.engines if engine.bundle)]
+        if not all(map(is_here, bundles)):
+            db.execute("DELETE FROM worker_wishes WHERE worker = ?", [worker])
 
 
 def wish_for(db: Database, worker_id: str) -> Wish | None:

@@ -57,13 +57,15 @@ def recognise_box(settings: Settings) -> str:
 def check_health(settings: Settings) -> str:
     """Asks the next model that is due; what was found, as a sentence."""
     with open_cellule(settings.state_dir) as database, open_activity(settings.state_dir) as activity:
-        due = next(_due(settings, database, activity), None)
-        if due is None:
+        due = (
+            (engine, profile)
+            for engine in _due(settings, database, activity)
+            if (profile := _profile_of(engine.node, settings, activity))
+        )
+        first = next(due, None)
+        if first is None:
             return ""
-        profile = _profile_of(due.node, settings, activity)
-        if profile is None:
-            return ""
-        record = _asked(due, profile)
+        record = _asked(*first)
         keep_health(activity, record)
     return "" if record.ok else f"{record.model} on {record.node} is not well: {record.sentence}"
 

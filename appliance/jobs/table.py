@@ -22,6 +22,7 @@ from appliance.models.following import follow_gets, follow_models
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.placement.following import follow_benchmarks, follow_plan
 from appliance.placement.leading import lead
+from appliance.placement.splitting import split_models
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from appliance.support.following import follow_audit, follow_bundle, follow_session
@@ -136,4 +137,5 @@ JOBS = (
     Job("engine_benchmarks", 60, follow_benchmarks),
     Job("plan", 15, follow_plan),
     Job("leading", 2, lead),
+    Job("split_models", 5, split_models),
 )

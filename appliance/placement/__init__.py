@@ -2,8 +2,9 @@
 
 Order: facts and measures (`fleet`, `store`) → `current_plan` (pure rules in `planning`) → an admin's word or
 the box's own → `apply_plan` → `applied_engines` for a node's desired state, `what_now` so that no answer is
-broken off. `simulate`, `size` and `needed` do the same for machines that are only on a list. Names are
-loaded when they are first asked for (PEP 562), for the simulation brings the pool along.
+broken off. What no node can hold is split over several (`splitting`). `simulate`, `size` and `needed` do the
+same for machines that are only on a list. Names are loaded when they are first asked for (PEP 562), for the
+simulation brings the pool along.
 """
 
 import importlib
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from appliance.placement.planning import plan
     from appliance.placement.report import as_json, told
     from appliance.placement.sizing import Needed, Simulated, Sized, Target, needed, simulate, size
+    from appliance.placement.split_report import HeadState, PartState, SeenSplit, SeenSplits, seen_splits
     from appliance.placement.stepping import NodeNow, what_now
     from appliance.placement.store import (
         AppliedEngine,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         Pin,
         PinRefused,
         PlacementChoice,
+        SplitWish,
         applied_engines,
         apply_plan,
         choose_placement,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
         read_placement,
         remove_pin,
         set_pin,
+        wish_split,
     )
 
 _NAMES = {
@@ -76,10 +80,12 @@ _NAMES = {
     "planning": ("plan",),
     "report": ("as_json", "told"),
     "sizing": ("Needed", "Simulated", "Sized", "Target", "needed", "simulate", "size"),
+    "split_report": ("HeadState", "PartState", "SeenSplit", "SeenSplits", "seen_splits"),
     "stepping": ("NodeNow", "what_now"),
     "store": (
-        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "applied_engines", "apply_plan",
-        "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
+        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "SplitWish", "applied_engines",
+        "apply_plan", "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
+        "wish_split",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -91,6 +97,7 @@ __all__ = [
     "Change",
     "CurrentPlan",
     "Demand",
+    "HeadState",
     "InventoryUnusable",
     "MachineKind",
     "Measured",
@@ -99,15 +106,19 @@ __all__ = [
     "Needed",
     "NodeFacts",
     "NodeNow",
+    "PartState",
     "Pin",
     "PinRefused",
     "Placed",
     "PlacementChoice",
     "Plan",
     "Running",
+    "SeenSplit",
+    "SeenSplits",
     "Simulated",
     "Sized",
     "SpeedCompared",
+    "SplitWish",
     "Target",
     "Unplaced",
     "Way",
@@ -133,12 +144,14 @@ __all__ = [
     "read_measures",
     "read_placement",
     "remove_pin",
+    "seen_splits",
     "set_pin",
     "simulate",
     "size",
     "sizing_models",
     "told",
     "what_now",
+    "wish_split",
 ]
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from appliance import VERSION
 from appliance.clock import now
 from appliance.engines.options import Kind
 from appliance.errors import TryAgain
+from appliance.hardware import MachineFacts, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Running
 from appliance.placement.current import predicted_alone
 from appliance.placement.due import Due, Engine, due_now
@@ -79,14 +81,14 @@ def _engine(running: Running, said: Heard, activity: Database, at: float) -> Eng
     failed_at, failures = last_failures(activity).get(key, (None, 0))
     report = said.report
     last = activity.execute(
-        "SELECT MAX(at + duration_seconds) FROM ledger WHERE node = ?", [running.node]
+        "SELECT MAX(at + duration_seconds) FROM ledger WHERE at > ? AND node = ?", [at - 86400, running.node]
     ).fetchone()[0]
     return Engine(
         running.node, running.model, running.digest, running.engine, running.device,
         kind=Kind(_said(report, running.model).get("kind") or Kind.TEXT),
         ready=running.ready, in_flight=running.in_flight,
         somebody_works=bool((report.get("load") or {}).get("user_active")),
-        last_asked_at=last, versions=_versions(report),
+        last_asked_at=last, versions=_versions(report, known_machines(activity).get(running.node)),
         measured_at=mine[-1].at if mine else None, measured_versions=mine[-1].versions if mine else "",
         failed_at=failed_at, failures=failures,
     )  # fmt: skip
@@ -98,14 +100,12 @@ def _said(report: Mapping[str, Any], model: str) -> Mapping[str, Any]:
     return next((each for each in engines if each.get("model") == model), {})
 
 
-def _versions(report: Mapping[str, Any]) -> str:
+def _versions(report: Mapping[str, Any], facts: MachineFacts | None) -> str:
     """What may change an engine's speed: the agent with its engines, kernel, drivers, libraries."""
-    hardware = report.get("hardware") or {}
-    drivers = sorted(
-        {str(device.get("driver_version")) for device in hardware.get("devices", ())} - {"", "None"}
-    )
-    runtimes = [f"{name} {version}" for name, version in sorted((hardware.get("runtimes") or {}).items())]
-    parts = [str(report.get("agent_version") or ""), str(hardware.get("kernel") or ""), *drivers, *runtimes]
+    facts = facts or MachineFacts()
+    drivers = sorted({device.driver_version for device in facts.devices} - {""})
+    runtimes = [f"{name} {version}" for name, version in sorted(facts.runtimes.items())]
+    parts = [str(report.get("agent_version") or VERSION), facts.kernel, *drivers, *runtimes]
     return "; ".join(part for part in parts if part)
 
 

@@ -57,13 +57,17 @@ class Way:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """A node as placement sees it. `lent_share` is how much of the demand's time it may compute."""
+    """A node as placement sees it. `lent_share` is how much of the demand's time it may compute.
+
+    `most_engines` beside the demo's: a worker has a few ports for them.
+    """
 
     id: str
     name: str
     ways: tuple[Way, ...]
     is_box: bool = False
     lent_share: float = 1.0
+    most_engines: int = 64
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,8 @@ class Running:
     idle_seconds: float = 0.0
     ready: bool = True
     memory_bytes: int = 0
+    loaded_seconds: float = 1e9
+    """Since it was first seen ready."""
 
 
 class SpeedSource(StrEnum):

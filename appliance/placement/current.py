@@ -12,9 +12,17 @@ from sqlite_utils import Database
 from appliance.clock import now
 from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running
-from appliance.placement.fleet import demand_of_hours, fleet_nodes, heard, placeable, running_engines
+from appliance.placement.fleet import (
+    ABSENT_AFTER_SECONDS,
+    demand_of_hours,
+    fleet_nodes,
+    heard,
+    placeable,
+    running_engines,
+)
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
+from appliance.placement.splits import beside_splits, read_splits, without_heads
 from appliance.placement.store import (
     Applying,
     PlacementChoice,
@@ -66,10 +74,11 @@ def current_plan(
 ) -> CurrentPlan:
     """The plan for what the databases say at `at` (epoch seconds)."""
     at = now() if at is None else at
-    reports = heard(activity, at)
+    reports = heard(activity, at, ABSENT_AFTER_SECONDS)
     machines = {**known_machines(activity), BOX_NODE: box_facts}
-    nodes = fleet_nodes(cellule, reports, profiles, machines)
-    running = placeable(running_engines(activity, reports, models, at), models)
+    splits = read_splits(cellule).splits
+    nodes = beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits)
+    running = without_heads(placeable(running_engines(activity, reports, models, at), models), splits)
     measures, choice = read_measures(activity), read_placement(cellule)
     found = plan(
         nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=choice.wishes(),

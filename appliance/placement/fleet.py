@@ -13,35 +13,43 @@ from typing import Any
 from sqlite_utils import Database
 
 from appliance.engines.options import Kind
-from appliance.enrolment import Worker, WorkerState, list_workers
+from appliance.enrolment import Worker, WorkerState, adopted_engines, list_workers
 from appliance.hardware import MachineFacts, Processor, Profile, recognise
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import Demand, ModelNeed, NodeFacts, Running, Way
 from appliance.placement.memory import with_working_space
 from appliance.placement.ways import ways_of
-from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS
+from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS, WORKER_ENGINE_PORTS
 
 DEMAND_HOURS = 24
+ASKED_WITHIN_SECONDS = 2 * 3600.0
+"""What was not asked for so long is idle, and how long exactly is all the same."""
+ABSENT_AFTER_SECONDS = 600.0
+"""A node that is silent for less is still planned with: it restarts, or sleeps for a while."""
 _HALF_LIFE_HOURS = 6.0
 """What was asked so long ago counts half."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A node's last report, as stored; its age in seconds."""
+    """A node's last report, as stored; its age in seconds. Older than `patience_seconds` it says nothing."""
 
     report: Mapping[str, Any]
     age_seconds: float
+    patience_seconds: float = SILENT_AFTER_SECONDS
 
     @property
     def is_silent(self) -> bool:
-        return self.age_seconds > SILENT_AFTER_SECONDS
+        return self.age_seconds > self.patience_seconds
 
 
-def heard(activity: Database, at: float) -> dict[str, Heard]:
+def heard(activity: Database, at: float, patience_seconds: float = SILENT_AFTER_SECONDS) -> dict[str, Heard]:
     """By node id; the pool's own report is not a node's."""
     rows = activity.execute("SELECT node, at, report FROM node_reports WHERE node != 'pool'")
-    return {node: Heard(json.loads(report), max(0.0, at - said_at)) for node, said_at, report in rows}
+    return {
+        node: Heard(json.loads(report), max(0.0, at - said_at), patience_seconds)
+        for node, said_at, report in rows
+    }
 
 
 def fleet_nodes(
@@ -60,7 +68,9 @@ def fleet_nodes(
         said = reports.get(worker.id)
         if worker.state is WorkerState.APPROVED and said is not None and not said.is_silent:
             facts = machines.get(worker.id) or told_at_enrolment(worker)
-            found.append(NodeFacts(worker.id, worker.name, _ways(worker.id, facts, profiles)))
+            ways = _ways(worker.id, facts, profiles)
+            ports = len(WORKER_ENGINE_PORTS) - 1 - len(adopted_engines(cellule, worker.id))
+            found.append(NodeFacts(worker.id, worker.name, ways, most_engines=max(0, ports)))
     return tuple(found)
 
 
@@ -96,14 +106,34 @@ def waiting_requests(activity: Database, at: float) -> dict[str, int]:
 def running_engines(
     activity: Database, reports: Mapping[str, Heard], models: Sequence[ModelNeed], at: float
 ) -> tuple[Running, ...]:
-    """What the reports say that runs; an engine's device is its way's, where it doesn't say."""
+    """What the reports say that runs, without heads of split models, which are no node's own.
+
+    An engine's device is its way's, where it doesn't say.
+    """
     by_name = {model.name: model for model in models}
-    asked = _last_asked(activity)
+    asked = _last_asked(activity, at)
     found = []
     for node, said in sorted(reports.items()):
         for engine in () if said.is_silent else said.report.get("engines", ()):
-            found.append(_running(node, engine, by_name.get(str(engine.get("model"))), asked, at))
+            if not (node == BOX_NODE and engine.get("parts")):
+                found.append(_running(node, engine, by_name.get(str(engine.get("model"))), asked, at))
+    _forget_ended({(each.node, each.model) for each in found})
     return tuple(found)
+
+
+_READY_SINCE: dict[tuple[str, str], float] = {}
+"""By node and model, epoch seconds: reports don't tell since when an engine is ready."""
+
+
+def _loaded_seconds(node: str, said: Mapping[str, Any], at: float) -> float:
+    if not said.get("ready"):
+        return 0.0
+    return max(0.0, at - _READY_SINCE.setdefault((node, str(said.get("model"))), at))
+
+
+def _forget_ended(running: set[tuple[str, str]]) -> None:
+    for key in _READY_SINCE.keys() - running:
+        del _READY_SINCE[key]
 
 
 def placeable(running: Sequence[Running], models: Sequence[ModelNeed]) -> tuple[Running, ...]:
@@ -128,7 +158,8 @@ def _running(
     memory = with_working_space(files[0].weights_bytes) if files else 0
     if model and files:
         memory += slots * context * model.kv_bytes_per_token
-    last = asked.get((node, str(said.get("model"))))
+    last = asked.get((node, str(said.get("model"))), at - ASKED_WITHIN_SECONDS)
+    loaded = _loaded_seconds(node, said, at)
     return Running(
         node=node,
         model=str(said.get("model")),
@@ -138,16 +169,19 @@ def _running(
         slots=slots if is_text else 0,
         context_tokens=context if is_text else 0,
         in_flight=int(said.get("busy") or 0) + int(said.get("waiting") or 0),
-        idle_seconds=max(0.0, at - last) if last else 0.0,
+        idle_seconds=min(max(0.0, at - last), loaded),
+        loaded_seconds=loaded,
         ready=bool(said.get("ready")),
         memory_bytes=memory,
     )
 
 
-def _last_asked(activity: Database) -> dict[tuple[str, str], float]:
+def _last_asked(activity: Database, at: float) -> dict[tuple[str, str], float]:
+    """Of the last ASKED_WITHIN_SECONDS: the whole ledger would take longer to read each year."""
     rows = activity.execute(
         "SELECT node, model, MAX(at + duration_seconds) FROM ledger"
-        " WHERE node IS NOT NULL AND model IS NOT NULL GROUP BY node, model"
+        " WHERE at > ? AND node IS NOT NULL AND model IS NOT NULL GROUP BY node, model",
+        [at - ASKED_WITHIN_SECONDS],
     )
     return {(node, model): last for node, model, last in rows}
 

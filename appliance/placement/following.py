@@ -32,6 +32,9 @@ def follow_plan(settings: Settings) -> str:
     with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir) as activity:
         if not any(not model.ships for model in held_models(cellule)):
             return ""
+        box = heard(activity, now()).get(BOX_NODE)
+        if box is None or box.is_silent:
+            return ""  # the box has just started: what runs is not known yet
         current = plan_of_box(settings, cellule, activity)
         if not apply_where_chosen(cellule, current):
             return ""

@@ -16,19 +16,32 @@ from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import forget_wishes, set_wish, wish_for
 from appliance.hardware import known_machines, profile_folders, profiles_in
+from appliance.models.bundle import Bundle
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import HeldModel, held_models
-from appliance.models.layout import engine_path
-from appliance.placement.contract import ModelNeed, NodeFacts, Placed, Plan, Running, Speed, SpeedSource
+from appliance.models.layout import blob_path, engine_path
+from appliance.placement.contract import (
+    Measured,
+    ModelNeed,
+    NodeFacts,
+    Placed,
+    Plan,
+    Running,
+    Speed,
+    SpeedSource,
+    Wishes,
+)
 from appliance.placement.fleet import fleet_nodes, heard, placeable, running_engines, waiting_requests
 from appliance.placement.following import box_facts
 from appliance.placement.memory import with_working_space
 from appliance.placement.needs import model_needs
 from appliance.placement.planning import plan
+from appliance.placement.residency import Move
+from appliance.placement.splits import beside_splits, read_splits, without_heads
 from appliance.placement.stepping import NodeNow, what_now
-from appliance.placement.store import AppliedEngine, applied_engines, read_placement
+from appliance.placement.store import AppliedEngine, applied_engines, read_measures, read_placement
 from appliance.settings import BOX_NODE, Settings
-from appliance.storage import open_activity, open_cellule
+from appliance.storage import open_activity, open_cellule, transaction
 
 _NOT_ASKED = Speed(0.0, 0.0, 0.0, 1, SpeedSource.ASSUMED, "")
 
@@ -42,7 +55,10 @@ class Facts:
     nodes: Sequence[NodeFacts]
     running: Sequence[Running]
     waiting: Mapping[str, int]
-    pinned: Collection[tuple[str, str]]
+    wishes: Wishes
+    measures: Sequence[Measured]
+    split: Collection[str] = ()
+    """Models that run on several nodes together: placement.splitting leads them."""
 
 
 def lead(settings: Settings) -> str:
@@ -51,62 +67,78 @@ def lead(settings: Settings) -> str:
         held = {model.name: model for model in held_models(cellule)}
         if all(model.ships for model in held.values()):
             # nothing but the demo: each node runs what it runs from the start
-            forget_wishes(cellule)
+            forget_wishes(cellule, lambda bundle: _is_here(settings, bundle))
             return "no engine beside the demo's" if write_specs(settings.engine_specs_dir, {}) else ""
         facts = _read(settings, cellule, activity, held)
-        told = [
-            _lead_node(settings, cellule, node, facts, applied_engines(cellule, node.id))
-            for node in facts.nodes
-        ]
+        planned = {node.id: _planned_on(cellule, node, facts) for node in facts.nodes}
+        for model in facts.waiting:
+            _place_waiting(model, facts, planned)
+        told = [_lead_node(settings, cellule, node, facts, planned[node.id]) for node in facts.nodes]
     return " ".join(filter(None, told))
+
+
+def _is_here(settings: Settings, bundle: Bundle) -> bool:
+    return all(blob_path(settings.state_dir, file.sha256).is_file() for file in bundle.files)
 
 
 def _read(settings: Settings, cellule: Database, activity: Database, held: Mapping[str, HeldModel]) -> Facts:
     at = now()
     needs = model_needs(held.values())
     reports = heard(activity, at)
+    splits = read_splits(cellule).splits
     profiles, _ = profiles_in(profile_folders(settings))
     machines = {BOX_NODE: box_facts(), **known_machines(activity)}
     return Facts(
         held=held,
         needs={need.name: need for need in needs},
-        nodes=fleet_nodes(cellule, reports, profiles, machines),
-        running=placeable(running_engines(activity, reports, needs, at), needs),
+        nodes=beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits),
+        running=without_heads(placeable(running_engines(activity, reports, needs, at), needs), splits),
         waiting=waiting_requests(activity, at),
-        pinned=read_placement(cellule).wishes().pinned,
+        wishes=read_placement(cellule).wishes(),
+        measures=read_measures(activity),
+        split={each.model for each in splits},
     )
 
 
 def _lead_node(
-    settings: Settings,
-    cellule: Database,
-    node: NodeFacts,
-    facts: Facts,
-    applied: Sequence[AppliedEngine],
+    settings: Settings, cellule: Database, node: NodeFacts, facts: Facts, planned: Sequence[Placed]
 ) -> str:
-    planned = [
-        each
-        for one in applied
-        if one.model != DEMO_MODEL_NAME and (each := as_placed(one, node, facts.needs))
-    ]
-    planned += wanted_now(node, planned, facts)
-    running = [
-        each for each in facts.running if not (node.is_box and each.model == DEMO_MODEL_NAME)
-    ]  # the box's own demo engine is a service of its own
-    found = what_now(
-        node,
-        Plan(tuple(planned), (), ()),
-        running,
-        demo_models={DEMO_MODEL_NAME},
-        pinned=facts.pinned,
-        waiting=facts.waiting,
-    )
+    if not node.ways:
+        return ""  # too little memory for a plan: it does what it does from the start
+    found = _now(node, planned, facts)
     if node.is_box:
         changed = _lead_box(settings, found, facts.held)
     else:
         changed = _lead_worker(cellule, node, found, facts.held)
     moves = "; ".join(f"{step.move} {step.model} ({step.because})" for step in found.steps)
     return f"{node.name}: {moves}." if changed else ""
+
+
+def _now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> NodeNow:
+    running = [
+        each for each in facts.running if not (node.is_box and each.model == DEMO_MODEL_NAME)
+    ]  # the box's own demo engine is a service of its own
+    return what_now(
+        node,
+        Plan(tuple(planned), (), ()),
+        running,
+        demo_models={DEMO_MODEL_NAME},
+        pinned=facts.wishes.pinned,
+        waiting=facts.waiting,
+    )
+
+
+def _planned_on(cellule: Database, node: NodeFacts, facts: Facts) -> list[Placed]:
+    """What was applied, as far as it can be had, and a worker's demo."""
+    planned = [
+        each
+        for one in applied_engines(cellule, node.id)
+        if one.model != DEMO_MODEL_NAME
+        # whole and split it would answer on the box at one address
+        and not (node.is_box and one.model in facts.split)
+        and (each := as_placed(one, node, facts.needs))
+    ]
+    return planned if node.is_box else [*planned, *_demo_on(node, facts)]
 
 
 def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, ModelNeed]) -> Placed | None:
@@ -130,19 +162,37 @@ def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, Model
     )
 
 
-def wanted_now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> list[Placed]:
-    """What the node should have beside the plan: a model that is waited for and runs nowhere, and the demo.
+def _place_waiting(model: str, facts: Facts, planned: Mapping[str, list[Placed]]) -> None:
+    """A model that is waited for and is nowhere: to the first node that can load it now, the box first.
 
-    Of the nodes that could hold such a model the first one takes it, the box before all others.
+    Where none can, to the first that could once what it gives has ended. An admin's "never" holds here, too.
     """
-    there = {each.model for each in facts.running if each.ready} | {each.model for each in planned}
-    wanted = [
-        placed
-        for model in facts.waiting
-        if model in facts.needs and model not in there and _taker(model, facts) == node.id
-        for placed in plan([node], [facts.needs[model]]).placed
-    ]
-    return wanted if node.is_box else [*wanted, *_demo_on(node, facts)]
+    need = facts.needs.get(model)
+    there = any(each.model == model and each.ready for each in facts.running)
+    there = there or any(each.model == model for on_node in planned.values() for each in on_node)
+    if need is None or need.is_demo or there or model in facts.split:
+        return
+    later: tuple[str, Placed] | None = None
+    for node in sorted(facts.nodes, key=lambda node: (not node.is_box, node.id)):
+        fitting = plan([node], [need], measures=facts.measures, wishes=_of_node(facts.wishes, node)).placed
+        if not fitting:
+            continue
+        steps = _now(node, [*planned[node.id], *fitting], facts).steps
+        if any((step.move, step.model) in {(Move.LOAD, model), (Move.KEEP, model)} for step in steps):
+            planned[node.id] += fitting
+            return
+        later = later or (node.id, fitting[0])
+    if later:
+        planned[later[0]].append(later[1])
+
+
+def _of_node(wishes: Wishes, node: NodeFacts) -> Wishes:
+    """Without copies, and without what is said of other nodes."""
+    return Wishes(
+        pinned=frozenset(pin for pin in wishes.pinned if pin[0] == node.id),
+        never=frozenset(pin for pin in wishes.never if pin[0] == node.id),
+        least_tokens_per_second=wishes.least_tokens_per_second,
+    )
 
 
 def _demo_on(node: NodeFacts, facts: Facts) -> list[Placed]:
@@ -156,12 +206,6 @@ def _demo_on(node: NodeFacts, facts: Facts) -> list[Placed]:
     ]
 
 
-def _taker(model: str, facts: Facts) -> str | None:
-    by_preference = sorted(facts.nodes, key=lambda node: (not node.is_box, node.id))
-    fitting = (node.id for node in by_preference if plan([node], [facts.needs[model]]).placed)
-    return next(fitting, None)
-
-
 def _lead_box(settings: Settings, found: NodeNow, held: Mapping[str, HeldModel]) -> bool:
     before, _ = read_specs(settings.engine_specs_dir)
     engines = _engines(found, {name: _told_before(spec, held) for name, spec in before.items()}, held)
@@ -170,11 +214,12 @@ def _lead_box(settings: Settings, found: NodeNow, held: Mapping[str, HeldModel])
 
 
 def _lead_worker(cellule: Database, node: NodeFacts, found: NodeNow, held: Mapping[str, HeldModel]) -> bool:
-    wish = wish_for(cellule, node.id) or ordinary_wish()
-    engines = _engines(found, {engine.model: engine for engine in wish.engines}, held)
-    if {engine.model: engine for engine in engines} == {engine.model: engine for engine in wish.engines}:
-        return False
-    set_wish(cellule, node.id, wish.model_copy(update={"engines": engines}))
+    with transaction(cellule):  # placement.splitting writes the same wishes
+        wish = wish_for(cellule, node.id) or ordinary_wish()
+        engines = _engines(found, {engine.model: engine for engine in wish.engines}, held)
+        if {engine.model: engine for engine in engines} == {engine.model: engine for engine in wish.engines}:
+            return False
+        set_wish(cellule, node.id, wish.model_copy(update={"engines": engines}))
     return True
 
 

@@ -113,7 +113,10 @@ def consider(
     why_not: list[str] = []
     if not node.ways:
         why_not.append(f"nothing on {node.name} is known to compute")
-    for way in node.ways:
+    is_full = len([each for each in placed if each.model != model.name]) >= node.most_engines
+    if is_full and not model.is_demo:
+        why_not.append(f"{node.name} has {node.most_engines} models already, and no more ports for engines")
+    for way in () if is_full and not model.is_demo else node.ways:
         for found in _on_way(node, way, model, placed, known, must_be_readable=must_be_readable):
             if isinstance(found, Option):
                 options.append(found)

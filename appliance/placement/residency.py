@@ -169,13 +169,19 @@ class _Memory:
         return f"It was used {each.idle_seconds:.0f} s ago, and its memory is not needed."
 
     def _evictable(self, want: Want) -> list[Resident]:
-        """What may make way: not what is in use, pinned, wanted and just loaded, or wanted as much."""
+        """What may make way: not what is in use, pinned, just loaded, or wanted as much.
+
+        For a mere plan nothing makes way that somebody used lately: the plan would be undone at the next turn
+        of that conversation, and each turn would wait for a model to be loaded.
+        """
         found = []
         for each in self.staying():
             own = self.want_of(each.model)
             claims_more = own is not None and self.wants.index(own) < self.wants.index(want)
-            settling = own is not None and each.loaded_seconds < LEAST_STAY_SECONDS
-            if not each.in_flight and not self._is_pinned(each) and not claims_more and not settling:
+            settling = each.loaded_seconds < LEAST_STAY_SECONDS
+            is_urgent = want.waiting > 0 or want.pinned
+            in_use = each.in_flight or (own is None and not is_urgent and each.idle_seconds < IDLE_SECONDS)
+            if not in_use and not self._is_pinned(each) and not claims_more and not settling:
                 found.append(each)
         return found
 

@@ -69,6 +69,16 @@ def estimate(
     )
 
 
+def bytes_read_per_second(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> float:
+    """How fast the way reads weights: what of its bandwidth is reached, corrected by what was measured."""
+    figures = way.figures or _ASSUMED[way.accelerator]
+    return (
+        figures.bytes_per_second
+        * _REACHED_OF_BANDWIDTH[way.accelerator]
+        * _correction(node, way, measures)[0]
+    )
+
+
 @dataclass(frozen=True)
 class Prediction:
     prompt: float

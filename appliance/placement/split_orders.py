@@ -11,6 +11,7 @@ from appliance.enrolment.contract import DesiredPart, PartReport
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import Wish, set_wish, wish_for
 from appliance.placement.sharding import SplitPlan
+from appliance.storage import transaction
 
 
 def order_parts(db: Database, workers: Iterable[str], plans: Iterable[SplitPlan]) -> None:
@@ -20,10 +21,18 @@ def order_parts(db: Database, workers: Iterable[str], plans: Iterable[SplitPlan]
     """
     memory = {part.node: part.memory_bytes for plan in plans for part in plan.parts}
     for worker in workers:
-        known = wish_for(db, worker)
-        wanted = with_part(known or ordinary_wish(), memory.get(worker))
-        if wanted != (known or ordinary_wish()):
-            set_wish(db, worker, wanted)
+        if _with_part(db, worker, memory.get(worker)) is None:
+            continue
+        with transaction(db):  # placement.leading writes the same wishes
+            if wanted := _with_part(db, worker, memory.get(worker)):
+                set_wish(db, worker, wanted)
+
+
+def _with_part(db: Database, worker: str, memory_bytes: int | None) -> Wish | None:
+    """The wish as it should be; None where it is so."""
+    known = wish_for(db, worker) or ordinary_wish()
+    wanted = with_part(known, memory_bytes)
+    return wanted if wanted != known else None
 
 
 def with_part(wish: Wish, memory_bytes: int | None) -> Wish:

@@ -118,7 +118,7 @@ class _Space:
         residents = [
             Resident(
                 each.model, each.memory_bytes, each.in_flight, each.idle_seconds,
-                ready=each.ready, is_demo=each.model in self.demos,
+                loaded_seconds=each.loaded_seconds, ready=each.ready, is_demo=each.model in self.demos,
             )
             for each in self.running
             if each.model not in restarting

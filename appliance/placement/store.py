@@ -45,6 +45,14 @@ class Pin(BaseModel):
     never: bool = False
 
 
+class SplitWish(StrEnum):
+    """What an admin said of splitting a model."""
+
+    ANYWAY = "anyway"
+    """Also where a smaller model on one node is faster, and where plans wait for a word."""
+    NEVER = "never"
+
+
 class PlacementChoice(Choice):
     """What an admin wants of placement."""
 
@@ -52,6 +60,8 @@ class PlacementChoice(Choice):
     least_tokens_per_second: float = Field(default=READABLE_TOKENS_PER_SECOND, gt=0, le=1000)
     pins: tuple[Pin, ...] = Field(default=(), max_length=1000)
     copies: dict[str, int] = Field(default_factory=dict)
+    splits: dict[str, SplitWish] = Field(default_factory=dict)
+    """By model, where an admin said something of it."""
 
     def wishes(self) -> Wishes:
         return Wishes(
@@ -105,6 +115,15 @@ def remove_pin(db: Database, node: str, model: str, *, chosen_by: str | None) ->
         choice = read_placement(db)
         left = tuple(each for each in choice.pins if (each.node, each.model) != (node, model))
         write_choice(db, choice.model_copy(update={"pins": left}), chosen_by=chosen_by)
+
+
+def wish_split(db: Database, model: str, wish: SplitWish | None, *, chosen_by: str | None) -> None:
+    """Takes the place of what was said of the model before; None: as the box finds right."""
+    with transaction(db):
+        choice = read_placement(db)
+        splits = {name: said for name, said in choice.splits.items() if name != model}
+        splits |= {model: wish} if wish else {}
+        write_choice(db, choice.model_copy(update={"splits": splits}), chosen_by=chosen_by)
 
 
 def choose_placement(

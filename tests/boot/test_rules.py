@@ -5,6 +5,7 @@ import pytest
 from appliance.boot.accelerator import (
     NEEDED_FEATURES,
     AcceleratorFacts,
+    Served,
     accelerator_as_expected,
     accelerator_kept,
 )
@@ -12,7 +13,7 @@ from appliance.boot.engine_builds import engine_builds
 from appliance.boot.fixed_prompt import QUESTION, judge_answer
 from appliance.boot.trouble_page import trouble_page
 from appliance.boot.word import Kind, Word
-from appliance.hardware import Device, HardwareReport, MachineFacts, own_hardware
+from appliance.hardware import Device, HardwareReport, MachineFacts, NotChosen, own_hardware
 from appliance.hardware.gathering import read_processor
 from appliance.hardware.places import SHIPPED
 from appliance.models.demo.corpus.intents import load_intents
@@ -69,32 +70,37 @@ def a_core_ultra(*devices: Device, kernel: str = "6.12", engines: str = "openvin
     return own_hardware([SHIPPED], facts)
 
 
-def test_an_npu_that_is_there_and_no_longer_works_makes_a_boot_bad() -> None:
-    before = a_core_ultra(NPU).chosen
-    assert before and before.profile == "intel-npu-series2"
-    assert accelerator_kept(before, a_core_ultra(NPU)).as_expected
-    without_driver = accelerator_kept(before, a_core_ultra(NPU.model_copy(update={"driver": ""})))
-    assert not without_driver.as_expected and "it has no driver" in without_driver.sentence
-    old_kernel = accelerator_kept(before, a_core_ultra(NPU, kernel="6.5"))
+def served(report: HardwareReport) -> Served:
+    assert report.chosen
+    return Served(version="1.0", profile=report.chosen)
+
+
+def test_an_npu_that_a_new_release_can_not_use_makes_its_boot_bad() -> None:
+    before = served(a_core_ultra(NPU))
+    assert before.profile.profile == "intel-npu-series2"
+    assert accelerator_kept(before, a_core_ultra(NPU), "1.1").as_expected
+    without_driver = a_core_ultra(NPU.model_copy(update={"driver": ""}))
+    lost = accelerator_kept(before, without_driver, "1.1")
+    assert not lost.as_expected and "it has no driver" in lost.sentence
+    old_kernel = accelerator_kept(before, a_core_ultra(NPU, kernel="6.5"), "1.1")
     assert not old_kernel.as_expected and "kernel" in old_kernel.sentence
-    assert not accelerator_kept(before, a_core_ultra(NPU, engines="openvino/cpu")).as_expected
+    assert not accelerator_kept(before, a_core_ultra(NPU, engines="openvino/cpu"), "1.1").as_expected
+    same = accelerator_kept(before, without_driver, "1.0")
+    assert same.as_expected and "it has no driver" in same.sentence, "it broke under a release that ran"
 
 
 def test_an_npu_that_was_taken_out_or_known_not_to_work_does_not() -> None:
-    before = a_core_ultra(NPU).chosen
-    taken_out = accelerator_kept(before, a_core_ultra())
+    before = served(a_core_ultra(NPU))
+    taken_out = accelerator_kept(before, a_core_ultra(), "1.1")
     assert taken_out.as_expected and "no longer there" in taken_out.sentence
-    bad = a_core_ultra(NPU)
-    refused = bad.others[0].model_copy(
-        update={"title": before and before.title, "reason": "Known not to work: it hangs.", "fits": False}
-    )
+    refused = NotChosen(title=before.profile.title, reason="Known not to work: it hangs.")
     cpu = a_core_ultra().chosen
-    assert accelerator_kept(before, HardwareReport(chosen=cpu, others=(refused,))).as_expected
+    assert accelerator_kept(before, HardwareReport(chosen=cpu, others=(refused,)), "1.1").as_expected
 
 
 def test_the_first_boot_is_held_to_nothing_but_a_machine_that_computes() -> None:
-    assert accelerator_kept(None, a_core_ultra(NPU)).as_expected
-    assert not accelerator_kept(None, HardwareReport()).as_expected
+    assert accelerator_kept(None, a_core_ultra(NPU), "1.0").as_expected
+    assert not accelerator_kept(None, HardwareReport(), "1.0").as_expected
 
 
 def test_the_page_without_pages_shows_text_as_text() -> None:

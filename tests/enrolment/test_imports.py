@@ -10,7 +10,7 @@ assert "zeroconf" not in sys.modules
 import appliance.enrolment.contract, appliance.enrolment.redeeming, appliance.enrolment.discovery
 assert not {"llama_cpp", "openvino", "numpy"} & set(sys.modules)
 parts = {name.split(".")[1] for name in sys.modules if name.startswith("appliance.")}
-print(*sorted(parts & {"pool", "people", "claim", "jobs", "host", "accounting"}))
+print(*sorted(parts & {"pool", "people", "claim", "jobs", "accounting"}))
 """
 
 

@@ -16,6 +16,7 @@ from appliance.enrolment.wishes import Wish, set_wish, wish_for
 from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
+from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.placement import Applying, Pin, choose_placement, follow_plan, lead, set_pin
 from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule
@@ -29,7 +30,9 @@ from tests.waiting import wait_until
 def box(settings: Settings) -> Iterator[ModelBox]:
     with open_cellule(settings.state_dir) as db, open_activity(settings.state_dir) as activity:
         recognise_box(settings)
-        yield ModelBox(settings, this_machine(settings), db, activity)
+        box = ModelBox(settings, this_machine(settings), db, activity)
+        report(box, BOX_NODE, name="box", engines=[])
+        yield box
 
 
 @pytest.fixture
@@ -137,7 +140,8 @@ def test_what_somebody_started_by_hand_is_left_alone(box: ModelBox, tmp_path: Pa
     assert specs(box) == {"noise"}
 
 
-def test_without_models_each_worker_is_as_it_is_from_the_start(box: ModelBox) -> None:
-    set_wish(box.db, "pc", Wish(engines=(DesiredEngine(model="x", slots=1),)))
+def test_a_wish_for_files_that_are_gone_is_dropped(box: ModelBox) -> None:
+    gone = Bundle(format=ModelFormat.GGUF, files=(BundleFile(path="x.gguf", size_bytes=1, sha256="0" * 64),))
+    set_wish(box.db, "pc", Wish(engines=(DesiredEngine(model="x", slots=1, bundle=gone),)))
     lead(box.settings)
     assert wish_for(box.db, "pc") is None

@@ -1,5 +1,7 @@
 """Loading and unloading on one node: nobody's answer is broken off, and no two models fight for memory."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,13 +69,22 @@ def test_what_was_idle_longest_makes_way_and_only_as_much_as_is_needed() -> None
         Resident("older", 2 * GIB, idle_seconds=800),
         Resident("young", 4 * GIB, idle_seconds=10),
     ]
-    assert moves(10, there, [Want("new", 2 * GIB, planned=True)]) == {
+    assert moves(10, there, [Want("new", 2 * GIB, waiting=1)]) == {
         "old": "keep",
         "older": "unload",
         "young": "keep",
         "new": "load",
     }
-    assert moves(10, there, [Want("new", 4 * GIB, planned=True)])["older"] == "keep", "old alone is enough"
+    assert moves(10, there, [Want("new", 4 * GIB, waiting=1)])["older"] == "keep", "old alone is enough"
+
+
+def test_for_a_plan_nothing_makes_way_that_was_used_lately_nor_what_was_just_loaded() -> None:
+    want, there = Want("planned", 8 * GIB, planned=True), Resident("talking", 8 * GIB, idle_seconds=20)
+    assert moves(10, [there], [want]) == {"talking": "keep", "planned": "wait"}
+    assert moves(10, [replace(there, idle_seconds=1000)], [want])["planned"] == "load"
+    waited_for = replace(want, waiting=2)
+    assert moves(10, [replace(there, loaded_seconds=5)], [waited_for])["talking"] == "keep"
+    assert moves(10, [there], [waited_for])["planned"] == "load"
 
 
 def test_a_used_model_makes_what_is_wanted_wait_and_the_reason_has_the_figures() -> None:
@@ -131,7 +142,7 @@ def test_a_plan_is_carried_out_only_when_the_last_answer_is_given() -> None:
     busy = [as_running(before.placed[0], in_flight=1)]
     now = what_now(box, after, busy)
     assert (now.keep, now.have) == (tuple(busy), ())
-    idle = [as_running(before.placed[0])]
+    idle = [as_running(before.placed[0], idle_seconds=1000)]
     now = what_now(box, after, idle)
     assert not now.keep and [each.model for each in now.have] == ["other"]
     assert [step.move for step in now.steps] == [Move.UNLOAD, Move.LOAD]

@@ -149,7 +149,7 @@ def test_the_current_plan_is_made_of_what_the_databases_say(cellule: Database, a
     for name in ("pc", "silent"):
         add_worker(cellule, name)
     report(activity, "pc", NOW - 2, busy=1, sha256="")
-    report(activity, "silent", NOW - 500)
+    report(activity, "silent", NOW - 700)
     asked(activity, NOW - 60, count=30)
     current = current_plan(cellule, activity, [SMALL, DEMO], PROFILES, BOX, at=NOW)
     assert [each.id for each in current.nodes] == ["box", "pc"], "who is silent can't be told anything"

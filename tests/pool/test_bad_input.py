@@ -91,7 +91,7 @@ def test_a_large_body_is_413_whether_its_length_is_declared_or_not(sane: Box) ->
         ("POST", "/v1/models", 405),
         ("DELETE", "/v1/models/x", 405),
         ("OPTIONS", "/v1/embeddings", 405),
-        ("POST", "/v1/images/generations", 404),
+        ("POST", "/v1/images/edits", 404),
         ("GET", "/v1/", 404),
         ("GET", "/v1/models/nothing", 404),
         ("GET", "/v1/models/%2e%2e%2fetc", 404),

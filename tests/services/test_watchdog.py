@@ -21,8 +21,8 @@ PERIOD_SECONDS = 0.6
 
 HANGING = """
 import time
-from appliance.engines import __main__, engine
-engine._STALLED_SECONDS = 0.3
+from appliance.engines import __main__, engine, text_engine
+text_engine._STALLED_SECONDS = 0.3
 step, started = engine.Batcher._step, engine.Batcher.submit
 def submit(batcher, *given):
     batcher.hangs = hasattr(batcher, "hangs")  # the first is the warm-up

@@ -96,6 +96,7 @@ ADMIN_FORMS = (
     "/plan/apply",
     "/plan/choices",
     "/plan/pins",
+    "/plan/splits",
     "/plan/sizing",
     "/people",
     "/people/x/reset",

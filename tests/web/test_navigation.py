@@ -99,6 +99,7 @@ def test_by_keyboard_the_sheet_follows_its_button(browser: Browser, box: Setting
     for name in (
         "Models",
         "Hardware",
+        "Plan",
         "People",
         "API keys",
         "Audit trail",

@@ -2,19 +2,35 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
+from flask_babel import force_locale
 
 from appliance.clock import now
+from appliance.engines.spec import EngineSpec, write_specs
+from appliance.engines.tending import EngineState, EngineStates
 from appliance.hardware import MachineFacts, keep_hardware
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.facts import ModelFacts
 from appliance.models.held import HeldModel, add_held
-from appliance.placement import Applying, applied_engines, read_placement
+from appliance.placement import Applying, SplitWish, applied_engines, read_placement
+from appliance.placement.sharding import (
+    Alternative,
+    NoSplit,
+    PlannedPart,
+    SplitPlan,
+    WhyNot,
+    plan_after_loss,
+    plan_split,
+)
+from appliance.placement.splits import Split, SplitModels, Unsplit, keep_splits
 from appliance.settings import BOX_NODE
+from tests.placement.test_sharding import BOX, MIXTURE, READABLE, station
 from tests.web.conftest import Site, Visitor
 from tests.web.test_hardware import MACHINES
+from webadmin.box_in_words import in_words
 
 
 def hold(site: Site, name: str, weights_gb: float) -> None:
@@ -93,6 +109,105 @@ def test_a_model_is_kept_on_a_node_or_off_it_and_let_free_again(box: Site, admin
     assert wish("free") == 303 and read_placement(box.db).pins == ()
     assert wish("keep") == 303 and "Pinned here." in admin.get("/plan").text
     assert wish("keep", "unknown") == 404 and wish("whatever") == 404
+
+
+ALTERNATIVE = Alternative("fits", "box", 20.0)
+PARTS = (PlannedPart("w1", "CAD 1", 20, 9_000_000_000), PlannedPart("w2", "CAD 2", 10, 5_000_000_000))
+SPLIT_PLAN = SplitPlan("vast", 6, PARTS, 9.5, ("Together 105.3 ms a token: 9.5 tokens/s for one answer.",))
+
+
+def decided(box: Site, *unsplit: Unsplit, splits: tuple[Split, ...] = ()) -> None:
+    """As the core leaves it."""
+    keep_splits(box.db, SplitModels(splits=splits, unsplit=unsplit))
+
+
+def test_a_model_that_finds_no_machine_says_why_it_is_not_split_and_what_to_run(
+    box: Site, admin: Visitor
+) -> None:
+    verdict = "fits on box alone makes 20.0 tokens/s, which is faster."
+    refused = NoSplit(WhyNot.SLOWER_THAN_SMALLER, (*SPLIT_PLAN.reasons, verdict), ALTERNATIVE)
+    decided(box, Unsplit(model="vast", refused=refused))
+    page = admin.get("/plan").text
+    assert "not split over several machines either" in page and "Rather use fits on box" in page
+    assert verdict in page and "Together 105.3 ms a token" in page and "Split it anyway" in page
+    decided(box, Unsplit(model="vast", refused=NoSplit(WhyNot.TOO_LARGE, ("There is too little.",))))
+    page = admin.get("/plan").text
+    assert "There is too little." in page and "Split it anyway" in page, "other copies could give way"
+    decided(box, Unsplit(model="vast", refused=NoSplit(WhyNot.TOO_SLOW_TO_READ, ("It crawls.",))))
+    assert "It crawls." in (page := admin.get("/plan").text) and "Split it anyway" not in page
+
+
+def test_an_admin_has_a_model_split_and_takes_his_word_back(box: Site, admin: Visitor) -> None:
+    decided(box, Unsplit(model="vast", possible=SPLIT_PLAN))
+    page = admin.get("/plan").text
+    assert "split over the box and CAD 1, CAD 2" in page and "Split it anyway" in page
+
+    def wish(wish: str, model: str = "vast") -> int:
+        return admin.post("/plan/splits", {"model": model, "wish": wish}).status_code
+
+    assert wish("anyway") == 303
+    assert read_placement(box.db).splits == {"vast": SplitWish.ANYWAY}
+    page = admin.get("/plan").text
+    assert "Let the box decide on splitting" in page and "Split it anyway" not in page
+    assert wish("never") == 303 and "An admin does not want that." in admin.get("/plan").text
+    assert wish("free") == 303 and read_placement(box.db).splits == {}
+    assert wish("free", "unknown") == 404 and wish("whatever") == 404
+    audited = list(box.activity["audit"].rows)[-3:]
+    assert [(row["event"], row["subject"], row["detail"]) for row in audited] == [
+        ("admin:plan:changed", "vast", f"split: {said}") for said in ("anyway", "never", "free")
+    ]
+
+
+def test_a_split_model_shows_where_its_parts_are_and_how_they_do(box: Site, admin: Visitor) -> None:
+    split = Split(
+        plan=SPLIT_PLAN, digest="d", addresses={"w1": "10.77.0.3", "w2": "10.77.0.4"}, kv_tokens=8192,
+        head_bytes=3_000_000_000,
+    )  # fmt: skip
+    decided(box, splits=(split,))
+    part = {"port": 8020, "ready": True, "memory_bytes": 9_000_000_000}
+    report = {"name": "CAD 1", "part": part}
+    box.activity.table("node_reports").insert({"node": "w1", "at": now(), "report": json.dumps(report)})
+    page = admin.get("/plan").text
+    assert "finds no machine" not in page, "it runs"
+    shown = page.partition("Split over several machines")[2].partition("Machine by machine")[0]
+    assert "waits for its parts" in shown and "About 9.5" in shown and "6 layers" in shown
+    first, _, second = shown.partition("CAD 2")
+    assert "ready</span>" in first.partition("CAD 1")[2] and "20 layers" in first
+    assert "silent</span>" in second and "10 layers" in second and "Do not split" in second
+    spec = EngineSpec(name="vast", model_file=Path("vast.gguf"))
+    write_specs(box.settings.split_specs_dir, {"vast": spec})
+    lost = "The part on 10.77.0.4:8020 is lost: nobody listens there any more."
+    said = f"It ended with status 76: 2026-01-01 12:00:00,000 CRITICAL x {lost}"
+    states = EngineStates(engines=(EngineState(name="vast", is_running=False, since=now(), said=said),))
+    box.settings.engines_dir.mkdir(parents=True, exist_ok=True)
+    (box.settings.engines_dir / "split-engines.json").write_text(states.model_dump_json())
+    page = admin.get("/plan").text
+    assert "starts again" in page and lost in page and "CRITICAL" not in page
+    admin.post("/language", {"language": "fr"})
+    french = admin.get("/plan").text
+    assert "La partie sur 10.77.0.4:8020 est perdue" in french and "En tout 105.3 ms par jeton" in french
+
+
+def reasons_of_splits() -> list[str]:
+    """Of each answer that the rules give, as they give it."""
+    small = Alternative("small", "box", 300.0)
+    answers = [
+        plan_after_loss(MIXTURE, BOX, [station("a"), station("b")], ["a"], alternative=None,
+                        least_tokens_per_second=READABLE),
+        plan_split(MIXTURE, BOX, [station("a")], alternative=small, least_tokens_per_second=READABLE),
+        plan_split(MIXTURE, BOX, [station("a")], alternative=small, least_tokens_per_second=READABLE,
+                   is_insisted_on=True),
+        plan_split(MIXTURE, BOX, [station("a")], alternative=None, least_tokens_per_second=1000),
+        plan_split(MIXTURE, BOX, [station("a", 40)], alternative=None, least_tokens_per_second=1),
+        plan_split(MIXTURE, BOX, [], alternative=None, least_tokens_per_second=1),
+    ]  # fmt: skip
+    assert {answer.why for answer in answers if isinstance(answer, NoSplit)} == set(WhyNot)
+    return [reason for answer in answers for reason in answer.reasons]
+
+
+def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
+    with site.app.test_request_context(), force_locale("fr"):
+        assert [reason for reason in reasons_of_splits() if in_words(reason) == reason] == []
 
 
 INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;RTX 4090\n"

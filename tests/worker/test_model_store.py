@@ -12,7 +12,9 @@ import pytest
 from appliance.handout.pieces import DamagedFile, PieceList, make_piece_list
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.worker.choosing import COMING, HERE, MISSING
+from appliance.worker.model_room import Unused
 from appliance.worker.model_store import ModelStore
+from tests.waiting import wait_until
 
 PIECE = 64 * 1024
 
@@ -123,9 +125,14 @@ def test_removing_a_model_leaves_what_another_one_uses(store: ModelStore, source
     one, other = gguf(source.file("one"), shared), gguf(source.file("other"), shared)
     bring(store, source, one)
     bring(store, source, other)
-    store.touch(one.digest)
-    unused = {each.digest: each for each in store.unused(kept=frozenset())}
-    assert unused[other.digest].used_at < unused[one.digest].used_at
+
+    def touched() -> dict[str, Unused] | None:
+        """Once the file system's clock has gone on."""
+        store.touch(one.digest)
+        found = {each.digest: each for each in store.unused(kept=frozenset())}
+        return found if found[other.digest].used_at < found[one.digest].used_at else None
+
+    unused = wait_until(touched, within_seconds=2, what="the one that was used last is told apart")
     assert unused[one.digest].frees_bytes < 2 * shared.size_bytes
     assert [each.digest for each in store.unused(kept=frozenset([one.digest]))] == [other.digest]
     store.remove(other.digest)

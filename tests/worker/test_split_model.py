@@ -1,16 +1,19 @@
-"""A model split between the box and a worker through their real tunnel: asked, attacked, and broken.
+"""A model split between the box and a worker through their real tunnel: decided, asked, attacked, and broken.
 
-The box is the head; every client asks the pool on the LAN, over TLS, with a key.
+The box is the head; every client asks the pool on the LAN, over TLS, with a key. Nobody here carries out a
+split: the core finds that the model fits no machine, for a profile of the customer's lets models have little
+of each machine's memory.
 """
 
+import hashlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,19 +23,25 @@ from typing import Any
 import psutil
 import pytest
 
+from appliance.clock import now
 from appliance.engines.endings import PART_LOST_STATUS
 from appliance.engines.sharding.parts import PartAddress
+from appliance.engines.sharding.sizes import passing_bytes
 from appliance.engines.sharding.status import PartSilent, PartStatus, ask_part
 from appliance.engines.sharding.weights import read_weights
-from appliance.engines.spec import EngineSpec, write_specs
+from appliance.engines.spec import EngineSpec
 from appliance.enrolment import Worker
-from appliance.enrolment.contract import DesiredEngine, PartReport, WorkerReport
-from appliance.enrolment.wishes import Wish, set_wish
+from appliance.enrolment.contract import PartReport, WorkerReport
+from appliance.hardware import gather
+from appliance.models.bundle import Bundle, BundleFile, ModelFormat
+from appliance.models.held import HeldModel, add_held
+from appliance.models.layout import blob_path, engine_path
+from appliance.models.reading import read_facts
 from appliance.people import create_api_key
-from appliance.placement.sharding import SplitPlan, plan_after_loss
-from appliance.placement.split_cost import SplitModel, SplitNode, whole_bytes
-from appliance.placement.split_orders import lost_parts, order_parts
-from appliance.settings import WORKER_PART_PORT, WORKER_PART_PORTS
+from appliance.placement import Pin, SplitWish, plan_of_box, remove_pin, set_pin, wish_split
+from appliance.placement.split_cost import SplitModel, whole_bytes
+from appliance.placement.splits import Split, read_splits
+from appliance.settings import BOX_NODE, WORKER_PART_PORT, WORKER_PART_PORTS
 from tests.bench.random_model import Shape, random_model
 from tests.netlab import settings_environment
 from tests.waiting import wait_until
@@ -40,7 +49,9 @@ from tests.worker.office import PORT, Office, open_office
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
-SHAPE = Shape("Random split", 1024, 256, 512, 6, 4, 2, head_width=64, context_tokens=2048)
+SHAPE = Shape("Random split", 1024, 256, 512, 48, 4, 2, head_width=64, context_tokens=2048)
+"""So many layers that a machine with room for half of them beside the demo has not enough for all instead of
+the demo."""
 SPLIT, WHOLE = "split-model", "whole-model"
 KV_TOKENS = 2048
 STACK_BYTES = 9 * 1024 * 1024
@@ -75,13 +86,6 @@ class Town:
             return self.part_status(pc).ready
         except PartSilent:
             return False
-
-    def run_engine(self, name: str, **settings: Any) -> None:
-        """Writes what the box should run; its engines are tended by a process of their own."""
-        spec = EngineSpec(name=name, model_file=self.model, slots=1, kv_tokens=KV_TOKENS, settings=settings)
-        box = self.office.settings
-        folder = box.split_specs_dir if name == SPLIT else box.engine_specs_dir
-        write_specs(folder, {name: spec})
 
     def told_of_engines(self) -> str:
         return self.office.lab.log(self.tending)
@@ -123,48 +127,82 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with open_office("pc1", "pc2") as office:
         workers = {pc: office.join(pc) for pc in ("pc1", "pc2")}
         secret = create_api_key(office.db, "test", account_id=None).secret
-        argv = [sys.executable, "-m", "appliance.engines.tending"]
-        tending = office.lab.popen("box", argv, settings_environment(office.settings))
+        environment = settings_environment(office.settings)
+        tending = office.lab.popen("box", [sys.executable, "-m", "appliance.engines.tending"], environment)
+        office.lab.popen("box", whole_engine(office, model), environment)
         town = Town(office, model, workers, secret, tending)
-        for worker in workers.values():
-            # the machine has enough to do
-            set_wish(office.db, worker.id, Wish())
-        town.run_engine(WHOLE, repack=False)
-        carry_out(town, planned(town, lost=("pc2",)))
+        # so that the first one is known
+        set_pin(office.db, Pin(node=workers["pc2"].id, model=SPLIT, never=True), chosen_by=None)
+        leave_little_memory(town)
+        hold(town)
+        wait_until(lambda: splits(town), within_seconds=60, what="the core splits the model")
+        wait_until(partial(town.answers, SPLIT), within_seconds=60, what="the split model answers")
         wait_until(partial(town.answers, WHOLE), within_seconds=30, what="the whole model answers")
         yield town
 
 
-def planned(town: Town, lost: tuple[str, ...] = ()) -> SplitPlan:
-    """For a box that has room for the vocabulary and two layers; each PC would have room for all layers, but
-    not for the vocabulary beside them.
-    """
-    model = SplitModel(SPLIT, read_weights(town.model), KV_TOKENS)
-    each = model.weights.layer_bytes[0] + KV_TOKENS * model.weights.kv_bytes_per_layer_token
-    head = SplitNode("box", "box", whole_bytes(model) - 4 * each, 2e9)
-    pcs = [SplitNode(pc, pc, whole_bytes(model) - 1, 1e9, 0.001, 1e8) for pc in town.workers]
-    plan = plan_after_loss(model, head, pcs, lost, alternative=None, least_tokens_per_second=7)
-    assert isinstance(plan, SplitPlan), plan
-    return plan
+def whole_engine(office: Office, model: Path) -> list[str]:
+    """The same model in one piece, which is nothing that the box holds."""
+    spec = EngineSpec(name=WHOLE, model_file=model, slots=1, kv_tokens=KV_TOKENS, settings={"repack": False})
+    listen = f"unix:{office.settings.engine_socket(WHOLE)}"
+    return [sys.executable, "-m", "appliance.engines", *spec.arguments(), "--listen", listen]
 
 
-def carry_out(town: Town, plan: SplitPlan) -> None:
-    """Tells each worker what to lend, then has the head started."""
-    order_parts(town.office.db, ids(town), [named(plan, town)])
-    for part in plan.parts:
-        wait_until(partial(town.has_part, part.node), within_seconds=30, what=f"{part.node} lends memory")
-    addresses = {pc: IPv4Address(town.tunnel(pc)) for pc in town.workers}
-    town.run_engine(SPLIT, parts=plan.setting(addresses))
-    wait_until(partial(town.answers, SPLIT), within_seconds=40, what="the split model answers")
+def leave_little_memory(town: Town) -> None:
+    """Each machine has room for the demo, and beside it for a little more than half of the model."""
+    weights = read_weights(town.model)
+    layer = weights.layer_bytes[0] + KV_TOKENS * weights.kv_bytes_per_layer_token
+    demo = demo_on_box(town, memory_bytes=4 << 30)
+    room = passing_bytes(weights, KV_TOKENS) + weights.other_bytes + (SHAPE.layers // 2 + 2) * layer
+    assert room < whole_bytes(SplitModel(SPLIT, weights, KV_TOKENS))
+    write_profile(town, demo + room)
+    assert demo_on_box(town) == demo, "it is no larger where it could be"
 
 
-def ids(town: Town) -> list[str]:
-    return [worker.id for worker in town.workers.values()]
+def demo_on_box(town: Town, memory_bytes: int = 0) -> int:
+    if memory_bytes:
+        write_profile(town, memory_bytes)
+    current = plan_of_box(town.office.settings, town.office.db, town.office.activity)
+    return sum(placed.memory_bytes for placed in current.plan.on(BOX_NODE))
 
 
-def named(plan: SplitPlan, town: Town) -> SplitPlan:
-    """With the workers' ids for the names that the tests plan with."""
-    return replace(plan, parts=tuple(replace(part, node=town.workers[part.node].id) for part in plan.parts))
+def write_profile(town: Town, memory_bytes: int) -> None:
+    folder = town.office.settings.state_dir / "hwprofiles"
+    folder.mkdir(exist_ok=True)
+    reserve_gib = (gather().memory_bytes - memory_bytes) / (1 << 30)
+    shipped = (Path(__file__).parents[2] / "hwprofiles" / "cpu-x86.toml").read_text()
+    changed = shipped.replace("share = 0.5\nreserve_gib = 2", f"share = 1\nreserve_gib = {reserve_gib!r}")
+    changed = changed.replace("preference = 5", "preference = 100").replace("parallel = 2", "parallel = 1")
+    new = folder / "cpu-x86.new"
+    new.write_text(changed)
+    new.replace(folder / "cpu-x86.toml")
+
+
+def hold(town: Town) -> None:
+    """The model as a get leaves it."""
+    content = town.model.read_bytes()
+    file = BundleFile(
+        path=town.model.name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
+    bundle = Bundle(format=ModelFormat.GGUF, files=(file,))
+    blob = blob_path(town.office.settings.state_dir, file.sha256)
+    path = engine_path(town.office.settings.state_dir, bundle)
+    for each in (blob, path):
+        each.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    os.link(blob, path)
+    facts = read_facts({file.path: path})
+    add_held(town.office.db, HeldModel(SPLIT, bundle, facts, "", "a test", "MIT", None, None, now()))
+
+
+def splits(town: Town) -> tuple[Split, ...]:
+    return read_splits(town.office.db).splits
+
+
+def lenders(town: Town) -> list[str]:
+    """Where the parts are by the core's word."""
+    names = {worker.id: pc for pc, worker in town.workers.items()}
+    return [names[part.node] for split in splits(town) for part in split.plan.parts]
 
 
 def part_process(town: Town, pc: str) -> psutil.Process:
@@ -174,11 +212,13 @@ def part_process(town: Town, pc: str) -> psutil.Process:
 
 
 def test_the_plan_is_what_runs(town: Town) -> None:
-    plan = planned(town, lost=("pc2",))
-    assert [(part.node, part.layers) for part in plan.parts] == [("pc1", 4)]
-    assert plan.head_layers == 2
+    (split,) = splits(town)
+    assert lenders(town) == ["pc1"]
+    (part,) = split.plan.parts
+    assert split.plan.head_layers + part.layers == SHAPE.layers
+    assert any("its link takes" in reason for reason in split.plan.reasons)
     status = town.part_status("pc1")
-    assert status.memory_bytes == plan.parts[0].memory_bytes
+    assert status.memory_bytes == part.memory_bytes
     assert 0 < status.used_bytes <= status.memory_bytes + STACK_BYTES
     assert status.used_by == "10.77.0.1"
 
@@ -241,48 +281,24 @@ def test_a_part_lost_in_the_middle_of_an_answer_is_told_and_comes_back(town: Tow
 
 def test_a_worker_lost_for_good_means_another_plan(town: Town) -> None:
     expected = town.text(WHOLE, [7, 300, 41])
-    before = planned(town, lost=("pc2",))
+    remove_pin(town.office.db, town.workers["pc2"].id, SPLIT, chosen_by=None)
+    assert lenders(town) == ["pc1"]
     town.office.lab.stop(town.office.agents["pc1"])
-    wait_until(lambda: not town.has_part("pc1"), within_seconds=10, what="the part is gone")
-    assert lost_parts(before, {"pc2": None}) == ("pc1",)
-    plan = planned(town, lost=("pc1",))
-    assert plan.reasons[0] == "The part on pc1 is lost."
-    carry_out(town, plan)
+    wait_until(lambda: lenders(town) == ["pc2"], within_seconds=60, what="the core plans anew")
+    (split,) = splits(town)
+    assert split.plan.reasons[0] == f"The part on {town.workers['pc1'].name} is lost."
+    wait_until(partial(town.answers, SPLIT), within_seconds=60, what="the split model answers again")
     assert town.text(SPLIT, [7, 300, 41]) == expected
     town.office.start_agent("pc1", "run")
     wait_until(partial(town.office.pings, "box", town.tunnel("pc1")), within_seconds=20, what="pc1 is back")
     assert not town.has_part("pc1")
 
 
-def test_whole_answers_go_elsewhere_when_a_part_is_lost(town: Town) -> None:
-    """pc1 has the model in one piece: both nodes get a request, and nobody hears of the loss."""
-    folder = town.office.state_dir("pc1") / "models"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{SPLIT}.gguf").write_bytes(town.model.read_bytes())
-    engine = DesiredEngine(model=SPLIT, slots=1)
-    set_wish(town.office.db, town.workers["pc1"].id, Wish(engines=(engine,)))
-    wait_until(partial(has_engine, town, "pc1"), within_seconds=40, what="pc1 has the model in one piece")
-    with ThreadPoolExecutor(2) as threads:
-        asked = [threads.submit(town.ask, SPLIT, [5], max_tokens=1500) for _ in range(2)]
-        wait_until(partial(is_busy, town), within_seconds=15, what="the split model is answering")
-        part_process(town, "pc2").kill()
-        answers = [each.result(60) for each in asked]
-    assert [answer.status for answer in answers] == [200, 200]
-    # the one that was broken off is answered by pc1, or by the box again, whichever is free first
-    assert town.workers["pc1"].name in {answer.getheader("x-cellule-node") for answer in answers}
-    assert f"The part on {town.part('pc2')} is lost" in town.told_of_engines()
-
-
-def has_engine(town: Town, pc: str) -> bool:
-    row = town.office.report_of(town.workers[pc])
-    assert row is not None
-    engines = WorkerReport.model_validate_json(str(row["report"])).engines
-    return any(engine.model == SPLIT and engine.ready for engine in engines)
-
-
-def is_busy(town: Town) -> bool:
-    connection = socket.socket(socket.AF_UNIX)
-    with connection:
-        connection.connect(str(town.office.settings.engine_socket(SPLIT)))
-        connection.sendall(b"GET /health/ready HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n")
-        return b'"busy":1' in b"".join(iter(lambda: connection.recv(65536), b""))
+def test_a_split_that_an_admin_does_not_want_is_taken_down(town: Town) -> None:
+    """First the head ends, then the part, which is not lost by that."""
+    wish_split(town.office.db, SPLIT, SplitWish.NEVER, chosen_by=None)
+    wait_until(lambda: not town.has_part("pc2"), within_seconds=40, what="the part is given back")
+    assert not splits(town)
+    (unsplit,) = read_splits(town.office.db).unsplit
+    assert unsplit.possible and unsplit.model == SPLIT
+    assert town.told_of_engines().endswith(f"engine {SPLIT} is not wanted like this any more\n")
