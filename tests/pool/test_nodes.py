@@ -1,7 +1,9 @@
 """What the pool believes of its nodes, and when it stops believing."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 
 import openai
 import pytest
@@ -145,6 +147,34 @@ def test_a_stream_of_a_node_that_falls_silent_ends_as_an_error(box: Box) -> None
     with pytest.raises(openai.APIError, match="broke off"):
         next(stream)
     wait_until(lambda: worker.engine.left == 1, within_seconds=2, what="the node's request is closed")
+
+
+def test_an_answer_is_whole_although_its_engine_is_being_stopped(box: Box) -> None:
+    async def until_let_go(asked: Asked) -> None:
+        await asked.begin_stream()
+        await asked.token("one ")
+        while not may_end.is_set():
+            await asked.engine.pause()
+        await asked.token("two")
+        await asked.usage(7, 2)
+        await asked.end_stream()
+
+    may_end = threading.Event()
+    engine = box.engine("leaving", behave=until_let_go)
+    stream = iter(
+        box.openai().chat.completions.create(
+            model="leaving", messages=[{"role": "user", "content": "x"}], stream=True
+        )
+    )
+    assert next(stream).choices[0].delta.content == "one "
+    engine.is_stopping = True
+    wait_until(
+        lambda: "leaving" not in box.get("/health/ready").json()["models"], within_seconds=5, what="it is out"
+    )
+    stopped_at = monotonic()
+    wait_until(lambda: monotonic() - stopped_at > 2, within_seconds=5, what="a silent node would be cut")
+    may_end.set()
+    assert [chunk.choices[0].delta.content for chunk in stream if chunk.choices] == ["two"]
 
 
 def test_an_engine_that_was_taken_away_is_forgotten_at_once(start: Callable[..., Box]) -> None:

@@ -148,6 +148,8 @@ class ScriptedEngine:
     kind: str = "text"
     is_loading: bool = False
     """It says no more than that it is not ready, like a process that has just started."""
+    is_stopping: bool = False
+    """It finishes what it answers, as it was asked to."""
     answers_health: bool = True
     """False: GET requests are given to `behave` too."""
     asked: list[Asked] = field(default_factory=list)
@@ -178,7 +180,8 @@ class ScriptedEngine:
         if self.is_loading:
             return {"ready": False}
         return {
-            "ready": self.ready,
+            "ready": self.ready and not self.is_stopping,
+            "stopping": self.is_stopping,
             "model": self.model,
             "kind": self.kind,
             "slots": self.slots,
