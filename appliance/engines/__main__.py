@@ -139,7 +139,7 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
 
 
 def _end_with(parent: int) -> None:
-    """prctl(2), PR_SET_PDEATHSIG: setpriv(1) would do the same, but may not be used in the image's sandbox."""
+    """prctl(2), PR_SET_PDEATHSIG: as setpriv(1) does, which the sandbox of the image does not let run."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before that
         sys.exit(1)
