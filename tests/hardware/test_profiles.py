@@ -84,7 +84,7 @@ def test_the_readme_lists_each_profile_with_what_was_exercised() -> None:
         f"| {profile.name} | {profile.engine_name} | {profile.exercised.value} |"
         for profile in profiles.values()
     }
-    table = (SHIPPED / "README.md").read_text().split("## What was tried")[1]
+    table = (SHIPPED / "README.md").read_text().split("## What was tried")[1].partition("## ")[0]
     assert {line for line in table.splitlines() if line.startswith("| ")} - rows == {
         "| profile | engine | exercised |"
     }
