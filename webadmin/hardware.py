@@ -11,6 +11,7 @@ from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers import Response
 
 from appliance.accounting import NodeOverview
+from appliance.engines import EngineState, read_engine_states
 from appliance.enrolment import DesiredEngine, adopt_server, adopted_engines, found_servers, release_server
 from appliance.errors import Refusal
 from appliance.hardware import (
@@ -22,6 +23,7 @@ from appliance.hardware import (
     profile_folders,
 )
 from appliance.people import AuditEvent
+from appliance.settings import BOX_NODE
 from webadmin import figures, nodes_in_words
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
@@ -63,6 +65,8 @@ class Machine:
     health: tuple[HealthRecord, ...]
     offers: tuple["Offer", ...] = ()
     adopted: tuple[DesiredEngine, ...] = ()
+    ended: tuple[EngineState, ...] = ()
+    """Engines of the box that ended by themselves and are started again."""
 
     @property
     def chosen(self) -> ChosenProfile | None:
@@ -180,9 +184,15 @@ def _machines() -> list[Machine]:
             reports.get(node.id),
             tuple(record for (of, _), record in sorted(health.items()) if of == node.id),
             *_servers(node.id),
+            _ended() if node.id == BOX_NODE else (),
         )
         for node in nodes_in_words.fleet()
     ]
+
+
+def _ended() -> tuple[EngineState, ...]:
+    states = read_engine_states(box_settings()).engines
+    return tuple(state for state in states if state.said and (state.restarts or not state.is_running))
 
 
 def _servers(node: str) -> tuple[tuple[Offer, ...], tuple[DesiredEngine, ...]]:
@@ -211,6 +221,7 @@ def _live_state(machines: list[Machine]) -> LiveState:
                 [[record.model, record.at] for record in machine.health],
                 [[offer.port, offer.model] for offer in machine.offers],
                 [[engine.model, trouble_of(machine, engine)] for engine in machine.adopted],
+                [[state.name, state.restarts, state.is_running, state.said] for state in machine.ended],
             ]
             for machine in machines
         ],

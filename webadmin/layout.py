@@ -60,6 +60,7 @@ NAVIGATION = (
             "model_bringing",
             "model_uploads",
             "model_sources",
+            "model_handout",
         ),
     ),
     Entry("hardware.show", lazy_gettext("Hardware"), "hardware", MODELS),

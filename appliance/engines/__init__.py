@@ -9,3 +9,18 @@ http (bytes in) → contract (is it well-formed?) → chat or completions (promp
 Only `contract`, `options` and `adopted.finding` with its table are for other packages; they import nothing of
 an engine.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from appliance.engines.tending import EngineState, EngineStates, read_engine_states
+
+__all__ = ["EngineState", "EngineStates", "read_engine_states"]
+
+
+def __getattr__(name: str) -> object:
+    # an engine process has no use for what tends to it: loaded when it is first asked for (PEP 562)
+    if name not in __all__:
+        raise AttributeError(name)
+    return getattr(importlib.import_module("appliance.engines.tending"), name)
