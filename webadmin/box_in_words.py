@@ -105,11 +105,20 @@ _PLACEMENT = (
     N_("measured, %(number)s benchmark here with %(way)s"),
     N_("measured, %(number)s benchmarks here with %(way)s"),
     N_("as published"),
+    N_("not measured yet"),
+    N_("corrected by %(number)s benchmark on this node (× %(factor)s)"),
+    N_("corrected by %(number)s benchmarks on this node (× %(factor)s)"),
+    N_("corrected by %(number)s benchmark on nodes of this kind (× %(factor)s)"),
+    N_("corrected by %(number)s benchmarks on nodes of this kind (× %(factor)s)"),
+    N_("with %(engine)s on %(device)s instead of %(way)s"),
+    N_("with other files than it should"),
+    N_("with %(have)s answers at once instead of %(wished)s"),
+    N_("with a context of %(have)s tokens instead of %(wished)s"),
     N_("No node can run it: %(why)s."),
     N_("It is pinned to %(node)s: %(why)s."),
     N_("It is asked for %(number)s times as much as its nodes can answer. %(more)s"),
     N_("%(node)s can't run %(model)s: %(why)s."),
-    N_("It runs with %(what)s."),
+    N_("It runs %(what)s."),
     N_("Nothing asks for it to be on %(node)s any more."),
     N_("Its %(number)s running answers are finished first."),
     N_("%(way)s would answer with %(speed)s tokens/s (%(why)s), and a reader needs %(wished)s"),
@@ -246,6 +255,9 @@ _SUPPORT = (
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _SIZE = re.compile(r"([\d.,]+) (kB|MB|GB)")
 _UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
+_DECIMAL = re.compile(r"\d+\.\d+")
+_AS_WRITTEN = {"version", "model", "name", "file", "answer"}
+"""Facts that are names, even where they look like figures."""
 _LONG_NUMBER = re.compile(r"\d{1,3}(,\d{3})+")
 _NEW_SENTENCE = re.compile(r" (?=[A-Z])")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?!\()")
@@ -282,9 +294,11 @@ def _fact(name: str, told: str) -> str:
         return figures.size(int(float(size[1].replace(",", "")) * _UNITS[size[2]]))
     if name == "billions":
         return str(format_decimal(float(told), format="0.00"))
+    if _DECIMAL.fullmatch(told) and name not in _AS_WRITTEN:
+        return str(format_decimal(float(told), format=f"0.{'0' * len(told.partition('.')[2])}"))
     if _LONG_NUMBER.fullmatch(told):
         return figures.exact(int(told.replace(",", "")))
-    return in_words(told)
+    return str(gettext("; ")).join(map(in_words, told.split("; ")))
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ def _kept(wanted: dict[tuple[str, str], Placed], there: dict[tuple[str, str], Ru
     for key in sorted(wanted.keys() & there.keys()):
         differs = _differences(wanted[key], there[key])
         if differs:
-            yield Change(Action.RESTART, *key, f"It runs with {'; '.join(differs)}.")
+            yield Change(Action.RESTART, *key, f"It runs {'; '.join(differs)}.")
         else:
             yield Change(Action.KEEP, *key, wanted[key].because)
 
@@ -32,13 +32,13 @@ def _kept(wanted: dict[tuple[str, str], Placed], there: dict[tuple[str, str], Ru
 def _differences(placed: Placed, running: Running) -> list[str]:
     said = []
     if (placed.way.engine, placed.way.device) != (running.engine, running.device):
-        said.append(f"{running.engine.value} on {running.device}, and should with {placed.way.name}")
+        said.append(f"with {running.engine.value} on {running.device} instead of {placed.way.name}")
     if placed.digest != running.digest:
-        said.append("other files than it should")
+        said.append("with other files than it should")
     if running.slots not in (0, placed.slots):
-        said.append(f"{running.slots} answers at once, and should with {placed.slots}")
+        said.append(f"with {running.slots} answers at once instead of {placed.slots}")
     if running.context_tokens and placed.context_tokens != running.context_tokens:
-        said.append(f"a context of {running.context_tokens} tokens, and should with {placed.context_tokens}")
+        said.append(f"with a context of {running.context_tokens} tokens instead of {placed.context_tokens}")
     return said
 
 

@@ -185,7 +185,7 @@ def test_a_split_model_shows_where_its_parts_are_and_how_they_do(box: Site, admi
     assert "starts again" in page and lost in page and "CRITICAL" not in page
     admin.post("/language", {"language": "fr"})
     french = admin.get("/plan").text
-    assert "La partie sur 10.77.0.4:8020 est perdue" in french and "En tout 105.3 ms par jeton" in french
+    assert "La partie sur 10.77.0.4:8020 est perdue" in french and "En tout 105,3 ms par jeton" in french
 
 
 def reasons_of_splits() -> list[str]:
@@ -208,6 +208,28 @@ def reasons_of_splits() -> list[str]:
 def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
     with site.app.test_request_context(), force_locale("fr"):
         assert [reason for reason in reasons_of_splits() if in_words(reason) == reason] == []
+
+
+@pytest.mark.parametrize(
+    ("told", "french"),
+    [
+        (
+            "llama.cpp · cuda: 41.3 tokens/s alone, 97.0 with 4 at once (360 GB/s over 5.0 GB for each token,"
+            " corrected by 2 benchmarks on this node (× 0.85)).",
+            "llama.cpp · cuda : 41,3 jetons/s seul, 97,0 avec 4 à la fois (360 Go/s sur 5,0 Go par jeton,"
+            " corrigé par 2 essais sur ce nœud (× 0,85)).",
+        ),
+        (
+            "It runs with llama.cpp on cpu instead of llama.cpp · cuda; with 8 answers at once instead of 2;"
+            " with a context of 4096 tokens instead of 8192.",
+            "Il tourne avec llama.cpp sur cpu au lieu de llama.cpp · cuda ; avec 8 réponses à la fois au lieu"
+            " de 2 ; avec un contexte de 4096 jetons au lieu de 8192.",
+        ),
+    ],
+)
+def test_the_facts_inside_a_reason_are_french_too(site: Site, told: str, french: str) -> None:
+    with site.app.test_request_context(), force_locale("fr"):
+        assert in_words(told).replace("\N{NO-BREAK SPACE}", " ") == french
 
 
 INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;RTX 4090\n"
