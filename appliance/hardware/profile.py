@@ -232,7 +232,7 @@ class Profile(_Part):
     @property
     def engine_name(self) -> str:
         """As facts name what can be started: "llama.cpp/cuda"."""
-        return f"{self.engine.name.value}/{self.engine.backend.lower()}"
+        return f"{self.engine.name.value}/{self.engine.backend.partition('.')[0].lower()}"
 
 
 def read_profile(file: Path) -> Profile:

@@ -17,8 +17,8 @@ from appliance.engines.openvino.folder import (
     ModelFolder,
     TokenCounter,
     check_length,
-    device_properties,
     loaded,
+    settings_without_scheduler,
 )
 from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
@@ -56,15 +56,15 @@ class OpenVinoEmbeddings(PipelineServed):
         )
         pooling = pooling_of(self._folder, str(options.settings.get("pooling", "")))
         self.sha256 = folder_digest(self._folder.path)
-        properties = device_properties(options, own=frozenset({"pooling"}))
+        settings = settings_without_scheduler(options, own=frozenset({"pooling"}))
         self._counter = TokenCounter(self._folder)
         self._pipeline = loaded(
             lambda: genai.TextEmbeddingPipeline(
                 self._folder.path,
-                options.device,
+                settings.device,
                 pooling_type=POOLINGS[pooling],
                 normalize=True,
-                **properties,
+                **settings.properties,
             ),
             self._folder,
         )

@@ -13,7 +13,7 @@ from appliance.engines.contract import ChatRequest, SamplingFields
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.openvino.batching import BatchingRunner
 from appliance.engines.openvino.conversion import ir_of_gguf
-from appliance.engines.openvino.devices import DeviceSettings, check_device, device_settings, is_npu
+from appliance.engines.openvino.devices import DeviceSettings, device_settings, is_npu
 from appliance.engines.openvino.files import ModelFiles, read_model_files
 from appliance.engines.openvino.library import Pipeline, genai, refusing_what_openvino_refuses
 from appliance.engines.openvino.one_by_one import OneByOneRunner
@@ -44,7 +44,6 @@ class OpenVinoEngine(TextEngine):
 
     def __init__(self, options: EngineOptions, metrics: EngineMetrics) -> None:
         files = read_model_files(options.model_file)
-        check_device(options)
         settings = device_settings(options)
         self.sha256 = files.sha256()
         self._on_npu = is_npu(options.device)
@@ -104,7 +103,7 @@ class OpenVinoEngine(TextEngine):
         for name, value in settings.scheduler.items():
             setattr(scheduler, name, value)
         pipeline = genai.ContinuousBatchingPipeline(
-            path, vocabulary.tokenizer, scheduler, options.device, **settings.properties
+            path, vocabulary.tokenizer, scheduler, settings.device, **settings.properties
         )
         return BatchingRunner(
             pipeline,
@@ -130,7 +129,7 @@ class OpenVinoEngine(TextEngine):
         self.prompt_tokens = min(prompt, self.context_tokens - 1)
         answer = self.context_tokens - self.prompt_tokens
         properties = {**properties, "MAX_PROMPT_LEN": self.prompt_tokens, "MIN_RESPONSE_LEN": answer}
-        pipeline: Pipeline = genai.LLMPipeline(path, vocabulary.tokenizer, options.device, **properties)
+        pipeline: Pipeline = genai.LLMPipeline(path, vocabulary.tokenizer, settings.device, **properties)
         return OneByOneRunner(pipeline, vocabulary, self.metrics, waiting=options.waiting)
 
 

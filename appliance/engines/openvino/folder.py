@@ -13,13 +13,12 @@ from typing import Any
 
 from appliance.engines.openvino.devices import (
     SCHEDULER_SETTINGS,
-    check_device,
+    DeviceSettings,
     device_settings,
 )
 from appliance.engines.openvino.library import Pipeline, genai, refusing_what_openvino_refuses
 from appliance.engines.options import EngineOptions
 from appliance.engines.served import ContextLengthExceeded, ModelUnusable, SettingUnknown
-from appliance.hardware.profile import Setting
 
 TOKENIZER = "openvino_tokenizer.xml"
 _POSITIONS_BEFORE_THE_FIRST = {"xlm-roberta": 2, "roberta": 2, "camembert": 2, "mpnet": 2}
@@ -79,14 +78,13 @@ def loaded(load: Callable[[], Pipeline], folder: ModelFolder) -> Pipeline:
         return load()
 
 
-def device_properties(options: EngineOptions, own: frozenset[str] = frozenset()) -> dict[str, Setting]:
-    """The settings that go to the device; `own` are the pipeline's. Raises ModelUnusable, SettingUnknown."""
-    check_device(options)
+def settings_without_scheduler(options: EngineOptions, own: frozenset[str] = frozenset()) -> DeviceSettings:
+    """Of a pipeline without a scheduler; `own` are the pipeline's. Raises ModelUnusable, SettingUnknown."""
     settings = {name: value for name, value in options.settings.items() if name not in own}
     for name in settings:
         if name in SCHEDULER_SETTINGS:
             raise SettingUnknown(f"Models for {options.kind} have no setting {name!r}.")
-    return device_settings(replace(options, settings=settings)).properties
+    return device_settings(replace(options, settings=settings))
 
 
 def check_length(tokens: int, most: int, what: str, param: str) -> None:

@@ -22,8 +22,8 @@ from appliance.engines.openvino.folder import (
     ModelFolder,
     TokenCounter,
     check_length,
-    device_properties,
     loaded,
+    settings_without_scheduler,
 )
 from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
@@ -50,9 +50,9 @@ class OpenVinoImages(PipelineServed):
             ("model_index.json", "vae_decoder/openvino_model.xml", f"tokenizer/{TOKENIZER}"),
         )
         self.sha256 = folder_digest(folder.path)
-        properties = device_properties(options)
+        settings = settings_without_scheduler(options)
         self._pipeline = loaded(
-            lambda: genai.Text2ImagePipeline(folder.path, options.device, **properties), folder
+            lambda: genai.Text2ImagePipeline(folder.path, settings.device, **settings.properties), folder
         )
         tokenizers = [ModelFolder(each, (TOKENIZER,)) for each in sorted(folder.path.glob("tokenizer*"))]
         # where there are several, each reads the prompt; the one that takes most keeps all of it

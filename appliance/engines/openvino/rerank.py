@@ -15,8 +15,8 @@ from appliance.engines.openvino.folder import (
     ModelFolder,
     TokenCounter,
     check_length,
-    device_properties,
     loaded,
+    settings_without_scheduler,
 )
 from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
@@ -39,11 +39,11 @@ class OpenVinoRerank(PipelineServed):
             options.model_file, ("openvino_model.xml", "openvino_model.bin", TOKENIZER)
         )
         self.sha256 = folder_digest(self._folder.path)
-        properties = device_properties(options)
+        settings = settings_without_scheduler(options)
         self._counter = TokenCounter(self._folder)
         self._pipeline = loaded(
             lambda: genai.TextRerankPipeline(
-                self._folder.path, options.device, top_n=BATCH_DOCUMENTS, **properties
+                self._folder.path, settings.device, top_n=BATCH_DOCUMENTS, **settings.properties
             ),
             self._folder,
         )

@@ -16,7 +16,7 @@ from appliance.engines.exchange import ClientLeft, Exchange, invalid_parameter
 from appliance.engines.kinds_contract import AUDIO_LIMIT_BYTES, FORM_EXTRA_BYTES, TranscriptionRequest
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.openvino.files import folder_digest
-from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, device_properties, loaded
+from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, loaded, settings_without_scheduler
 from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed, tokens_header
@@ -44,9 +44,9 @@ class OpenVinoTranscription(PipelineServed):
         super().__init__(options, metrics)
         folder = ModelFolder(options.model_file, _NEEDED)
         self.sha256 = folder_digest(folder.path)
-        properties = device_properties(options)
+        settings = settings_without_scheduler(options)
         self._pipeline = loaded(
-            lambda: genai.WhisperPipeline(folder.path, options.device, **properties), folder
+            lambda: genai.WhisperPipeline(folder.path, settings.device, **settings.properties), folder
         )
         self._languages = {
             mark.strip("<|>") for mark in dict(self._pipeline.get_generation_config().lang_to_id)

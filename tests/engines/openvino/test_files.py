@@ -9,6 +9,7 @@ from pathlib import Path
 import gguf
 import pytest
 
+from appliance.engines.openvino.devices import DISCRETE_GPU, listed_name
 from tests.conftest import DEMO_MODEL, free_port
 from tests.engines.contract_engines import NPU_ON_CPU, setting_arguments
 from tests.engines.serving import ROOT, engine_process
@@ -71,6 +72,23 @@ def test_an_architecture_that_openvino_does_not_read(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_names_those_that_are(demo: Path) -> None:
     assert "no device NPU here, only CPU" in refusal(demo, "--device", "NPU")
     assert "no device GPU.1 here, only CPU" in refusal(demo, "--device", "GPU.1")
+    assert "no device GPU.discrete here, only CPU" in refusal(demo, "--device", "GPU.discrete")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed", "name"),
+    [
+        (DISCRETE_GPU, ("CPU", "GPU.0", "GPU.1", "NPU"), "GPU.1"),
+        (DISCRETE_GPU, ("CPU", "GPU.1"), "GPU.1"),
+        (DISCRETE_GPU, ("CPU", "GPU.0"), None),
+        ("GPU", ("CPU", "GPU.0", "GPU.1"), "GPU"),
+        ("GPU.2", ("CPU", "GPU.0", "GPU.1"), None),
+    ],
+)
+def test_beside_an_integrated_graphics_the_card_is_meant(
+    wanted: str, listed: tuple[str, ...], name: str | None
+) -> None:
+    assert listed_name(wanted, listed, lambda device: device == "GPU.1") == name
 
 
 @pytest.mark.parametrize(
