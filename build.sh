@@ -21,7 +21,8 @@ Cellule Appliance
   ./build.sh convert FOLDER OUT [--weights fp16|int8|int4] [--state FILE]
                           make an OpenVINO model of a folder with safetensors; Ctrl-C stops it and leaves
                           nothing. The first call sets up the converter (1.6 GB)
-  ./build.sh converter    set up the converter alone, and print its Python
+  ./build.sh converter    set up the converter alone, and print its Python; a box that is started then
+                          converts what admins bring as safetensors
   ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
                           worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
@@ -169,6 +170,9 @@ environment() {
     export PATH="$VENV/bin:$PATH" PYTHONPATH="$PWD"
 }
 
+# converter_folder: where the environment that converts models lies, or will
+converter_folder() { echo "$CACHE/converter-$(hash_of hwprofiles/wheels/conversion.sh hwprofiles/wheels/conversion.lock <("$PYTHON" -VV))"; }
+
 # converter: makes or finds the environment that converts models and sets $CELLULE_CONVERTER to its Python
 converter() {
     local folder
@@ -176,7 +180,7 @@ converter() {
     exec 8>"$CACHE/lock-converter"
     flock --nonblock 8 || { say "another build.sh is setting up the converter; waiting for it"; flock 8; }
     PYTHON=$(python3_of_the_machine)
-    folder="$CACHE/converter-$(hash_of hwprofiles/wheels/conversion.sh hwprofiles/wheels/conversion.lock <("$PYTHON" -VV))"
+    folder=$(converter_folder)
     if [ ! -e "$folder/complete" ]; then
         say "setting up the converter: 1.6 GB"
         rm -rf "$folder"
@@ -194,6 +198,8 @@ run() {
     packages NEEDED_TO_RUN
     case " $* " in *" --lan "*) packages NEEDED_FOR_TUNNELS ;; esac
     environment appliance/requirements.lock
+    [ ! -e "$(converter_folder)/complete" ] || CELLULE_CONVERTER="$(converter_folder)/bin/python"
+    export CELLULE_CONVERTER
     exec python -m appliance.supervisor "$@"
 }
 

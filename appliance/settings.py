@@ -66,6 +66,8 @@ class Settings(BaseModel):
     body_limit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     sound_limit_bytes: int = Field(default=26 * 1024 * 1024, ge=1024)
     """Of a transcription's whole form; a node takes 25 MiB of sound and a little beside it."""
+    converter: Path | None = None
+    """The Python that makes OpenVINO models of safetensors, in an environment of its own."""
     engine_slots: int = Field(default=8, ge=1, le=256)
 
     @property

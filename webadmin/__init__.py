@@ -53,6 +53,39 @@ from webadmin import (
 
 BODY_LIMIT_BYTES = 64 * 1024
 """Pages only send short forms; chat talks to the pool."""
+_PAGES = (
+    claim,
+    wizard,
+    signin,
+    overview,
+    boot,
+    chat,
+    workers,
+    models,
+    model_gets,
+    model_handout,
+    model_pins,
+    model_catalogue,
+    model_bringing,
+    model_uploads,
+    model_sources,
+    hardware,
+    plan,
+    sizing,
+    keys,
+    people,
+    account,
+    languages,
+    backups,
+    restores,
+    reset,
+    updates,
+    updates_upload,
+    machine,
+    support,
+    audit,
+)
+"""Each has a blueprint."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -83,37 +116,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     layout.install(app)
     boot.install(app)
     support.install(app)
-    for page in (
-        claim,
-        wizard,
-        signin,
-        overview,
-        boot,
-        chat,
-        workers,
-        models,
-        model_gets,
-        model_handout,
-        model_pins,
-        model_catalogue,
-        model_bringing,
-        model_uploads,
-        model_sources,
-        hardware,
-        plan,
-        sizing,
-        keys,
-        people,
-        account,
-        languages,
-        backups,
-        restores,
-        reset,
-        updates,
-        updates_upload,
-        machine,
-        support,
-        audit,
-    ):
+    for page in _PAGES:
         app.register_blueprint(page.blueprint)
     return app

@@ -18,6 +18,7 @@ from appliance.models import (
     GetState,
     LargerThanMemory,
     UploadOrder,
+    Weights,
     ask_get,
     carried_models,
     medium,
@@ -78,6 +79,7 @@ def get() -> Response:
                 "entry": request.form.get("entry", ""),
                 "licence_accepted": request.form.get("accepted") == "yes",
                 "even_if_too_large": request.form.get("even_if_too_large") == "yes",
+                "weights": request.form.get("weights", Weights.INT8.value),
             }
         )
         ask_get(
@@ -125,6 +127,7 @@ def _page(
             wrong=wrong,
             too_large=too_large,
             sent=request.form,
+            can_convert=box_settings().converter is not None,
             entries=[entry for entry in entries if entry.licence.commercial_use],
             waiting=_cut_uploads(),
             chunk_bytes=CHUNK_BYTES,

@@ -6,6 +6,41 @@ def N_(message: str) -> str:
     return message
 
 
+_CONVERTING = (
+    N_("The converter is starting."),
+    N_("The model's weights are being read."),
+    N_("The model is being written in OpenVINO's form."),
+    N_("The weights are being made smaller."),
+    N_("The converted model is loaded and makes its first answer."),
+    N_("The model is converted."),
+    N_("The program that converts models is not on this machine."),
+    N_("Convert the model on another computer (./build.sh convert), and bring what it makes."),
+    N_("The conversion needs %(needed)s of %(what)s; %(free)s are free."),
+    N_("memory"),
+    N_("room on the disk"),
+    N_("Free some, or convert on a larger machine."),
+    N_("The converter ended with %(status)s: %(why)s"),
+    N_("The model may be of an architecture that the converter does not know."),
+    N_("Models of the architecture %(name)s can't be converted here."),
+    N_("The model brings its own program code, which is never run here."),
+    N_("Take a version of it that transformers knows by itself."),
+    N_("%(file)s could run code when it is read, so it is not."),
+    N_("Take the model's safetensors files."),
+    N_("Its *.safetensors files are needed."),
+    N_("The folder has no config.json."),
+    N_("A model's whole folder is needed."),
+    N_("The folder has no tokenizer."),
+    N_("Put tokenizer.json beside config.json."),
+    N_("The folder has no weights."),
+    N_("%(file)s is no valid JSON: %(why)s."),
+    N_("%(file)s holds no object."),
+    N_("%(file)s is broken or not complete."),
+    N_("Copy or download the file again."),
+    N_("%(folder)s is no folder."),
+    N_("Name the folder with config.json in it."),
+    N_("%(folder)s exists already."),
+    N_("Name a new folder, or remove it first."),
+)
 _ASKING = (
     N_("There is a model %(name)s."),
     N_("Choose another name for the alias."),
@@ -151,4 +186,4 @@ _MEMORY = (
     N_("Computing takes about %(size)s."),
     N_("Together %(size)s."),
 )
-MODELS = (*_ASKING, *_COMING, *_FILES, *_MEMORY)
+MODELS = (*_ASKING, *_COMING, *_CONVERTING, *_FILES, *_MEMORY)

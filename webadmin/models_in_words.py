@@ -61,6 +61,7 @@ STEPS = {
     GetState.WAITING: lazy_gettext("waits its turn"),
     GetState.FETCHING: lazy_gettext("fetching"),
     GetState.CHECKING: lazy_gettext("checking every byte"),
+    GetState.CONVERTING: lazy_gettext("converting to OpenVINO"),
 }
 TROUBLES: dict[str, LazyString] = {
     "internet_not_allowed": lazy_gettext(
@@ -133,6 +134,9 @@ def progress(get: Get) -> str:
         return gettext("is being cancelled")
     if not get.size_bytes or get.state is GetState.WAITING:
         return step
+    if get.state is GetState.CONVERTING:
+        what = in_words(get.sentence)
+        return gettext("%(step)s: %(percent)s %%. %(what)s", step=step, percent=get.done_bytes, what=what)
     done, size = figures.size(get.done_bytes), figures.size(get.size_bytes)
     return gettext("%(step)s: %(done)s of %(all)s", step=step, done=done, all=size)
 

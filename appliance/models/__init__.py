@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from appliance.models.carrying import Carried, NoNasFolder, NothingCarried, carried_models, medium
     from appliance.models.checks import ModelCheck, ModelCheckUnderWay, ask_check, model_checks
     from appliance.models.choice import HUB_URL, ModelsChoice
+    from appliance.models.conversion_source import Weights
     from appliance.models.entry import (
         Capability,
         Entry,
@@ -127,6 +128,7 @@ __all__ = [
     "UploadOrder",
     "Variant",
     "VariantFormat",
+    "Weights",
     "ask_cancel",
     "ask_check",
     "ask_get",
@@ -173,6 +175,7 @@ _MODULES = (
     "carrying",
     "checks",
     "choice",
+    "conversion_source",
     "entry",
     "expected",
     "facts",

@@ -4,12 +4,14 @@ The core checks again with what it finds out on the way; here stands what is kno
 size, whether the internet is allowed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from appliance.errors import Refused
 from appliance.models.choice import ModelsChoice
+from appliance.models.converting import require_converter
 from appliance.models.demo import verify_demo_model
 from appliance.models.entry import Entry, Variant, VariantFormat, catalogue_folders, read_catalogue
 from appliance.models.fitting import node_rooms, refuse_too_large
@@ -24,6 +26,7 @@ from appliance.models.held import (
 )
 from appliance.models.hub_download import InternetNotAllowed
 from appliance.models.licence import check_licence
+from appliance.models.reading import format_of, must_convert
 from appliance.models.store import Store
 from appliance.models.uses import serving_nodes, uses_of
 from appliance.people import AuditEvent, record_audit
@@ -88,7 +91,7 @@ def ask_get(
     """The core begins within seconds; of an upload, the first chunk may come.
 
     Raises NameRefused, ModelNameTaken, EntryUnknown, ModelRetired, LicenceForbids, LicenceNotAccepted,
-    InternetNotAllowed, LargerThanMemory, StoreFull.
+    InternetNotAllowed, LargerThanMemory, ModelFileUnusable, NoConverter, StoreFull.
     """
     refuse_taken(db, name)
     if nodes := serving_nodes(db, activity).get(name):
@@ -101,6 +104,8 @@ def ask_get(
         raise EntryUnknown(f"The catalogue has no {order.entry[:100]!r}.", next_step="Reload the catalogue.")
     if entry is not None:
         _check_entry(entry, accepted=order.licence_accepted, at=at)
+    if isinstance(order, UploadOrder):
+        _check_files([file.path for file in order.files], settings)
     choice = read_choice(db, ModelsChoice)
     if isinstance(order, HubOrder) and not choice.internet_allowed:
         raise InternetNotAllowed(
@@ -163,6 +168,14 @@ def _check_entry(entry: Entry, *, accepted: bool, at: float) -> None:
         raise ModelRetired(
             f"{entry.title} is retired. {entry.lifecycle.because}", next_step=f"Take {successor} instead."
         )
+
+
+def _check_files(names: Sequence[str], settings: Settings) -> None:
+    """By their names alone: nobody should send hours of what is refused in the end."""
+    if must_convert(names):
+        require_converter(settings.converter)
+    else:
+        format_of(names)
 
 
 def _expected_bytes(order: HubOrder | CarriedOrder | UploadOrder, entry: Entry | None) -> int:

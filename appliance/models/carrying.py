@@ -1,8 +1,8 @@
 """Models that a person carries to the box: on a USB stick, or in a folder of the NAS.
 
-A model is a GGUF file (with its further parts), or a folder with an OpenVINO model. A hash beside it
-(FILE.sha256, or SHA256SUMS, as sha256sum(1) writes them) is held against the copy. Links are not followed:
-they lead out of the medium.
+A model is a GGUF file (with its further parts), the folder of an OpenVINO model, or one of safetensors, which
+must be converted. A hash beside it (FILE.sha256, or SHA256SUMS, as sha256sum(1) writes them) is held against
+the copy. Links are not followed: they lead out of the medium.
 """
 
 import errno
@@ -20,6 +20,7 @@ from appliance.keeping.repository import nas_plan
 from appliance.keeping.targets import target_secret
 from appliance.models.bundle import MOST_FILES
 from appliance.models.gets import CarriedOrder
+from appliance.models.reading import must_convert
 from appliance.models.store import StoreFull
 from appliance.settings import Settings
 from appliance.storage import open_cellule, read_choice
@@ -28,6 +29,8 @@ NAS_FOLDER = "models"
 """Beside the backups, on the share that an admin chose for them."""
 _MOST_LISTED = 200
 _DEEPEST = 3
+_IN_A_FOLDER = ("openvino_model.xml", "openvino_encoder_model.xml", "model_index.json")
+"""Each alone shows that the folder around it is a model."""
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _SUM_LINE = re.compile(r"^([0-9a-fA-F]{64}) [ *](.+)$")
 _LARGEST_SUMS_BYTES = 2**20
@@ -60,6 +63,7 @@ class Carried:
     path: str
     size_bytes: int
     files: int
+    must_convert: bool
 
 
 @contextmanager
@@ -108,16 +112,26 @@ def carried_models(folder: Path) -> list[Carried]:
         inner = path.relative_to(folder).as_posix()
         part = _PART.search(path.name)
         is_gguf = path.suffix == ".gguf" and (part is None or int(part[1]) == 1)
-        is_folder = path.name in ("openvino_model.xml", "openvino_encoder_model.xml", "model_index.json")
+        is_folder = path.name in _IN_A_FOLDER or path.suffix == ".safetensors"
         if is_folder and path.parent != folder:
             inner = path.parent.relative_to(folder).as_posix()
         elif not is_gguf:
             continue
         files = files_of(folder, inner)
-        carried = Carried(inner, sum(file.stat().st_size for file in files.values()), len(files))
+        size_bytes = sum(file.stat().st_size for file in files.values())
+        carried = Carried(inner, size_bytes, len(files), must_convert(files))
         if carried not in found:
             found.append(carried)
-    return sorted(found, key=lambda each: each.path)[:_MOST_LISTED]
+    return sorted(_whole(found), key=lambda each: each.path)[:_MOST_LISTED]
+
+
+def _whole(found: list[Carried]) -> list[Carried]:
+    """Without the folders inside a model's folder, as models that make images have them."""
+    return [
+        each
+        for each in found
+        if each.path.endswith(".gguf") or not any(each.path.startswith(f"{other.path}/") for other in found)
+    ]
 
 
 def files_of(folder: Path, inner: str) -> dict[str, Path]:

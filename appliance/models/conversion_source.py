@@ -73,14 +73,14 @@ def read_source(folder: Path) -> Source:
     index = _json(folder / "model_index.json")
     config = _json(folder / "config.json")
     if index is None and config is None:
-        raise NotConvertible(f"{folder} has no config.json.", next_step="A model's whole folder is needed.")
+        raise NotConvertible("The folder has no config.json.", next_step="A model's whole folder is needed.")
     files = sorted(folder.rglob("*.safetensors"))
     if not files:
         _refuse_without_weights(folder)
     kind = Kind.IMAGES if index is not None else kind_of(config or {}, has_modules=_has_modules(folder))
     if kind is not Kind.IMAGES and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise NotConvertible(
-            f"{folder} has no tokenizer.", next_step="Put tokenizer.json beside config.json."
+            "The folder has no tokenizer.", next_step="Put tokenizer.json beside config.json."
         )
     return Source(folder, kind, sum(map(_weights_of, files)), sum(file.stat().st_size for file in files))
 
@@ -118,7 +118,7 @@ def _refuse_without_weights(folder: Path) -> None:
             f"{pickled[0].name} could run code when it is read, so it is not.",
             next_step="Take the model's safetensors files.",
         )
-    raise NotConvertible(f"{folder} has no weights.", next_step="Its *.safetensors files are needed.")
+    raise NotConvertible("The folder has no weights.", next_step="Its *.safetensors files are needed.")
 
 
 def _json(file: Path) -> dict[str, Any] | None:
@@ -127,9 +127,9 @@ def _json(file: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise NotConvertible(f"{file} is no valid JSON: {error}.") from error
+        raise NotConvertible(f"{file.name} is no valid JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise NotConvertible(f"{file} holds no object.")
+        raise NotConvertible(f"{file.name} holds no object.")
     return content
 
 

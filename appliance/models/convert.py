@@ -15,9 +15,13 @@ from appliance.errors import Refusal
 from appliance.models.conversion_progress import SENTENCES, Progress, Step
 from appliance.models.conversion_source import Weights
 from appliance.models.conversion_state import write_state
-from appliance.models.converting import Cancelled, Conversion, convert
+from appliance.models.converting import Conversion, convert
 
 CONVERTER_VARIABLE = "CELLULE_CONVERTER"
+
+
+class Cancelled(Exception):
+    """A signal said so."""
 
 
 def main() -> int:
@@ -36,9 +40,13 @@ def main() -> int:
         if given.state:
             write_state(given.state, progress)
 
+    def go_on() -> None:
+        if cancel.is_set():
+            raise Cancelled
+
     job = Conversion(given.folder, given.out, given.weights, Path(os.environ.get(CONVERTER_VARIABLE, "")))
     try:
-        source = convert(job, tell, cancel)
+        source = convert(job, tell, go_on)
     except Cancelled:
         tell(Progress(Step.CANCELLED, last.percent if last else 0, SENTENCES[Step.CANCELLED]))
         return 130

@@ -50,12 +50,10 @@ class ConversionFailed(Broken):
     code: ClassVar[str] = "conversion_failed"
 
 
-class Cancelled(Refused):
-    code: ClassVar[str] = "conversion_cancelled"
-
-
 _PRODUCT = {"PYTHONPATH": str(Path(__file__).parents[2])}
 Tell = Callable[[Progress], None]
+GoOn = Callable[[], None]
+"""Asked several times a second; raises what ends the work."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,11 @@ class Conversion:
     python: Path
 
 
-def convert(job: Conversion, tell: Tell, cancel: threading.Event) -> Source:
+def convert(job: Conversion, tell: Tell, go_on: GoOn) -> Source:
     """Runs the whole conversion; minutes to hours. `tell` is called in this thread, percent never falling.
 
-    Raises NotConvertible, NoConverter, OutTaken, NotEnoughRoom before anything is started; Cancelled and
-    ConversionFailed after everything was cleared away.
+    Raises NotConvertible, NoConverter, OutTaken, NotEnoughRoom before anything is started; ConversionFailed,
+    and what `go_on` raises, after everything was cleared away.
     """
     source = read_source(job.source)
     check(source, job, psutil.virtual_memory().available, shutil.disk_usage(_existing(job.out)).free)
@@ -81,11 +79,11 @@ def convert(job: Conversion, tell: Tell, cancel: threading.Event) -> Source:
         made = Path(work) / "model"
         tell(at(Step.STARTING))
         environment = _environment(Path(work))
-        _run(_command(job, source, made), environment, tell, cancel, at(Step.STARTING))
+        _run(_command(job, source, made), environment, tell, go_on, at(Step.STARTING))
         _copy_what_is_left_behind(job.source, made)
         tell(at(Step.VERIFYING))
         trying = [sys.executable, "-m", "appliance.models.trying", str(made), source.kind.value]
-        _run(trying, environment | _PRODUCT, tell, cancel, at(Step.VERIFYING))
+        _run(trying, environment | _PRODUCT, tell, go_on, at(Step.VERIFYING))
         _move(made, job.out)
     tell(at(Step.DONE))
     return source
@@ -93,11 +91,7 @@ def convert(job: Conversion, tell: Tell, cancel: threading.Event) -> Source:
 
 def check(source: Source, job: Conversion, free_memory_bytes: int, free_disk_bytes: int) -> None:
     """Whether there is all that it takes. Raises NoConverter, OutTaken, NotEnoughRoom."""
-    if not (job.python.is_file() and os.access(job.python, os.X_OK)):
-        raise NoConverter(
-            "The program that converts models is not on this machine.",
-            next_step="./build.sh converter sets it up; a box imports models that are converted already.",
-        )
+    require_converter(job.python)
     if job.out.exists() and (not job.out.is_dir() or any(job.out.iterdir())):
         raise OutTaken(f"{job.out} exists already.", next_step="Name a new folder, or remove it first.")
     for what, needed, free in (
@@ -110,6 +104,16 @@ def check(source: Source, job: Conversion, free_memory_bytes: int, free_disk_byt
                 retry_after_seconds=600,
                 next_step="Free some, or convert on a larger machine.",
             )
+
+
+def require_converter(python: Path | None) -> Path:
+    """Raises NoConverter unless it can be started."""
+    if python is None or not (python.is_file() and os.access(python, os.X_OK)):
+        raise NoConverter(
+            "The program that converts models is not on this machine.",
+            next_step="Convert the model on another computer (./build.sh convert), and bring what it makes.",
+        )
+    return python
 
 
 def _existing(path: Path) -> Path:
@@ -126,9 +130,9 @@ def _command(job: Conversion, source: Source, made: Path) -> list[str]:
 
 
 def _run(
-    command: list[str], environment: dict[str, str], tell: Tell, cancel: threading.Event, progress: Progress
+    command: list[str], environment: dict[str, str], tell: Tell, go_on: GoOn, progress: Progress
 ) -> None:
-    """Runs one program to its end, telling what it prints. Raises Cancelled, ConversionFailed."""
+    """Runs one program to its end, telling what it prints. Raises ConversionFailed, and what `go_on` does."""
     process = subprocess.Popen(
         command,
         env=environment,
@@ -145,8 +149,8 @@ def _run(
     reader.start()
     try:
         while process.poll() is None:
-            if cancel.wait(_LOOK_SECONDS):
-                raise Cancelled("The conversion was stopped.")
+            time.sleep(_LOOK_SECONDS)
+            go_on()
             while fresh:
                 after = after_line(progress, fresh.popleft())
                 if after != progress:

@@ -1,8 +1,9 @@
 """The core's part: the gets that admins asked for, one at a time, from the first byte to the name in the API.
 
 fetch into incoming/get-N → read the facts, so that what is no whole model is refused → hash every file as it
-lies on the disk, against the hashes that its source gave → move into the store → the name. Until the last
-step nothing that serves is touched; whatever ends it earlier takes its folder away.
+lies on the disk, against the hashes that its source gave → move into the store → the name. Safetensors are
+hashed first, then converted, and go the same way. Until the last step nothing that serves is touched;
+whatever ends it earlier takes its folder away.
 """
 
 import errno
@@ -20,9 +21,10 @@ from appliance.errors import Broken, Refusal, TryAgain
 from appliance.host import Host, HostUnavailable
 from appliance.host.outbound import keep_open
 from appliance.keeping import pending_change
-from appliance.models.bundle import Bundle
+from appliance.models.bundle import Bundle, ModelFormat
 from appliance.models.carrying import copy_model, files_of, medium
 from appliance.models.choice import REASON_OUTBOUND, ModelsChoice, models_outbound
+from appliance.models.converting import Conversion, convert, require_converter
 from appliance.models.entry import Entry, catalogue_folders, read_catalogue
 from appliance.models.facts import ModelFacts
 from appliance.models.fitting import node_rooms, refuse_too_large
@@ -35,6 +37,7 @@ from appliance.models.gets import (
     Meter,
     UploadOrder,
     end_get,
+    measure_conversion,
     measure_get,
     move_get,
     put_off_get,
@@ -45,7 +48,7 @@ from appliance.models.held import HeldModel, add_held, held_models, keep_lifecyc
 from appliance.models.hub_download import Listing, download
 from appliance.models.layout import bundle_folder, incoming_dir
 from appliance.models.licence import Licence, check_licence, told_licence
-from appliance.models.reading import format_of, read_facts
+from appliance.models.reading import format_of, must_convert, read_facts
 from appliance.models.store import ModelDamaged, Store, StoreFull, hash_files
 from appliance.models.uploads import is_stale
 from appliance.people import AuditEvent, record_audit
@@ -53,6 +56,8 @@ from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, read_choice
 
 MOST_ATTEMPTS = 30
+_CONVERTED = ".converted"
+"""In the folder of the get, among its files and none of them."""
 _FIRST_WAIT_SECONDS = 15.0
 _LONGEST_WAIT_SECONDS = 1800.0
 stopping = threading.Event()
@@ -172,10 +177,13 @@ class _Getting:
             entry = catalogue.get(self.get.order.entry)
             move_get(self.activity, self.get, GetState.FETCHING)
             given = self._fetch(db, choice, store, entry)
-            files = self._files()
+            files = self._files(self._folder)
+            if must_convert(files):
+                self._verified(files, given, ModelFormat.OPENVINO)
+                files, given = self._converted(), {}
             move_get(self.activity, self.get, GetState.CHECKING)
             facts = read_facts(files)
-            bundle = self._verified(files, given)
+            bundle = self._verified(files, given, format_of(files))
             licence = self._licence(entry, facts)
             model = self._model(bundle, facts, licence)
             with store.alone():
@@ -218,19 +226,33 @@ class _Getting:
         if not self.get.order.even_if_too_large:
             refuse_too_large(size_bytes, node_rooms(self.settings, db))
 
-    def _files(self) -> dict[str, Path]:
-        """By their paths inside the model's folder; a folder in which all of it lies is not part of it."""
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """By their paths inside the model's folder."""
         files = {
-            path.relative_to(self._folder).as_posix(): path
-            for path in sorted(self._folder.rglob("*"))
-            if path.is_file() and not path.relative_to(self._folder).parts[0].startswith(".")
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
         }
         return {path: file for path, file in files.items() if not path.endswith((".part", ".sha256"))}
 
-    def _verified(self, files: Mapping[str, Path], given: Mapping[str, str]) -> Bundle:
+    def _converted(self) -> dict[str, Path]:
+        """What the converter made of the get's files. Raises as `convert` does."""
+        python, out = require_converter(self.settings.converter), self._folder / _CONVERTED
+        for left in self._folder.glob(".convert*"):
+            shutil.rmtree(left, ignore_errors=True)
+        move_get(self.activity, self.get, GetState.CONVERTING)
+        convert(
+            Conversion(self._folder, out, self.get.order.weights, python),
+            lambda progress: measure_conversion(self.activity, self.get, progress),
+            _StoppableMeter(self.activity, self.get).check,
+        )
+        return self._files(out)
+
+    def _verified(self, files: Mapping[str, Path], given: Mapping[str, str], kind: ModelFormat) -> Bundle:
         """The bundle as it lies on the disk. Raises ModelDamaged where the source said another hash."""
+        move_get(self.activity, self.get, GetState.CHECKING)
         measure_get(self.activity, self.get, 0, sum(file.stat().st_size for file in files.values()))
-        bundle = hash_files(format_of(files), files, _StoppableMeter(self.activity, self.get).add)
+        bundle = hash_files(kind, files, _StoppableMeter(self.activity, self.get).add)
         for file in bundle.files:
             if given.get(file.path, file.sha256) != file.sha256:
                 raise ModelDamaged(
@@ -290,9 +312,16 @@ class _StoppableMeter(Meter):
     """Ends the work when the core ends."""
 
     def set(self, done_bytes: int) -> None:
+        self._refuse_to_outlive_the_core()
+        super().set(done_bytes)
+
+    def check(self) -> None:
+        self._refuse_to_outlive_the_core()
+        super().check()
+
+    def _refuse_to_outlive_the_core(self) -> None:
         if stopping.is_set():
             raise Stopping("The core is ending.", retry_after_seconds=1)
-        super().set(done_bytes)
 
 
 def _source(order: HubOrder | CarriedOrder | UploadOrder) -> str:

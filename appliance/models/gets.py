@@ -1,6 +1,7 @@
 """Models that admins asked for, and how far each is: in activity.db, for pages to follow across restarts.
 
 receiving → waiting → fetching → checking → done; or refused, or cancelled. One under way for each name.
+Safetensors are converted once they are checked, and what comes of it is checked again.
 A get whose way is cut waits and goes on where it was; only what is wrong ends it.
 """
 
@@ -14,6 +15,8 @@ from sqlite_utils import Database
 
 from appliance.errors import Refusal, Refused
 from appliance.models.bundle import MOST_FILES, InnerPath, Sha256
+from appliance.models.conversion_progress import Progress
+from appliance.models.conversion_source import Weights
 from appliance.models.entry import FilePattern, Repository
 from appliance.models.held import ModelNameTaken
 
@@ -41,6 +44,7 @@ class GetState(StrEnum):
     WAITING = "waiting"
     FETCHING = "fetching"
     CHECKING = "checking"
+    CONVERTING = "converting"
     DONE = "done"
     REFUSED = "refused"
     CANCELLED = "cancelled"
@@ -58,6 +62,8 @@ class _Order(BaseModel):
     licence_accepted: bool = False
     even_if_too_large: bool = False
     """An admin was told that no node has the memory for it."""
+    weights: Weights = Weights.INT8
+    """How a converted model keeps them; without meaning for one that runs as it is."""
 
 
 class HubOrder(_Order):
@@ -190,6 +196,14 @@ def measure_get(activity: Database, get: Get, done_bytes: int, size_bytes: int |
     activity.execute(
         "UPDATE model_gets SET done_bytes = ?, size_bytes = coalesce(?, size_bytes) WHERE id = ?",
         [done_bytes, size_bytes, get.id],
+    )
+
+
+def measure_conversion(activity: Database, get: Get, progress: Progress) -> None:
+    """How far the converter is: done and all are percents, the sentence says at what it is."""
+    activity.execute(
+        "UPDATE model_gets SET done_bytes = ?, size_bytes = 100, sentence = ? WHERE id = ?",
+        [progress.percent, progress.sentence, get.id],
     )
 
 

@@ -3,7 +3,7 @@
 Nothing of a file's content is run or loaded: heads are read, sizes compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from appliance.models.bundle import ModelFormat
@@ -26,7 +26,13 @@ def read_facts(files: Mapping[str, Path]) -> ModelFacts:
         raise ModelFileUnusable(f"The model can't be read: {error.strerror or error}.") from error
 
 
-def format_of(names: Mapping[str, Path]) -> ModelFormat:
+def must_convert(names: Collection[str]) -> bool:
+    """Whether these files are a model that nothing here runs before it is converted."""
+    runs = any(name.endswith((".gguf", ".xml")) for name in names)
+    return not runs and any(name.endswith(".safetensors") for name in names)
+
+
+def format_of(names: Collection[str]) -> ModelFormat:
     """By the files' names. Raises ModelFileUnusable."""
     if any(name.endswith(".gguf") for name in names):
         return ModelFormat.GGUF

@@ -39,9 +39,7 @@ def openvino_model() -> Path:
         source = CACHE / "models" / f"minilm-source-{threading.get_ident()}"
         program = Path(__file__).with_name("minilm_source.py")
         subprocess.run([converter(), program, source], check=True)
-        convert(
-            Conversion(source, folder, Weights.FP16, converter()), lambda _progress: None, threading.Event()
-        )
+        convert(Conversion(source, folder, Weights.FP16, converter()), lambda _progress: None, lambda: None)
     return folder
 
 

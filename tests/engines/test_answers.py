@@ -216,6 +216,6 @@ def test_models_say_that_this_is_the_demo(demo_engine: RunningEngine) -> None:
     model = demo_engine.client().models.list().data[0]
     assert model.id == "cellule-demo"
     listed = demo_engine.call("GET", "/v1/models").json()["data"][0]
-    assert listed["demo"] is True and "real GGUF model" in listed["description"]
+    assert listed["demo"] is True and "bring a real one" in listed["description"]
     health = demo_engine.health()
     assert health["demo"] is True and health["ready"] is True and len(health["sha256"]) == 64

@@ -65,6 +65,10 @@ class ModelBox:
     def turn(self) -> str:
         return follow_gets(self.settings, self.host, clock=lambda: self.at)
 
+    def turn_elsewhere(self) -> str:
+        """The same as the core does it, in a thread beside the test's."""
+        return follow_gets(self.settings, this_machine(self.settings), clock=lambda: self.at)
+
     def get(self, name: str, order: HubOrder | CarriedOrder | UploadOrder) -> Get:
         """Asks for it and lets the core take one turn."""
         asked = self.ask(name, order)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from appliance.models.conversion_progress import Progress, Step, after_line, at
 from appliance.models.conversion_source import NotConvertible, Weights, kind_of, read_source
 from appliance.models.conversion_state import read_state
 from appliance.models.converting import (
-    Cancelled,
     Conversion,
     ConversionFailed,
     NoConverter,
@@ -148,7 +146,7 @@ def test_a_converter_that_fails_says_why_and_leaves_nothing(source: Path, tmp_pa
     told: list[Progress] = []
     job = Conversion(source, tmp_path / "new" / "model", Weights.INT8, converter())
     with pytest.raises(ConversionFailed, match="of-tomorrow"):
-        convert(job, told.append, threading.Event())
+        convert(job, told.append, lambda: None)
     assert not list(job.out.parent.iterdir())
     assert told[-1].step is not Step.DONE
 
@@ -162,14 +160,18 @@ def test_what_does_not_load_is_not_moved_into_place(source: Path, tmp_path: Path
     liar.chmod(0o755)
     job = Conversion(source, tmp_path / "new" / "model", Weights.INT8, liar)
     with pytest.raises(ConversionFailed, match=r"openvino_model\.bin"):
-        convert(job, lambda _progress: None, threading.Event())
+        convert(job, lambda _progress: None, lambda: None)
     assert not list(job.out.parent.iterdir())
 
 
-def test_cancelled_before_its_first_step_it_ends_at_once(source: Path, tmp_path: Path) -> None:
-    cancel = threading.Event()
-    cancel.set()
+def test_what_ends_it_is_asked_from_the_first_step_on(source: Path, tmp_path: Path) -> None:
+    class Unwanted(Exception):
+        pass
+
+    def go_on() -> None:
+        raise Unwanted
+
     job = Conversion(source, tmp_path / "model", Weights.INT8, converter())
-    with pytest.raises(Cancelled):
-        convert(job, lambda _progress: None, cancel)
+    with pytest.raises(Unwanted):
+        convert(job, lambda _progress: None, go_on)
     assert not job.out.exists()

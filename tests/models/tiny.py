@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -47,7 +46,7 @@ def tiny_openvino(kind: Kind) -> Path:
 
     def make(folder: Path) -> None:
         job = Conversion(tiny_source(kind), folder, Weights.INT8, converter())
-        convert(job, lambda _progress: None, threading.Event())
+        convert(job, lambda _progress: None, lambda: None)
 
     return _kept(f"openvino-{kind}", make)
 

@@ -126,6 +126,7 @@ function beginNew(form) {
     entry: form.elements.entry.value,
     licence_accepted: form.elements.accepted.checked,
     even_if_too_large: form.elements.even_if_too_large.checked,
+    ...(form.elements.weights && { weights: form.elements.weights.value }),
     files: files.map(({ file, path }) => ({ path, size_bytes: file.size, ...(sha256 && { sha256 }) })),
   };
   return send(form, files, () => ask(form.dataset.begin, { method: "POST", body: JSON.stringify(order), headers: { "Content-Type": "application/json" } }));
