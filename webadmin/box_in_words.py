@@ -123,7 +123,7 @@ _PLACEMENT = (
     N_("Its %(number)s running answers are finished first."),
     N_("%(way)s would answer with %(speed)s tokens/s (%(why)s), and a reader needs %(wished)s"),
     N_("%(way)s runs %(formats)s, and %(model)s is there as %(has)s"),
-    N_("%(node)s must never run it, an admin says"),
+    N_("an admin keeps it off %(node)s"),
     N_(
         "%(way)s has %(free)s GiB left, and %(model)s (%(format)s) needs %(need)s:"
         " %(weights)s of weights, the rest for its cache and its work"

@@ -78,6 +78,8 @@ _ASKING = (
     N_("The disk is full."),
     N_("There are a thousand pins."),
     N_("Remove one first."),
+    N_("An admin said that it is always loaded there."),
+    N_("Let the plan decide first."),
 )
 _COMING = (
     N_("%(file)s is a link, and links are not followed."),

@@ -28,7 +28,7 @@ from appliance.models import (
     read_get,
     serving_nodes,
 )
-from appliance.placement import Pin, read_placement
+from appliance.placement import Pin, read_placement, read_splits
 from appliance.settings import BOX_NODE
 from webadmin import nodes_in_words
 from webadmin.database import activity, box_settings, cellule
@@ -71,6 +71,8 @@ class ShelfModel:
     fits: tuple[Fit, ...]
     pins: tuple[Pin, ...]
     """Where it must or must never be loaded."""
+    is_split: bool
+    """It runs on several machines together, and the page Plan ends that."""
     successor: str
     """The held model that came from the entry to take instead, "" where there is none."""
 
@@ -141,7 +143,7 @@ def read_shelf() -> Shelf:
     nodes, rooms = nodes_in_words.fleet(), node_rooms(box_settings(), cellule())
     serving = serving_nodes(cellule(), activity())
     catalogue, checks = read_entries(), model_checks(activity())
-    pins = read_placement(cellule()).pins
+    pins, split = read_placement(cellule()).pins, {each.model for each in read_splits(cellule()).splits}
     states = model_states(held, aliases, serving, at=at)
     known = {model.name for model in held}
     gets = list_gets(activity())
@@ -154,6 +156,7 @@ def read_shelf() -> Shelf:
                 _loaded(nodes, state.model.name),
                 tuple(Fit(room, state.need.total_bytes) for room in rooms),
                 tuple(pin for pin in pins if pin.model == state.model.name),
+                state.model.name in split,
                 _successor(state, held),
             )
             for state in states

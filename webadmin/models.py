@@ -21,6 +21,7 @@ from appliance.models import (
     remove_model,
 )
 from appliance.people import AuditEvent
+from appliance.placement import unload_model
 from appliance.settings import BOX_NODE
 from webadmin import models_in_words, nodes_in_words
 from webadmin.audit_noting import noted
@@ -116,6 +117,27 @@ def check() -> Response:
     except Refusal as error:
         return _page(error.http_status, error=explain(error), wrong=name)
     noted(AuditEvent.ADMIN_MODEL_CHECKED, subject=model.name)
+    return _back(f"model-{model.name}")
+
+
+@blueprint.post("/models/unload")
+@admins_only
+def unload() -> Response:
+    """Takes a model out of a machine's memory; its files stay."""
+    name, node = request.form.get("name", ""), request.form.get("node", "")
+    try:
+        model = held_model(cellule(), name)
+        unload_model(cellule(), node, model.name, at=now(), chosen_by=signed_in().id)
+    except Refusal as error:
+        return _page(error.http_status, error=explain(error), wrong=name)
+    noted(AuditEvent.ADMIN_MODELS_CHANGED, subject=model.name, detail=f"unloaded from {node}")
+    flash(
+        gettext(
+            "%(name)s leaves the memory once its running answers are given."
+            " It comes back when somebody asks for it.",
+            name=model.name,
+        )
+    )
     return _back(f"model-{model.name}")
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from appliance.placement.report import as_json, told
     from appliance.placement.sizing import Needed, Simulated, Sized, Target, needed, simulate, size
     from appliance.placement.split_report import HeadState, PartState, SeenSplit, SeenSplits, seen_splits
+    from appliance.placement.splits import read_splits
     from appliance.placement.stepping import NodeNow, what_now
     from appliance.placement.store import (
         AppliedEngine,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         read_placement,
         remove_pin,
         set_pin,
+        unload_model,
         wish_split,
     )
 
@@ -81,11 +83,12 @@ _NAMES = {
     "report": ("as_json", "told"),
     "sizing": ("Needed", "Simulated", "Sized", "Target", "needed", "simulate", "size"),
     "split_report": ("HeadState", "PartState", "SeenSplit", "SeenSplits", "seen_splits"),
+    "splits": ("read_splits",),
     "stepping": ("NodeNow", "what_now"),
     "store": (
         "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "SplitWish", "applied_engines",
         "apply_plan", "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
-        "wish_split",
+        "unload_model", "wish_split",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -143,6 +146,7 @@ __all__ = [
     "read_inventory",
     "read_measures",
     "read_placement",
+    "read_splits",
     "remove_pin",
     "seen_splits",
     "set_pin",
@@ -150,6 +154,7 @@ __all__ = [
     "size",
     "sizing_models",
     "told",
+    "unload_model",
     "what_now",
     "wish_split",
 ]

@@ -141,6 +141,7 @@ class Wishes:
 
     pinned: frozenset[tuple[str, str]] = frozenset()
     never: frozenset[tuple[str, str]] = frozenset()
+    """For good, or for a while."""
     copies: tuple[tuple[str, int], ...] = ()
     """At least so many nodes hold the model."""
     least_tokens_per_second: float = READABLE_TOKENS_PER_SECOND

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.hardware import MachineFacts, Profile, known_machines
-from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running
+from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Wishes
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
     demand_of_hours,
@@ -42,6 +42,8 @@ class CurrentPlan:
     running: tuple[Running, ...]
     measures: tuple[Measured, ...]
     choice: PlacementChoice
+    wishes: Wishes
+    """What the choice meant when the plan was made."""
     models: tuple[ModelNeed, ...]
 
 
@@ -80,11 +82,12 @@ def current_plan(
     nodes = beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits)
     running = without_heads(placeable(running_engines(activity, reports, models, at), models), splits)
     measures, choice = read_measures(activity), read_placement(cellule)
+    wishes = choice.wishes(at)
     found = plan(
-        nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=choice.wishes(),
+        nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=wishes,
         running=running,
     )  # fmt: skip
-    return CurrentPlan(found, nodes, running, measures, choice, tuple(models))
+    return CurrentPlan(found, nodes, running, measures, choice, wishes, tuple(models))
 
 
 def apply_where_chosen(cellule: Database, current: CurrentPlan) -> bool:

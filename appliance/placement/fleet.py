@@ -95,12 +95,14 @@ def _ways(node: str, facts: MachineFacts, profiles: Mapping[str, Profile]) -> tu
     return known[2]
 
 
-def waiting_requests(activity: Database, at: float) -> dict[str, int]:
-    """How many requests wait for each model, as the pool told last; nothing when it is silent."""
+def waiting_requests(activity: Database, at: float) -> tuple[float, dict[str, int]]:
+    """When the pool told it last, and how many requests wait for each model; nothing when it is silent."""
     row = activity.execute("SELECT at, report FROM node_reports WHERE node = 'pool'").fetchone()
     if row is None or at - row[0] > SILENT_AFTER_SECONDS:
-        return {}
-    return {str(model): int(number) for model, number in json.loads(row[1]).get("waiting", {}).items()}
+        return 0.0, {}
+    return row[0], {
+        str(model): int(number) for model, number in json.loads(row[1]).get("waiting", {}).items()
+    }
 
 
 def running_engines(

@@ -39,7 +39,13 @@ from appliance.placement.planning import plan
 from appliance.placement.residency import Move
 from appliance.placement.splits import beside_splits, read_splits, without_heads
 from appliance.placement.stepping import NodeNow, what_now
-from appliance.placement.store import AppliedEngine, applied_engines, read_measures, read_placement
+from appliance.placement.store import (
+    AppliedEngine,
+    applied_engines,
+    load_again,
+    read_measures,
+    read_placement,
+)
 from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule, transaction
 
@@ -86,6 +92,8 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
     needs = model_needs(held.values())
     reports = heard(activity, at)
     splits = read_splits(cellule).splits
+    told_at, waiting = waiting_requests(activity, at)
+    load_again(cellule, waiting, told_at)
     profiles, _ = profiles_in(profile_folders(settings))
     machines = {BOX_NODE: box_facts(), **known_machines(activity)}
     return Facts(
@@ -93,8 +101,8 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
         needs={need.name: need for need in needs},
         nodes=beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits),
         running=without_heads(placeable(running_engines(activity, reports, needs, at), needs), splits),
-        waiting=waiting_requests(activity, at),
-        wishes=read_placement(cellule).wishes(),
+        waiting=waiting,
+        wishes=read_placement(cellule).wishes(at),
         measures=read_measures(activity),
         split={each.model for each in splits},
     )
@@ -124,6 +132,7 @@ def _now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> NodeNow:
         running,
         demo_models={DEMO_MODEL_NAME},
         pinned=facts.wishes.pinned,
+        never=facts.wishes.never,
         waiting=facts.waiting,
     )
 
@@ -136,6 +145,7 @@ def _planned_on(cellule: Database, node: NodeFacts, facts: Facts) -> list[Placed
         if one.model != DEMO_MODEL_NAME
         # whole and split it would answer on the box at one address
         and not (node.is_box and one.model in facts.split)
+        and (node.id, one.model) not in facts.wishes.never
         and (each := as_placed(one, node, facts.needs))
     ]
     return planned if node.is_box else [*planned, *_demo_on(node, facts)]

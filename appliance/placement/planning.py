@@ -341,7 +341,7 @@ def _options(table: _Table, model: ModelNeed) -> tuple[list[Option], list[str]]:
         if (node.id, model.name) in table.options:
             continue
         if (node.id, model.name) in table.wishes.never:
-            why_not.append(f"{node.name} must never run it, an admin says")
+            why_not.append(f"an admin keeps it off {node.name}")
             continue
         considered = table.consider(node, model)
         if considered.best:

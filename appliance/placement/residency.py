@@ -30,6 +30,8 @@ class Resident:
     """Since it was loaded."""
     ready: bool = True
     is_demo: bool = False
+    must_go: bool = False
+    """An admin does not want it here."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,13 @@ class _Memory:
 
     def drop_idle(self) -> None:
         for each in self.staying():
-            if (
-                not self._is_wanted(each)
-                and not each.is_demo
-                and not each.in_flight
-                and each.idle_seconds >= IDLE_SECONDS
-            ):
+            if self._is_wanted(each) or each.is_demo or each.in_flight:
+                continue
+            if each.must_go or each.idle_seconds >= IDLE_SECONDS:
                 self.leaving.add(each.model)
                 why = f"Nobody asked for it for {each.idle_seconds / 60:.0f} minutes, and no plan wants it."
+                if each.must_go:
+                    why = "An admin keeps it off this node."
                 self.steps.append(Step(Move.UNLOAD, each.model, why))
 
     @property

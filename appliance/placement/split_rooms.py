@@ -77,7 +77,7 @@ def runs_whole(current: CurrentPlan, need: ModelNeed, settled: Split | None) -> 
         ready = {each.node for each in current.running if each.model == need.name and each.ready}
         return bool(ready & set(planned)) or any(node.is_box and node.id in planned for node in current.nodes)
     nodes = [_as_if_given_back(current, node, settled) for node in current.nodes]
-    return bool(plan(nodes, [need], measures=current.measures, wishes=current.choice.wishes()).placed)
+    return bool(plan(nodes, [need], measures=current.measures, wishes=current.wishes).placed)
 
 
 def _as_if_given_back(current: CurrentPlan, node: NodeFacts, settled: Split) -> NodeFacts:

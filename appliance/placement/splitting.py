@@ -245,7 +245,7 @@ def _split_node(
         node.id,
         facts.wanted,
         is_insisted_on=insists,
-        pinned=facts.current.choice.wishes().pinned,
+        pinned=facts.current.wishes.pinned,
         demos=facts.demos,
     )
     return SplitNode(

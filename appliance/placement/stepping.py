@@ -30,6 +30,7 @@ def what_now(
     *,
     demo_models: Collection[str] = (),
     pinned: Collection[tuple[str, str]] = (),
+    never: Collection[tuple[str, str]] = (),
     waiting: Mapping[str, int] = MappingProxyType({}),
 ) -> NodeNow:
     """Each memory of the node is settled for itself; a model is in the one where its engine computes.
@@ -48,6 +49,7 @@ def what_now(
             [each for each in here if _memory_of(node, each) == memory],
             [each for each in planned if each.way.memory == memory],
             {model for of, model in pinned if of == node.id},
+            {model for of, model in never if of == node.id},
             set(demo_models),
             any(_memory_of(node, each) != memory for each in real),
             waiting,
@@ -79,6 +81,7 @@ class _Space:
     running: Sequence[Running]
     planned: Sequence[Placed]
     pinned: Collection[str]
+    never: Collection[str]
     demos: Collection[str]
     another_is_ready: bool
     waiting: Mapping[str, int]
@@ -119,6 +122,7 @@ class _Space:
             Resident(
                 each.model, each.memory_bytes, each.in_flight, each.idle_seconds,
                 loaded_seconds=each.loaded_seconds, ready=each.ready, is_demo=each.model in self.demos,
+                must_go=each.model in self.never,
             )
             for each in self.running
             if each.model not in restarting

@@ -3,7 +3,7 @@
 A benchmark that failed is kept, too, with why. Of each node the last hundred are kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -45,6 +45,20 @@ class Pin(BaseModel):
     never: bool = False
 
 
+UNLOADED_SECONDS = 3600.0
+"""So long no plan brings back what an admin unloaded; who asks for it does, at any time."""
+
+
+class Unloaded(BaseModel):
+    """A model that an admin unloaded from a node; `at` is epoch seconds."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    node: str
+    model: str
+    at: float
+
+
 class SplitWish(StrEnum):
     """What an admin said of splitting a model."""
 
@@ -63,10 +77,14 @@ class PlacementChoice(Choice):
     splits: dict[str, SplitWish] = Field(default_factory=dict)
     """By model, where an admin said something of it."""
 
-    def wishes(self) -> Wishes:
+    unloaded: tuple[Unloaded, ...] = ()
+
+    def wishes(self, at: float) -> Wishes:
+        """As they are at `at`, epoch seconds."""
+        lately = {(each.node, each.model) for each in self.unloaded if at - each.at < UNLOADED_SECONDS}
         return Wishes(
             pinned=frozenset((pin.node, pin.model) for pin in self.pins if not pin.never),
-            never=frozenset((pin.node, pin.model) for pin in self.pins if pin.never),
+            never=frozenset({(pin.node, pin.model) for pin in self.pins if pin.never} | lately),
             copies=tuple(sorted(self.copies.items())),
             least_tokens_per_second=self.least_tokens_per_second,
         )
@@ -115,6 +133,32 @@ def remove_pin(db: Database, node: str, model: str, *, chosen_by: str | None) ->
         choice = read_placement(db)
         left = tuple(each for each in choice.pins if (each.node, each.model) != (node, model))
         write_choice(db, choice.model_copy(update={"pins": left}), chosen_by=chosen_by)
+
+
+def unload_model(db: Database, node: str, model: str, *, at: float, chosen_by: str | None) -> None:
+    """The node gives its running answers and unloads it. Raises PinRefused where it is pinned there."""
+    with transaction(db):
+        choice = read_placement(db)
+        if Pin(node=node, model=model) in choice.pins:
+            raise PinRefused(
+                "An admin said that it is always loaded there.", next_step="Let the plan decide first."
+            )
+        others = [
+            each
+            for each in choice.unloaded
+            if (each.node, each.model) != (node, model) and at - each.at < UNLOADED_SECONDS
+        ]
+        unloaded = (*others, Unloaded(node=node, model=model, at=at))
+        write_choice(db, choice.model_copy(update={"unloaded": unloaded}), chosen_by=chosen_by)
+
+
+def load_again(db: Database, models: Collection[str], at: float) -> None:
+    """What was unloaded before `at` may come back, for somebody asked for it then."""
+    with transaction(db):
+        choice = read_placement(db)
+        left = tuple(each for each in choice.unloaded if each.model not in models or each.at > at)
+        if left != choice.unloaded:
+            write_choice(db, choice.model_copy(update={"unloaded": left}), chosen_by=None)
 
 
 def wish_split(db: Database, model: str, wish: SplitWish | None, *, chosen_by: str | None) -> None:

@@ -130,7 +130,7 @@ class Meter:
         self._every_seconds = every_seconds
         self._log_to = log_to
         self._lines: deque[LedgerLine] = deque()
-        self._reports: dict[str, bytes] = {}
+        self._reports: dict[str, tuple[float, bytes]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="meter")
 
@@ -143,7 +143,7 @@ class Meter:
 
     def report(self, node: str, document: bytes) -> None:
         """Stores a node report (JSON) with the next batch, in place of the last one."""
-        self._reports[node] = document
+        self._reports[node] = now(), document
 
     def stop(self) -> None:
         """Writes what is left and ends the thread."""
@@ -170,7 +170,7 @@ class Meter:
                     _insert(database, some)
                 database.conn.executemany(
                     "INSERT OR REPLACE INTO node_reports (node, at, report) VALUES (?, ?, ?)",
-                    [(node, now(), document.decode()) for node, document in reports.items()],
+                    [(node, at, document.decode()) for node, (at, document) in reports.items()],
                 )
         except sqlite3.Error as error:
             log.error("the ledger could not be written, %d lines wait: %s", len(lines), error)

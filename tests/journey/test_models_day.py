@@ -22,8 +22,8 @@ from appliance.models import (
     receive_chunk,
     remove_alias,
 )
-from appliance.placement import Applying, choose_placement
-from appliance.settings import Settings
+from appliance.placement import Applying, choose_placement, unload_model
+from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule
 from tests.bench.random_model import TINY, random_model
 from tests.conftest import free_port
@@ -78,10 +78,8 @@ def test_a_model_comes_is_asked_for_and_goes(
         what="the alias",
     )
     assert ask(run, "code") == "noise"
-    # a plan that must not have it here lets it go once it has been idle for a while: by hand it goes at once
     remove_alias(db, activity, "code", by=None)
-    for spec in settings.engine_specs_dir.glob("noise.json"):
-        spec.unlink()
+    unload_model(db, BOX_NODE, "noise", at=now(), chosen_by=None)
     wait_until(
         lambda: not settings.engine_socket("noise").exists(), within_seconds=20, what="the engine has ended"
     )

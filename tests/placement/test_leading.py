@@ -17,7 +17,16 @@ from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
-from appliance.placement import Applying, Pin, choose_placement, follow_plan, lead, set_pin
+from appliance.placement import (
+    Applying,
+    Pin,
+    choose_placement,
+    follow_plan,
+    lead,
+    read_placement,
+    set_pin,
+    unload_model,
+)
 from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule
 from tests.bench.random_model import TINY, random_model
@@ -87,6 +96,30 @@ def test_a_model_that_came_is_loaded_by_the_plan_and_let_go_when_it_must_not_be_
     follow_plan(box.settings)
     report(box, BOX_NODE, name="box", engines=[said | {"busy": 1}])
     assert lead(box.settings) == "" and specs(box) == {"noise"}, "an answer is not broken off"
+
+
+def test_what_an_admin_unloads_goes_after_its_answers_and_comes_back_for_who_asks(
+    box: ModelBox, tending: None, tmp_path: Path
+) -> None:
+    bring(box, tmp_path, "noise")
+    follow_plan(box.settings)
+    lead(box.settings)
+    said = running(box, "noise")
+    report(box, BOX_NODE, name="box", engines=[said | {"busy": 1}])
+    unload_model(box.db, BOX_NODE, "noise", at=now(), chosen_by=None)
+    assert lead(box.settings) == "" and specs(box) == {"noise"}, "an answer is not broken off"
+    report(box, BOX_NODE, name="box", engines=[said])
+    assert "An admin keeps it off this node" in lead(box.settings) and specs(box) == set()
+    socket = box.settings.engine_socket("noise")
+    wait_until(lambda: not socket.exists(), within_seconds=20, what="the engine has ended")
+    report(box, BOX_NODE, name="box", engines=[])
+    follow_plan(box.settings)
+    assert lead(box.settings) == "" and specs(box) == set(), "no plan brings it back"
+    report(box, "pool", queue_length=1, waiting={"noise": 1})
+    assert "load noise" in lead(box.settings)
+    assert running(box, "noise")["ready"]
+    report(box, "pool", queue_length=0, waiting={})
+    assert not read_placement(box.db).unloaded
 
 
 def test_where_the_admin_wants_to_be_asked_a_model_is_loaded_when_somebody_waits_for_it(

@@ -189,7 +189,7 @@ def test_a_split_ends_when_its_model_is_ready_in_one_piece_or_must_make_room_for
     def whole(*more: NodeFacts, settled: Split | None = settled, running: tuple[Running, ...] = ()) -> bool:
         nodes = beside_splits([*fleet, *more], [settled] if settled else [])
         found = plan(nodes, [large, DEMO])
-        current = CurrentPlan(found, nodes, running, (), PlacementChoice(), (large, DEMO))
+        current = CurrentPlan(found, nodes, running, (), PlacementChoice(), Wishes(), (large, DEMO))
         return runs_whole(current, large, settled)
 
     assert not whole() and not whole(settled=None)

@@ -107,11 +107,11 @@ def test_pins_are_set_replaced_and_removed(cellule: Database) -> None:
     set_pin(cellule, Pin(node="box", model="small"), chosen_by=None)
     set_pin(cellule, Pin(node="box", model="small", never=True), chosen_by=None)
     set_pin(cellule, Pin(node="pc", model="small"), chosen_by=None)
-    wishes = read_placement(cellule).wishes()
+    wishes = read_placement(cellule).wishes(0.0)
     assert set(wishes.pinned) == {("pc", "small")} and set(wishes.never) == {("box", "small")}
     for _ in range(2):
         remove_pin(cellule, "pc", "small", chosen_by=None)
-    assert read_placement(cellule).wishes().pinned == frozenset()
+    assert read_placement(cellule).wishes(0.0).pinned == frozenset()
 
 
 def test_a_choice_out_of_range_changes_nothing(cellule: Database) -> None:

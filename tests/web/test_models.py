@@ -224,6 +224,28 @@ def test_a_model_is_kept_off_a_machine_until_the_plan_decides_again(
     assert read_placement(site.db).pins == ()
 
 
+def test_a_loaded_model_is_unloaded_by_a_button_and_not_where_it_is_pinned(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    assert "Unload<" not in admin.get("/models").text, "it is loaded nowhere"
+    engine = {"model": "tiny", "ready": True, "slots": 4, "context_tokens": 256}
+    report = json.dumps({"name": "box", "engines": [engine], "load": {}})
+    site.activity.execute("INSERT INTO node_reports VALUES ('box', ?, ?)", [now(), report])
+    assert "Unload<" in admin.get("/models").text
+    form = {"name": "tiny", "node": "box"}
+    said = admin.post("/models/unload", form, follow_redirects=True).text
+    assert "comes back when somebody asks for it" in said
+    wishes = read_placement(site.db).wishes(now())
+    assert wishes.never == {("box", "tiny")} and not read_placement(site.db).wishes(now() + 3601).never
+    admin.post("/models/pins", {"model": "tiny", "node": "box", "wish": "always"})
+    refused = admin.post("/models/unload", form)
+    assert refused.status_code == 409 or "always loaded there" in refused.text
+    assert admin.post("/models/unload", {**form, "name": "none"}).status_code == 404
+    [line, *_] = [each for each in site.activity["audit"].rows if "unloaded" in (each["detail"] or "")]
+    assert (line["subject"], line["detail"]) == ("tiny", "unloaded from box")
+
+
 def test_the_page_follows_by_what_its_live_part_says(
     site: Site, admin: Visitor, machine: Host, stick: Path
 ) -> None:
