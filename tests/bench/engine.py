@@ -38,8 +38,10 @@ class Served:
     pid: int
 
     def cpu_seconds(self) -> float:
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        """With those of processes that compute for it."""
+        process = psutil.Process(self.pid)
+        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
 
     def main_thread_cpu_seconds(self) -> float:
         main = next(one for one in psutil.Process(self.pid).threads() if one.id == self.pid)

@@ -1,39 +1,37 @@
-"""Many sequences at once on a processor or GPU: GenAI's continuous batching, one step at a time.
+"""Many sequences at once on a processor or GPU: what the computing process is told, and what it gives.
 
-Each turn stops what was cancelled, adds what waits while a slot is free, and makes one step: a token for
-every sequence that generates, and a part of the prompts still to be read. GenAI keeps computed prefixes by
+Each turn stops what was cancelled, adds what waits while a slot is free, and takes one step's tokens: one for
+every sequence that generates, after a part of the prompts still to be read. GenAI keeps computed prefixes by
 itself; how many tokens of a prompt it found again it does not tell.
 """
 
+import asyncio
 import itertools
+import logging
+import os
+import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import NoReturn
 
-import numpy as np
-
-from appliance.engines.generation import FinishReason, Generation
+from appliance.engines.generation import FinishReason, Generation, GenerationRequest, Mailbox
 from appliance.engines.metrics import EngineMetrics
-from appliance.engines.openvino.generation_config import generation_config
-from appliance.engines.openvino.library import Pipeline, genai, openvino
+from appliance.engines.openvino.computing import Computing
 from appliance.engines.openvino.queue import QueuedRunner
+from appliance.engines.openvino.steps import Add, Given, Stepped, Stop
 from appliance.engines.openvino.vocabulary import TokenizerVocabulary
 from appliance.engines.sampling_plan import TokenLogprobs
 
-
-@dataclass(eq=False)
-class _Running:
-    """A sequence in the pipeline."""
-
-    generation: Generation
-    handle: Pipeline
+_log = logging.getLogger(__name__)
 
 
 class BatchingRunner(QueuedRunner):
-    """Over a genai.ContinuousBatchingPipeline, which only the engine thread touches once it is started."""
+    """Over the process that computes, to which only the engine thread talks once it is started."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        computing: Computing,
         vocabulary: TokenizerVocabulary,
         metrics: EngineMetrics,
         *,
@@ -42,64 +40,100 @@ class BatchingRunner(QueuedRunner):
         kv_tokens: int,
     ) -> None:
         super().__init__(vocabulary, metrics, slots, waiting)
-        self._pipeline = pipeline
-        self._end_tokens, self._stop_token = vocabulary.end_tokens, vocabulary.stop_token
+        self._computing = computing
+        self._connection = computing.connection
+        self._ends = vocabulary.end_tokens, vocabulary.stop_token
         self._kv_tokens = kv_tokens
-        self._running: list[_Running] = []
+        self._running: dict[int, Generation] = {}
         self._numbers = itertools.count()
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
 
     @property
     def busy(self) -> int:
         return len(self._running)
 
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().start(loop)
+        threading.Thread(target=self._end_with_what_computes, daemon=True).start()
+
+    def submit(self, requests: list[GenerationRequest], mailboxes: list[Mailbox]) -> list[Generation]:
+        generations = super().submit(requests, mailboxes)
+        self._wake()
+        return generations
+
+    def cancel(self, generation: Generation) -> None:
+        super().cancel(generation)
+        self._wake()
+
+    def _wake(self) -> None:
+        """The engine thread looks at once at what is wanted."""
+        with suppress(BlockingIOError):  # it has been woken often enough
+            os.write(self._waker, b".")
+
     def _turn(self) -> None:
-        started = time.perf_counter()
         self._stop_cancelled()
         self._place_waiting()
         if not self._running:
             self._stepped(0)
             return
-        placed = time.perf_counter()
-        self._pipeline.step()
-        stepped = time.perf_counter()
-        tokens = self._read()
-        self._measure(tokens, stepped - placed, time.perf_counter() - stepped + placed - started)
-        self._stepped(self._kv_tokens_used())
+        ready = wait([self._connection, self._woken])
+        if self._woken in ready:
+            os.read(self._woken, 4096)
+        if self._connection in ready:
+            self._take(self._step())
+
+    def _step(self) -> Stepped:
+        try:
+            stepped: Stepped = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._end_with_what_computes()
+        return stepped
+
+    def _end_with_what_computes(self) -> NoReturn:
+        """Who tends to this process starts both anew."""
+        how = self._computing.how_it_ended()
+        _log.critical("the process that computes ended with %s", how)
+        logging.shutdown()
+        os._exit(70)
 
     def _stop_cancelled(self) -> None:
-        for one in [one for one in self._running if one.generation.cancelled]:
-            self._leave(one)
+        for number in [number for number, one in self._running.items() if one.cancelled]:
+            self._leave(number)
 
     def _place_waiting(self) -> None:
         while len(self._running) < self.slots:
             generation = self._next_waiting()
             if generation is None:
                 return
-            prompt = openvino.Tensor(np.array([generation.request.prompt], np.int64))
-            config = generation_config(generation.request, self._end_tokens, self._stop_token)
-            handle = self._pipeline.add_request(next(self._numbers), prompt, config)
-            self._running.append(_Running(generation, handle))
+            number = next(self._numbers)
+            self._running[number] = generation
+            self._connection.send(Add(number, generation.request, *self._ends))
 
-    def _read(self) -> int:
-        """Takes what the step gave; how many tokens it computed, a prompt counted with its first token."""
-        tokens = 0
-        for one in list(self._running):
-            if one.handle.can_read():
-                for given in one.handle.read().values():
-                    first = not one.generation.generated
-                    tokens += len(given.generated_ids) + first * len(one.generation.request.prompt)
-                    self._take(one.generation, given)
-            if one.generation.finish is None and one.handle.get_status() != genai.GenerationStatus.RUNNING:
+    def _take(self, stepped: Stepped) -> None:
+        """Hands out what the step gave; a prompt counts with its first token."""
+        took, tokens = time.perf_counter(), 0
+        for given in stepped.given:
+            generation = self._running.get(given.number)
+            if generation is None:
+                continue  # it was stopped while the step ran
+            first = not generation.generated
+            tokens += len(given.tokens) + first * len(generation.request.prompt)
+            self._take_tokens(generation, given)
+            if generation.finish is None and given.is_over:
                 # it ended without a token that says so: there was no room left for it
-                self._hand_out(one.generation, one.generation.end(FinishReason.LENGTH))
-            if one.generation.finish:
-                self._leave(one)
-        return tokens
+                self._hand_out(generation, generation.end(FinishReason.LENGTH))
+            if given.is_over:
+                del self._running[given.number]
+            elif generation.finish:
+                self._leave(given.number)
+        self._stepped(int(stepped.cache_usage * self._kv_tokens))
+        self._measure(tokens, stepped.seconds, time.perf_counter() - took)
 
-    def _take(self, generation: Generation, given: Pipeline) -> None:
+    def _take_tokens(self, generation: Generation, given: Given) -> None:
         wants_logprobs = generation.request.top_logprobs is not None
-        logprobs = given.generated_log_probs if wants_logprobs else ()
-        for token, logprob in itertools.zip_longest(given.generated_ids, logprobs):
+        logprobs = given.logprobs if wants_logprobs else ()
+        for token, logprob in itertools.zip_longest(given.tokens, logprobs):
             if generation.finish:
                 return
             if generation.ends_with(token):
@@ -108,9 +142,6 @@ class BatchingRunner(QueuedRunner):
             told = TokenLogprobs(token, logprob, ()) if wants_logprobs else None
             self._hand_out(generation, generation.add(token, told))
 
-    def _leave(self, one: _Running) -> None:
-        one.handle.stop()  # no effect where it has ended
-        self._running.remove(one)
-
-    def _kv_tokens_used(self) -> int:
-        return int(self._pipeline.get_metrics().cache_usage / 100 * self._kv_tokens)
+    def _leave(self, number: int) -> None:
+        del self._running[number]
+        self._connection.send(Stop(number))

@@ -12,12 +12,14 @@ import psutil
 from appliance.engines.contract import ChatRequest, SamplingFields
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.openvino.batching import BatchingRunner
+from appliance.engines.openvino.computing import Computing
 from appliance.engines.openvino.conversion import ir_of_gguf
 from appliance.engines.openvino.devices import DeviceSettings, device_settings, is_npu
 from appliance.engines.openvino.files import ModelFiles, read_model_files
 from appliance.engines.openvino.library import Pipeline, genai, refusing_what_openvino_refuses
 from appliance.engines.openvino.one_by_one import OneByOneRunner
 from appliance.engines.openvino.queue import QueuedRunner
+from appliance.engines.openvino.steps import Start
 from appliance.engines.openvino.vocabulary import TokenizerVocabulary
 from appliance.engines.options import EngineOptions
 from appliance.engines.served import ParameterNotOffered, PromptTooShortHere
@@ -50,13 +52,24 @@ class OpenVinoEngine(TextEngine):
         path = files.path
         if self._on_npu and files.format is ModelFormat.GGUF:
             path = ir_of_gguf(files)
+        computing = None if self._on_npu else self._computing(options, files, settings)
         with refusing_what_openvino_refuses(f"The tokenizer of {path} can't be used"):
             tokenizer = genai.Tokenizer(path)
         vocabulary = TokenizerVocabulary(tokenizer, files, frozenset())
         super().__init__(options, metrics, vocabulary)
-        with refusing_what_openvino_refuses(f"OpenVINO can't load {path} on {options.device}"):
-            make = self._npu_runner if self._on_npu else self._batching_runner
-            self.runner: QueuedRunner = make(options, files, settings, vocabulary, path)
+        if computing:
+            computing.wait_until_loaded()
+            self.runner: QueuedRunner = BatchingRunner(
+                computing,
+                vocabulary,
+                metrics,
+                slots=options.slots,
+                waiting=options.waiting,
+                kv_tokens=self._kv_tokens,
+            )
+        else:
+            with refusing_what_openvino_refuses(f"OpenVINO can't load {path} on {options.device}"):
+                self.runner = self._npu_runner(options, files, settings, vocabulary, path)
         self.slots = self.runner.slots
 
     def refuse_what_is_not_offered(self, request: SamplingFields, top_logprobs: int | None) -> None:
@@ -80,39 +93,23 @@ class OpenVinoEngine(TextEngine):
                 next_step="Lengthen it, or ask a node without an NPU.",
             )
 
-    def _batching_runner(
-        self,
-        options: EngineOptions,
-        files: ModelFiles,
-        settings: DeviceSettings,
-        vocabulary: TokenizerVocabulary,
-        path: Any,  # noqa: ANN401
-    ) -> QueuedRunner:
+    def _computing(self, options: EngineOptions, files: ModelFiles, settings: DeviceSettings) -> Computing:
+        """The process that loads the model, while this one sees to its own part."""
         context = min(options.context_tokens or DEFAULT_CONTEXT_TOKENS, files.context_tokens or 2**31)
         affordable = int(
             psutil.virtual_memory().available * _KV_SHARE_OF_FREE_MEMORY / max(1, files.kv_bytes_per_token)
         )
-        kv_tokens = options.kv_tokens or max(context, min(options.slots * context, affordable))
-        self.context_tokens = min(context, kv_tokens)
-        scheduler = genai.SchedulerConfig()
-        scheduler.enable_prefix_caching = True
-        scheduler.max_num_seqs = options.slots
+        self._kv_tokens = options.kv_tokens or max(context, min(options.slots * context, affordable))
+        self.context_tokens = min(context, self._kv_tokens)
         block = BLOCK_TOKENS.get(options.device.partition(".")[0], 16)
-        # the last block of each sequence is not full
-        scheduler.num_kv_blocks = -(-kv_tokens // block) + options.slots
-        for name, value in settings.scheduler.items():
-            setattr(scheduler, name, value)
-        pipeline = genai.ContinuousBatchingPipeline(
-            path, vocabulary.tokenizer, scheduler, settings.device, **settings.properties
-        )
-        return BatchingRunner(
-            pipeline,
-            vocabulary,
-            self.metrics,
-            slots=options.slots,
-            waiting=options.waiting,
-            kv_tokens=kv_tokens,
-        )
+        scheduler = {
+            "enable_prefix_caching": True,
+            "max_num_seqs": options.slots,
+            # the last block of each sequence is not full
+            "num_kv_blocks": -(-self._kv_tokens // block) + options.slots,
+            **settings.scheduler,
+        }
+        return Computing(Start(files.path, settings.device, settings.properties, scheduler))
 
     def _npu_runner(
         self,

@@ -11,9 +11,7 @@ from typing import Any
 import openvino
 import openvino_genai as genai
 
-from appliance.engines.served import ModelUnusable
-
-__all__ = ["Pipeline", "genai", "openvino", "refusing_what_openvino_refuses"]
+__all__ = ["Pipeline", "genai", "openvino", "reason", "refusing_what_openvino_refuses"]
 
 Pipeline = Any
 """One of GenAI's pipelines, which have no common type."""
@@ -27,11 +25,14 @@ def refusing_what_openvino_refuses(what: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ModelUnusable(f"{what}: {_reason(str(error))}") from error
+        # the process that computes has no use for it, and starts sooner without
+        from appliance.engines.served import ModelUnusable
+
+        raise ModelUnusable(f"{what}: {reason(error)}") from error
 
 
-def _reason(text: str) -> str:
+def reason(error: RuntimeError) -> str:
     """The line that says why: OpenVINO puts the places in its sources around it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not _NOISE.match(line)] or lines or ["no reason given"]
     return telling[0][:300].rstrip(".") + "."

@@ -1,0 +1,40 @@
+"""The process that computes, as the server sees it: GenAI's continuous batching, apart from the network.
+
+GenAI's `step` keeps Python's lock until it ends, which takes seconds while a long prompt is read on a
+processor. In the server's own process nothing else could happen meanwhile: no health, no new request, no
+token on its way out. So the pipeline has a process of its own (`stepping`), and a pipe to the server
+(`steps`); it ends when the pipe does.
+"""
+
+import subprocess
+import sys
+from multiprocessing.connection import Pipe
+
+from appliance.engines.openvino.steps import Failed, Start
+from appliance.engines.served import ModelUnusable
+
+
+class Computing:
+    """The process, as the server sees it; it begins to load at once."""
+
+    def __init__(self, start: Start) -> None:
+        self.connection, theirs = Pipe()
+        command = [sys.executable, "-m", "appliance.engines.openvino.stepping", str(theirs.fileno())]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self.connection.send(start)
+
+    def wait_until_loaded(self) -> None:
+        """Takes as long as the model's loading. Raises ModelUnusable."""
+        try:
+            said = self.connection.recv()
+        except EOFError:
+            how = self.how_it_ended()
+            raise ModelUnusable(f"OpenVINO ended with {how} while it loaded the model.") from None
+        if isinstance(said, Failed):
+            raise ModelUnusable(said.why)
+
+    def how_it_ended(self) -> str:
+        """Once the pipe has ended."""
+        status = self._process.wait()
+        return f"signal {-status}" if status < 0 else f"status {status}"

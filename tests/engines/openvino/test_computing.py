@@ -1,0 +1,66 @@
+"""OpenVINO computes in a process of its own: a long step holds up nobody, and neither outlives the other."""
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+import psutil
+import pytest
+
+from tests.conftest import DEMO_MODEL
+from tests.engines.serving import RunningEngine, engine_process
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def engine() -> Iterator[RunningEngine]:
+    with engine_process(DEMO_MODEL, "--engine", "openvino", "--slots", "2") as engine:
+        yield engine
+
+
+def computing(engine: RunningEngine) -> psutil.Process:
+    [process] = psutil.Process(engine.process.pid).children()
+    return process
+
+
+def test_while_a_step_takes_long_the_server_answers(engine: RunningEngine) -> None:
+    """A step that takes long is played by stopping the process that makes it."""
+    process = computing(engine)
+    process.suspend()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(engine.chat, "Hello", max_tokens=4)
+        wait_until(lambda: engine.health()["busy"] == 1, within_seconds=10, what="it has a slot")
+        waiting = [pool.submit(engine.chat, "Hello", max_tokens=4) for _ in range(2)]
+        wait_until(lambda: engine.health()["waiting"] == 1, within_seconds=10, what="the third one waits")
+        assert not answer.done()
+        process.resume()
+        assert [each.result(20).status for each in (answer, *waiting)] == [200] * 3
+    assert engine.health()["busy"] == 0
+
+
+def test_who_leaves_during_a_long_step_gives_the_slot_back(engine: RunningEngine) -> None:
+    process = computing(engine)
+    process.suspend()
+    with pytest.raises(openai.APITimeoutError):
+        engine.client(timeout=0.5).chat.completions.create(
+            model=engine.model, messages=[{"role": "user", "content": "Hello"}]
+        )
+    wait_until(lambda: engine.health()["busy"] == 0, within_seconds=10, what="its slot is free")
+    process.resume()
+    assert engine.chat("Hello", max_tokens=4).status == 200
+
+
+def test_when_the_computing_process_dies_the_engine_ends_and_says_how(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with engine_process(DEMO_MODEL, "--engine", "openvino") as engine:
+        computing(engine).send_signal(signal.SIGKILL)
+        assert engine.process.wait(10) == 70
+    assert "the process that computes ended with signal 9" in capfd.readouterr().err
+
+
+def test_when_the_engine_dies_nothing_computes_on(engine: RunningEngine) -> None:
+    process = computing(engine)
+    engine.process.kill()
+    process.wait(10)
