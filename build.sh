@@ -38,7 +38,9 @@ Cellule Appliance
                           build, sign and put a release into a channel's folder
   ./build.sh bench [NAME] measure engine, gateway, handout, join, openvino, simulation or image (needs root) against
                           their peers, or sharding against its prediction (all without NAME)
-  ./build.sh lock [image] pin the dependencies of pyproject.toml anew, with hashes; those of the image
+  ./build.sh lock [image|drivers]
+                          pin the dependencies of pyproject.toml anew, with hashes; those of the image; drivers
+                          that Debian doesn't have (image/README.md)
   ./build.sh help         this text
 
 The first call sets up what is missing: Debian packages, a Python environment, and the llama.cpp
@@ -351,6 +353,9 @@ bench() {
 }
 
 lock() {
+    if [ "${1:-}" = drivers ]; then
+        VARIANT=shipped exec image/45-drivers.sh --lock
+    fi
     if [ "${1:-}" = image ]; then
         prepare_image tests/requirements.lock
         for variant in small shipped; do

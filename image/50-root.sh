@@ -67,6 +67,7 @@ finish_inside() {
 
 rm -rf "$ROOT" && mkdir -p "$ROOT"
 tar --xattrs --xattrs-include='*' --numeric-owner -C "$ROOT" -xf "$BASE"
+"$IMAGE/45-drivers.sh" "$ROOT" "$WORK/drivers.lock"
 mkdir -p "$ROOT/usr/lib/cellule"
 copy_own_files
 "$IMAGE/40-wheels.sh" "$ROOT/usr/lib/cellule"
@@ -76,6 +77,6 @@ install_trust
 # tests build releases that differ, or fail, on purpose
 [ -z "${OVERLAY:-}" ] || cp -a "$OVERLAY/." "$ROOT/"
 finish_inside
-"$IMAGE/sbom.py" --root "$ROOT" --packages "$WORK/packages.lock" --version "$VERSION" --variant "$VARIANT" \
+"$IMAGE/sbom.py" --root "$ROOT" --packages "$WORK/packages.lock" --drivers "$WORK/drivers.lock" --version "$VERSION" --variant "$VARIANT" \
     --out "$ROOT/usr/lib/cellule/sbom.cdx.json"
 cp "$ROOT/usr/lib/cellule/sbom.cdx.json" "$OUT/cellule-$VERSION-$VARIANT.cdx.json"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the bill of materials of the root (CycloneDX 1.6): Debian packages, Python wheels, the demo model.
+"""Writes the bill of materials of the root (CycloneDX 1.6): packages, drivers, wheels, the demo model.
 
 Every Debian package carries the hash of its package file from the lock; licences are those that the
 package's own copyright file (DEP-5) or the wheel's metadata state, and none is guessed. Nothing but the
@@ -22,16 +22,18 @@ from typing import Any
 from urllib.parse import quote
 
 Component = dict[str, Any]
+DEBIAN = "pkg:deb/debian/{name}@{version}?arch={architecture}&distro=trixie"
+OTHERS = "pkg:generic/{name}@{version}?arch={architecture}"
 
 
-def debian_packages(lock: Path, root: Path) -> Iterator[Component]:
+def packages(lock: Path, root: Path, purl_form: str) -> Iterator[Component]:
     """One component for each line `name=version architecture sha256:HASH` of the lock."""
     for line in lock.read_text().splitlines():
         if line.startswith("#") or not line.strip():
             continue
         package, architecture, digest = line.split()
         name, version = package.split("=", 1)
-        purl = f"pkg:deb/debian/{name}@{quote(version)}?arch={architecture}&distro=trixie"
+        purl = purl_form.format(name=name, version=quote(version), architecture=architecture)
         yield {
             "type": "library",
             "bom-ref": purl,
@@ -111,14 +113,15 @@ def bill(components: list[Component], version: str, variant: str) -> Component:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("--root", "--packages", "--out"):
+    for name in ("--root", "--packages", "--drivers", "--out"):
         parser.add_argument(name, type=Path, required=True)
     for name in ("--version", "--variant"):
         parser.add_argument(name, required=True)
     given = parser.parse_args()
     product = given.root / "usr/lib/cellule"
     components = [
-        *debian_packages(given.packages, given.root),
+        *packages(given.packages, given.root, DEBIAN),
+        *packages(given.drivers, given.root, OTHERS),
         *wheels(product / "site-packages"),
         *wheels(product / "engine-packages"),
         *models(product / "appliance/models"),
