@@ -38,6 +38,7 @@ class Daemon:
         self._states: dict[str, JobState] = {}
         self._telling = threading.Lock()
         self._told_at = 0.0
+        self._network_refusal = ""
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -112,10 +113,13 @@ class Daemon:
         try:
             reconcile_network(database, self._host, self._settings)
         except Refusal as refusal:
-            log.warning("the network could not be reconciled: %s", refusal)
+            if str(refusal) != self._network_refusal:
+                log.warning("the network could not be reconciled: %s", refusal)
+            self._network_refusal = str(refusal)
         except Exception:
             log.exception("the network could not be reconciled")
         else:
+            self._network_refusal = ""
             return True
         return False
 
