@@ -106,6 +106,15 @@ def test_nginx_lets_go_of_a_kept_connection_before_the_other_side_does(
     assert int(kept_by_nginx[1]) < int(kept_by_gunicorn[1])
 
 
+@pytest.mark.parametrize("name", ["cellule-engines", "cellule-split-engines"])
+def test_engines_of_given_models_may_open_graphics_and_npus(name: str) -> None:
+    """Debian's udev gives the nodes of all three to the group render."""
+    text = (UNITS / f"{name}.service.d" / "60-own.conf").read_text()
+    assert "\nPrivateDevices=no\n" in text and "\nSupplementaryGroups=render\n" in text
+    for devices in ("char-drm", "char-accel", "char-kfd"):
+        assert f"\nDeviceAllow={devices} rw\n" in text
+
+
 def test_root_may_open_the_tpm_that_udev_gives_to_another_user() -> None:
     """tpm-udev gives /dev/tpmrm0 to tss: without this capability no partition could be bound to a TPM."""
     text = (UNITS / "cellule-partition.service").read_text()
