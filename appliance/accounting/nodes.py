@@ -42,6 +42,8 @@ class EngineOverview:
     """Of one answer."""
     trouble: str = ""
     """Why it is not ready, a sentence."""
+    device_names: tuple[str, ...] = ()
+    """Of the devices beside the processor that compute, where the engine tells them."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def _engine(report: dict[str, Any]) -> EngineOverview:
         tokens_per_second=float(report.get("tokens_per_second", 0.0)),
         context_tokens=int(report.get("context_tokens", 0)),
         trouble=str(report.get("trouble", "")),
+        device_names=tuple(map(str, report.get("device_names", ()))),
     )
 
 

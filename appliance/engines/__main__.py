@@ -92,7 +92,9 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
     parser.add_argument(
         "--kind", type=Kind, default=Kind.TEXT, choices=list(Kind), help="what the model is for"
     )
-    parser.add_argument("--device", default="CPU", help="of OpenVINO: CPU, GPU, NPU")
+    parser.add_argument(
+        "--device", default="CPU", help="of OpenVINO: CPU, GPU, NPU; of llama.cpp: CPU, cuda, rocm, vulkan …"
+    )
     parser.add_argument(
         "--setting",
         action="append",
@@ -193,7 +195,11 @@ async def _load(app: EngineApp, options: EngineOptions) -> None:
     if engine.ready:
         health = engine.health()
         _log.info(
-            "ready: %s with %d slots of %d tokens", engine.name, health["slots"], health["context_tokens"]
+            "ready: %s on %s with %d slots of %d tokens",
+            engine.name,
+            ", ".join(health.get("device_names", ())) or health.get("device", options.engine),
+            health["slots"],
+            health["context_tokens"],
         )
 
 

@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when libgomp i
 
 from llama_cpp import llama_cpp as llama
 
-__all__ = ["LIBRARY_FOLDER", "CType", "Pointer", "llama", "silenced"]
+__all__ = ["LIBRARY_FOLDER", "CType", "Pointer", "function", "llama", "silenced"]
 
 Pointer = Any
 """A ctypes pointer into llama.cpp, for which no better type can be written."""
@@ -34,6 +34,13 @@ _LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR
 def _pass_on_errors(level: int, text: bytes, _user_data: object) -> None:
     if level == _LEVEL_ERROR:
         _log.warning("llama.cpp: %s", text.decode("utf-8", "replace").partition("\n")[0])
+
+
+def function(name: str, result: CType, *arguments: CType) -> Pointer:
+    """A function of the library that the Python binding does not declare, with the types of its header."""
+    found = getattr(llama._lib, name)
+    found.restype, found.argtypes = result, list(arguments)
+    return found
 
 
 @contextmanager
@@ -52,8 +59,5 @@ def silenced() -> Iterator[None]:
 
 
 llama.llama_log_set(_pass_on_errors, ctypes.c_void_p(0))
-_load_all = llama._lib.ggml_backend_load_all_from_path
-_load_all.argtypes = [ctypes.c_char_p]
-_load_all.restype = None
-_load_all(str(LIBRARY_FOLDER).encode())
+function("ggml_backend_load_all_from_path", None, ctypes.c_char_p)(str(LIBRARY_FOLDER).encode())
 llama.llama_backend_init()

@@ -6,8 +6,7 @@ context of their own. A reranker reads query and document as one text and gives 
 
 import functools
 import math
-
-import psutil
+from typing import Any
 
 from appliance.engines.batcher import BatcherLimits
 from appliance.engines.contract import EmbeddingRequest
@@ -15,6 +14,7 @@ from appliance.engines.embedder import Embedder, steps
 from appliance.engines.exchange import Exchange
 from appliance.engines.kinds_contract import RerankRequest
 from appliance.engines.llama import llama
+from appliance.engines.llama_settings import check_settings, chosen_devices, configure, threads
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.model import Model
 from appliance.engines.options import EngineOptions
@@ -40,17 +40,16 @@ class _Pooled(PipelineServed):
 
     def __init__(self, options: EngineOptions, metrics: EngineMetrics, *, ranks: bool) -> None:
         super().__init__(options, metrics)
-        self._model = Model(options.model_file)
+        check_settings(options)
+        self._devices = chosen_devices(options)
+        self._model = Model(options.model_file, functools.partial(configure, options, self._devices))
         self.sha256 = self._model.sha256()
         trained = self._model.context_tokens_trained or _DEFAULT_CONTEXT_TOKENS
-        threads = options.threads or min(
-            psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity() or [1])
-        )
         limits = BatcherLimits(
             slots=1,
             context_tokens=min(options.context_tokens or trained, trained),
             kv_tokens=0,
-            threads=threads,
+            threads=threads(options),
             waiting=0,
         )
         self._embedder = Embedder(self._model, limits, ranks=ranks)
@@ -58,6 +57,9 @@ class _Pooled(PipelineServed):
     @property
     def context_tokens(self) -> int:
         return self._embedder.max_tokens
+
+    def health(self) -> dict[str, Any]:
+        return {**super().health(), "device_names": [device.title for device in self._devices]}
 
     def _computed(self, texts: list[list[int]], turn: Turn) -> list[Vector]:
         vectors: list[Vector] = [NOTHING] * len(texts)

@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument(
         "--engine", action="append", type=EngineName, help="may be given again; both without it"
     )
-    parser.add_argument("--device", default="CPU", help="of OpenVINO")
+    parser.add_argument("--device", default="CPU", help="OpenVINO's device, or llama.cpp's backend")
     parser.add_argument("--together", type=int, default=TOGETHER)
     parser.add_argument("--threads", type=int, default=0)
     given = parser.parse_args()

@@ -36,7 +36,7 @@ class EngineOptions:
     engine: EngineName = EngineName.LLAMA_CPP
     kind: Kind = Kind.TEXT
     device: str = "CPU"
-    """As OpenVINO names it: CPU, GPU, NPU."""
+    """As OpenVINO names it: CPU, GPU, NPU; or llama.cpp's backend: CPU, cuda, rocm, vulkan …"""
     settings: dict[str, Setting] = field(default_factory=dict)
     """Of that engine's own, as a hwprofile gives them."""
     slots: int = 8

@@ -70,6 +70,12 @@ class SettingUnknown(Refused):
     code: ClassVar[str] = "setting_unknown"
 
 
+class SettingUnusable(Refused):
+    """A hwprofile gives a setting a value that it can't have."""
+
+    code: ClassVar[str] = "setting_unusable"
+
+
 class EngineStarting(TryAgain):
     code: ClassVar[str] = "engine_starting"
     http_status: ClassVar[int] = 503

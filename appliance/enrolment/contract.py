@@ -184,6 +184,8 @@ class EngineReport(Message):
     engine: EngineName = EngineName.LLAMA_CPP
     device: Line = "CPU"
     """As it was told at its start: OpenVINO's device, or llama.cpp's backend."""
+    device_names: tuple[Line, ...] = Field(default=(), max_length=32)
+    """Of llama.cpp: the devices beside the processor that compute, as their driver calls them."""
     prompt_tokens: int = Field(default=0, ge=0)
     """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
@@ -273,7 +275,7 @@ class DesiredEngine(Message):
     engine: EngineName = EngineName.LLAMA_CPP
     kind: Kind = Kind.TEXT
     device: str = "CPU"
-    """Of OpenVINO."""
+    """OpenVINO's device, or llama.cpp's backend."""
     settings: dict[str, Setting] = Field(default_factory=dict)
     prompt_tokens: int = 0
     """A longer prompt is refused and answered elsewhere; 0: as the context allows."""

@@ -229,10 +229,12 @@ def test_a_loaded_model_is_unloaded_by_a_button_and_not_where_it_is_pinned(
 ) -> None:
     taken_in(site, machine, "tiny")
     assert "Unload<" not in admin.get("/models").text, "it is loaded nowhere"
-    engine = {"model": "tiny", "ready": True, "slots": 4, "context_tokens": 256}
+    card = "Vulkan0: AMD Radeon PRO W7900"
+    engine = {"model": "tiny", "ready": True, "slots": 4, "context_tokens": 256, "device_names": [card]}
     report = json.dumps({"name": "box", "engines": [engine], "load": {}})
     site.activity.execute("INSERT INTO node_reports VALUES ('box', ?, ?)", [now(), report])
-    assert "Unload<" in admin.get("/models").text
+    page = admin.get("/models").text
+    assert "Unload<" in page and card in page
     form = {"name": "tiny", "node": "box"}
     said = admin.post("/models/unload", form, follow_redirects=True).text
     assert "comes back when somebody asks for it" in said

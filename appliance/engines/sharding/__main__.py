@@ -19,9 +19,10 @@ from typing import NoReturn
 
 import psutil
 
+from appliance.engines.llama_devices import own_device
 from appliance.engines.sharding.lending import Head, Lending
 from appliance.engines.sharding.parts import PartAddress, part_address
-from appliance.engines.sharding.rpc import BUILD, own_device, serve
+from appliance.engines.sharding.rpc import BUILD, serve
 from appliance.engines.sharding.status import STATUS_PATH, PartStatus
 from appliance.errors import Refusal, Refused
 
@@ -82,7 +83,7 @@ def _lend(address: PartAddress, device_name: str, memory_bytes: int, threads: in
             ready=True,
             instance=instance,
             build=BUILD,
-            device=f"{device.name}: {device.description}"[:120],
+            device=device.title,
             memory_bytes=lending.memory_bytes,
             used_bytes=lending.used_bytes(in_use=bool(used_by)),
             used_by=used_by,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from appliance.engines.sharding.rpc import Device
+from appliance.engines.llama_devices import Device
 
 _SPARE_BYTES = 96 * 1024 * 1024
 """For the process itself: messages, Python."""

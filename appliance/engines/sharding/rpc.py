@@ -8,13 +8,12 @@ connection makes llama.cpp abort the process; `on_abort` hears of it first.
 import ctypes
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from appliance.engines.llama import CType, Pointer, llama
-from appliance.errors import Broken, Refused
+from appliance.engines.llama import Pointer, function
+from appliance.engines.llama_devices import Device, device_at, own_device
+from appliance.errors import Broken
 
 BUILD = importlib.metadata.version("llama-cpp-python")
-_library = llama._lib
 _pointer, _text, _size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 _AbortCallback = ctypes.CFUNCTYPE(None, _text)
 _AddServer = ctypes.CFUNCTYPE(_pointer, _text)
@@ -29,37 +28,6 @@ class RpcMissing(Broken):
     code = "rpc_missing"
 
 
-class DeviceUnknown(Refused):
-    code = "device_unknown"
-
-
-@dataclass(frozen=True)
-class Device:
-    """A device of ggml: this machine's, or one on a part."""
-
-    pointer: int
-    name: str
-    description: str
-
-    def memory_bytes(self) -> tuple[int, int]:
-        """Free and in all, as its driver says."""
-        free, total = _size(), _size()
-        ask = _function("ggml_backend_dev_memory", None, _pointer, _pointer, _pointer)
-        ask(self.pointer, ctypes.byref(free), ctypes.byref(total))
-        return free.value, total.value
-
-
-def own_device(name: str) -> Device:
-    """A device of this machine: CPU, CUDA0, Vulkan0 … Raises DeviceUnknown, which names those there are."""
-    pointer = _function("ggml_backend_dev_by_name", _pointer, _text)(name.encode())
-    if not pointer:
-        count = _function("ggml_backend_dev_count", _size)()
-        get = _function("ggml_backend_dev_get", _pointer, _size)
-        names = ", ".join(_device(get(number)).name for number in range(count))
-        raise DeviceUnknown(f"There is no device {name[:60]!r} here.", next_step=f"There is: {names}.")
-    return _device(pointer)
-
-
 def serve(endpoint: str, device: Device, threads: int) -> None:
     """Computes for whoever connects to HOST:PORT, one after the other. Returns only where it can't listen."""
     devices = (_pointer * 1)(device.pointer)
@@ -72,7 +40,7 @@ def connect(endpoint: str) -> Device:
     registered = ctypes.cast(_procedure("ggml_backend_rpc_add_server"), _AddServer)(endpoint.encode())
     if not registered:
         raise Broken(f"llama.cpp can't use the part on {endpoint}.")
-    return _device(_function("ggml_backend_reg_dev_get", _pointer, _pointer, _size)(registered, 0))
+    return device_at(function("ggml_backend_reg_dev_get", _pointer, _pointer, _size)(registered, 0))
 
 
 def on_abort(hear: Callable[[str], None]) -> None:
@@ -85,12 +53,12 @@ def on_abort(hear: Callable[[str], None]) -> None:
 
     callback = _AbortCallback(called)
     _kept.append(callback)
-    _function("ggml_set_abort_callback", _pointer, _AbortCallback)(callback)
+    function("ggml_set_abort_callback", _pointer, _AbortCallback)(callback)
 
 
 def cpu_buffer_type() -> Pointer:
     """Where the processor's tensors lie as they are in the file."""
-    return _function("ggml_backend_dev_buffer_type", _pointer, _pointer)(own_device("CPU").pointer)
+    return function("ggml_backend_dev_buffer_type", _pointer, _pointer)(own_device("CPU").pointer)
 
 
 def keep(value: object) -> None:
@@ -98,22 +66,10 @@ def keep(value: object) -> None:
     _kept.append(value)
 
 
-def _device(pointer: int) -> Device:
-    name = _function("ggml_backend_dev_name", _text, _pointer)(pointer)
-    description = _function("ggml_backend_dev_description", _text, _pointer)(pointer)
-    return Device(pointer, name.decode(), description.decode())
-
-
 def _procedure(name: str) -> Pointer:
-    registry = _function("ggml_backend_reg_by_name", _pointer, _text)(b"RPC")
-    find = _function("ggml_backend_reg_get_proc_address", _pointer, _pointer, _text)
+    registry = function("ggml_backend_reg_by_name", _pointer, _text)(b"RPC")
+    find = function("ggml_backend_reg_get_proc_address", _pointer, _pointer, _text)
     found = find(registry, name.encode()) if registry else None
     if not found:
         raise RpcMissing("This llama.cpp was built without RPC.", next_step="Build it with GGML_RPC=ON.")
     return found
-
-
-def _function(name: str, result: CType, *arguments: CType) -> Pointer:
-    function = getattr(_library, name)
-    function.restype, function.argtypes = result, list(arguments)
-    return function
