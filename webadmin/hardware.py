@@ -66,7 +66,7 @@ class Machine:
     offers: tuple["Offer", ...] = ()
     adopted: tuple[DesiredEngine, ...] = ()
     ended: tuple[EngineState, ...] = ()
-    """Engines of the box that ended by themselves and are started again."""
+    """Engines that ended by themselves and are started again."""
 
     @property
     def chosen(self) -> ChosenProfile | None:
@@ -184,13 +184,27 @@ def _machines() -> list[Machine]:
             reports.get(node.id),
             tuple(record for (of, _), record in sorted(health.items()) if of == node.id),
             *_servers(node.id),
-            _ended() if node.id == BOX_NODE else (),
+            _ended_on_box() if node.id == BOX_NODE else _ended_on(node),
         )
         for node in nodes_in_words.fleet()
     ]
 
 
-def _ended() -> tuple[EngineState, ...]:
+def _ended_on(worker: NodeOverview) -> tuple[EngineState, ...]:
+    return tuple(
+        EngineState(
+            name=engine.model,
+            is_running=engine.ended.is_running,
+            since=engine.ended.at,
+            restarts=engine.ended.restarts,
+            said=engine.ended.said,
+        )
+        for engine in worker.engines
+        if engine.ended
+    )
+
+
+def _ended_on_box() -> tuple[EngineState, ...]:
     states = read_engine_states(box_settings()).engines
     return tuple(state for state in states if state.said and (state.restarts or not state.is_running))
 

@@ -28,6 +28,16 @@ class NodeState(StrEnum):
 
 
 @dataclass(frozen=True)
+class EngineEnded:
+    """How a worker's engine last ended by itself; `said` is a sentence with the process's last words."""
+
+    at: float
+    said: str
+    restarts: int
+    is_running: bool
+
+
+@dataclass(frozen=True)
 class EngineOverview:
     """One engine of a node. `tokens_per_second` is what it measured itself."""
 
@@ -44,6 +54,8 @@ class EngineOverview:
     """Why it is not ready, a sentence."""
     device_names: tuple[str, ...] = ()
     """Of the devices beside the processor that compute, where the engine tells them."""
+    ended: EngineEnded | None = None
+    """None where it has not ended by itself."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,18 @@ def _engine(report: dict[str, Any]) -> EngineOverview:
         context_tokens=int(report.get("context_tokens", 0)),
         trouble=str(report.get("trouble", "")),
         device_names=tuple(map(str, report.get("device_names", ()))),
+        ended=_ended(report.get("ending")),
+    )
+
+
+def _ended(report: dict[str, Any] | None) -> EngineEnded | None:
+    if not report:
+        return None
+    return EngineEnded(
+        at=float(report.get("at", 0.0)),
+        said=str(report.get("said", "")),
+        restarts=int(report.get("restarts", 0)),
+        is_running=bool(report.get("is_running")),
     )
 
 

@@ -20,15 +20,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from appliance.clock import now
 from appliance.engines.endings import FINISH_SIGNAL, KILL_AFTER_SECONDS
+from appliance.engines.last_words import LastWords
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.spec import EngineSpec, read_specs
 from appliance.settings import Settings, load_settings
@@ -40,7 +39,6 @@ STOP_WITHIN_SECONDS = 10
 ASK_EVERY_SECONDS, ASK_TIMEOUT_SECONDS = 10.0, 5.0
 STUCK_AFTER_ANSWERS = 3
 """So many questions whether it lives without an answer, and it is killed."""
-LAST_LINES = 3
 
 
 class EngineState(BaseModel):
@@ -159,12 +157,7 @@ class TendedEngine:
             stderr=subprocess.PIPE,
             process_group=0,
         )
-        assert self._process.stderr
-        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._reader = threading.Thread(
-            target=_pass_on, args=(self._process.stderr, self._last_lines), daemon=True
-        )
-        self._reader.start()
+        self._last_words = LastWords(self._process)
         self._restart_at, self._unanswered = None, 0
         self._started_at, self._since = time.monotonic(), now()
         self._ask_at = self._started_at + ASK_EVERY_SECONDS
@@ -172,8 +165,7 @@ class TendedEngine:
 
     def _note_end(self) -> None:
         delay = self._delay.after(time.monotonic() - self._started_at)
-        self._reader.join(1)
-        self._said = _how_it_ended(self._process.returncode, tuple(self._last_lines))
+        self._said = self._last_words.told()
         self._since = now()
         self._restart_at = time.monotonic() + delay
         log.warning("engine %s ended: %s Again in %.1f s.", self.spec.name, self._said, delay)
@@ -265,21 +257,6 @@ def _read_states(file: Path) -> EngineStates:
         return EngineStates.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return EngineStates()
-
-
-def _pass_on(lines: IO[bytes], last: deque[str]) -> None:
-    """The process's own log goes on to ours; its end is kept for whoever asks why it died."""
-    for line in lines:
-        sys.stderr.buffer.write(line)
-        sys.stderr.flush()
-        if text := line.decode("utf-8", "replace").strip():
-            last.append(text[:300])
-
-
-def _how_it_ended(status: int, last_lines: tuple[str, ...]) -> str:
-    how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    why = last_lines[-1] if last_lines else "it said nothing"
-    return f"It ended {how}: {why}"
 
 
 def _lives(listen: Path) -> bool:

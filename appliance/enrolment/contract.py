@@ -166,6 +166,17 @@ class StatusAnswer(Message):
     config: WorkerConfig | None = None
 
 
+class EngineEnding(Message):
+    """How an engine's process last ended by itself; it is started again, later each time."""
+
+    at: float
+    """Epoch seconds, by the worker's clock."""
+    said: Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+    restarts: int = Field(default=0, ge=0)
+    is_running: bool = False
+    """Whether it was started again already."""
+
+
 class EngineReport(Message):
     """An engine's readiness answer, and the port of the worker's tunnel address where it listens."""
 
@@ -193,6 +204,8 @@ class EngineReport(Message):
     """Why it is not ready, a sentence."""
     fingerprint: str = Field(default="", max_length=400, pattern=r"^[0-9a-f:,]*$")
     """Of an adopted server's model, by which another one under the same name is noticed."""
+    ending: EngineEnding | None = None
+    """None where it has not ended by itself since the box wanted it."""
 
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]

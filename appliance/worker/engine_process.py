@@ -16,10 +16,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from appliance.engines.endings import FINISH_SIGNAL, KILL_AFTER_SECONDS, ending_in_words
+from appliance.clock import now
+from appliance.engines.endings import FINISH_SIGNAL, KILL_AFTER_SECONDS
+from appliance.engines.last_words import LastWords
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.spec import EngineSpec as StartedEngine
-from appliance.enrolment.contract import EngineReport
+from appliance.enrolment.contract import EngineEnding, EngineReport
 from appliance.worker.desired import NO_FILE, EngineSpec
 from appliance.worker.privileges import confinement
 
@@ -66,23 +68,21 @@ class EngineProcess:
         self._fingerprint = fingerprint
         self._delay = RestartDelay()
         self._restart_at: float | None = None
+        self._ending: EngineEnding | None = None
         self._kill_at = float("inf")
         self._start()
 
-    def tend(self) -> None:
-        """Starts the process again when it has died and its delay is over."""
-        if self._restart_at is None and self._process.poll() is not None:
-            delay = self._delay.after(time.monotonic() - self._started_at)
-            log.warning(
-                "engine %s ended with %s, again in %.1f s",
-                self.spec.model,
-                ending_in_words(self._process.returncode),
-                delay,
-            )
-            self.is_ready = False
-            self._restart_at = time.monotonic() + delay
+    def tend(self) -> bool:
+        """Starts the process again when it has died and its delay is over. True when it has just died."""
+        has_died = self._restart_at is None and self._process.poll() is not None
+        if has_died:
+            self._note_end()
         if self._restart_at is not None and time.monotonic() >= self._restart_at:
             self._start()
+            self._ending = self._ending and self._ending.model_copy(
+                update={"restarts": self._ending.restarts + 1, "is_running": True}
+            )
+        return has_died
 
     def report(self) -> EngineReport:
         """The engine's own readiness answer; "not ready" when it doesn't give one. Sets `is_ready`."""
@@ -110,6 +110,15 @@ class EngineProcess:
             self._process.kill()
             self._process.wait()
 
+    def _note_end(self) -> None:
+        delay = self._delay.after(time.monotonic() - self._started_at)
+        said = self._last_words.told()
+        log.warning("engine %s ended: %s Again in %.1f s.", self.spec.model, said, delay)
+        self.is_ready = False
+        self._restart_at = time.monotonic() + delay
+        restarts = self._ending.restarts if self._ending else 0
+        self._ending = EngineEnding(at=now(), said=said, restarts=restarts)
+
     def _start(self) -> None:
         spec = self.spec
         self._process = subprocess.Popen(
@@ -117,7 +126,9 @@ class EngineProcess:
             # threads that spin while they wait would take the PC from the person who sits at it
             env={**os.environ, "OMP_WAIT_POLICY": "passive", "HOME": "/"},
             stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
+        self._last_words = LastWords(self._process)
         self._started_at = time.monotonic()
         self._restart_at = None
         log.info("engine %s starts on %s:%d", spec.model, self._address, spec.port)
@@ -132,12 +143,14 @@ class EngineProcess:
             kind=spec.kind,
             engine=spec.engine,
             device=spec.device,
+            trouble=self._ending.said if self._ending else "",
+            ending=self._ending,
         )
         connection = http.client.HTTPConnection(str(self._address), spec.port, timeout=HEALTH_TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/health/ready")
             facts = json.loads(connection.getresponse().read(65536))
-            return EngineReport.model_validate({**facts, "port": spec.port})
+            return EngineReport.model_validate({**facts, "port": spec.port, "ending": self._ending})
         except (OSError, http.client.HTTPException, ValueError, TypeError, ValidationError):
             return silent
         finally:

@@ -63,16 +63,16 @@ class Engines:
     def tend(self) -> bool:
         """Restarts what died, and starts what waited for others' end.
 
-        True when an engine has just become ready: news for the box.
+        True when an engine has just become ready, or died: news for the box.
         """
         if self._finishing and all(engine.has_ended() for engine in self._finishing):
             self.apply(*self._wanted)
-        became_ready = False
+        has_news = False
         for engine in self._running.values():
-            engine.tend()
+            has_news |= engine.tend()
             if not engine.is_ready:
-                became_ready |= engine.report().ready
-        return became_ready
+                has_news |= engine.report().ready
+        return has_news
 
     def reports(self) -> tuple[EngineReport, ...]:
         reports = {spec: engine.report() for spec, engine in self._running.items()}

@@ -99,6 +99,21 @@ def test_what_can_not_be_adopted_is_said_where_it_was_asked(site: Site, admin: V
     assert site.db["adopted_servers"].count == 0
 
 
+def test_an_engine_of_a_worker_that_ends_by_itself_is_told(site: Site, admin: Visitor) -> None:
+    a_station(site)
+    said = "It ended with status 1: llama.cpp finds no vulkan device here, only CPU."
+    ending = {"at": now(), "said": said, "restarts": 2, "is_running": False}
+    engine = {"model": "q", "ready": False, "slots": 4, "port": 8000, "trouble": said, "ending": ending}
+    report = json.dumps({"name": "CAD", "engines": [engine]})
+    version = admin.get("/hardware.json").get_json()["version"]
+    site.activity.table("node_reports").upsert({"node": "w1", "at": now(), "report": report}, pk="node")
+    assert admin.get("/hardware.json").get_json()["version"] != version
+    page = admin.get("/hardware").text
+    assert "was started again 2 times." in page and said in page
+    admin.post("/language", {"language": "fr"})
+    assert "llama.cpp ne trouve ici aucun périphérique vulkan" in admin.get("/hardware").text
+
+
 def test_the_trouble_of_an_adopted_server_is_told(site: Site, admin: Visitor) -> None:
     worker = a_station(site)
     admin.post(f"/hardware/{worker}/adopt", {"port": "8080", "model": "Qwen/Qwen3-8B", "name": "q"})

@@ -7,6 +7,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import psutil
 import pytest
 
 from appliance.enrolment.contract import DesiredEngine, EngineReport
@@ -73,6 +74,33 @@ def test_an_engine_finishes_what_it_answers_and_blocks_nobody(engines: Engines) 
     assert len(engines.files()) == 2, "its file is not to be taken away"
     assert b'"finish_reason"' in held.let_go()
     assert wait_for(engines, "one", slots=3).port == first.port
+
+
+def test_one_that_ends_by_itself_is_told_and_started_again_later_each_time(engines: Engines) -> None:
+    engines.apply([DesiredEngine(model="one", slots=1, device="vulkan"), desired("two")])
+
+    def restarted() -> EngineReport | None:
+        one = reported(engines, "one")
+        return one if one and one.ending and one.ending.restarts == 2 and one.ending.is_running else None
+
+    told = wait_until(restarted, within_seconds=60, what="it was started twice again", every_seconds=0.1)
+    assert told.ending
+    assert told.ending.said.startswith("It ended with status 1: llama.cpp finds no vulkan device here")
+    assert not told.ready and told.trouble == told.ending.said
+    wait_for(engines, "two", slots=2)
+
+
+def test_one_that_was_killed_answers_again_and_what_happened_stays_told(engines: Engines) -> None:
+    engines.apply([desired("one")])
+    assert wait_for(engines, "one", slots=2).ending is None
+    [process] = [one for one in psutil.Process().children() if "appliance.engines" in one.cmdline()]
+    process.kill()
+    wait_until(engines.tend, within_seconds=5, what="its end is news")
+    assert (dead := reported(engines, "one")) and dead.trouble.startswith("It ended by signal SIGKILL: ")
+    again = wait_for(engines, "one", slots=2)
+    assert (
+        again.trouble == "" and again.ending and (again.ending.restarts, again.ending.is_running) == (1, True)
+    )
 
 
 def test_all_are_stopped_at_once_whatever_is_being_answered(engines: Engines) -> None:
