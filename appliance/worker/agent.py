@@ -31,6 +31,7 @@ from appliance.worker.lent_part import LentPart
 from appliance.worker.membership import Membership, MembershipStore
 from appliance.worker.model_store import ModelStore
 from appliance.worker.network import WorkerNetwork
+from appliance.worker.presence import Presence
 from appliance.worker.recognition import MachineRecord
 from appliance.worker.server_search import ServerSearch
 from appliance.worker.standing import FindBoxes, ask_standing
@@ -74,6 +75,7 @@ class Agent:
         self._facts = machine_facts()
         self._machine = MachineRecord()
         self._servers = ServerSearch()
+        self._presence = Presence()
         self._failures = 0
 
     def run(self) -> None:
@@ -100,6 +102,7 @@ class Agent:
             raise
         finally:
             self._servers.stop()
+            self._presence.close()
             self._engines.stop()
             self._part.stop()
             self._handout.stop()
@@ -107,7 +110,7 @@ class Agent:
 
     def _report(self) -> float:
         """One report; seconds until the next. Raises WorkerRevoked."""
-        load = current_load()
+        load = current_load(self._presence)
         report = WorkerReport(
             name=self._facts.name,
             agent_version=VERSION,

@@ -1,7 +1,6 @@
 """What this machine says of itself, read from where Linux shows it; a fact that can't be read stays empty."""
 
 import platform
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,12 +10,12 @@ from appliance import VERSION
 from appliance.enrolment.contract import WorkerFacts, WorkerLoad
 from appliance.hardware.facts import Device
 from appliance.hardware.gathering import read_devices, read_processor
+from appliance.worker.presence import Presence
 
 LINE = 120
 DISPLAY_CLASSES = ("0300", "0302", "0380")
 """PCI classes of graphics: VGA, 3D, other display (PCI Code and ID Assignment Specification)."""
 PCI_VENDORS = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
-IDLE_AFTER_SECONDS = 300
 
 
 def machine_facts(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> WorkerFacts:
@@ -33,9 +32,9 @@ def machine_facts(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> Wor
     )
 
 
-def current_load() -> WorkerLoad:
-    """Processor use since the last call, and whether somebody typed within the last five minutes."""
-    return WorkerLoad(cpu_percent=min(psutil.cpu_percent(), 100.0), user_active=_user_active())
+def current_load(presence: Presence) -> WorkerLoad:
+    """Processor use since the last call, and whether somebody works at the machine."""
+    return WorkerLoad(cpu_percent=min(psutil.cpu_percent(), 100.0), user_active=presence.somebody_works())
 
 
 def gpu_names(devices: Iterable[Device]) -> tuple[str, ...]:
@@ -60,18 +59,6 @@ def _mac_addresses(sysfs: Path) -> tuple[str, ...]:
     # only what has hardware behind it can be woken; a virtual interface has no device link
     found = {_read(device.parent / "address") for device in sysfs.glob("class/net/*/device")}
     return tuple(sorted(address for address in found if len(address) == 17))[:16]
-
-
-def _user_active() -> bool:
-    # a terminal's file is touched by each key pressed in it, as w(1) reads idle times
-    for user in psutil.users():
-        try:
-            idle = time.time() - Path("/dev", user.terminal or "").stat().st_atime
-        except OSError:
-            continue
-        if idle < IDLE_AFTER_SECONDS:
-            return True
-    return False
 
 
 def _read(file: Path) -> str:

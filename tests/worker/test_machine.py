@@ -18,6 +18,7 @@ from appliance.worker.desired import EngineSpec
 from appliance.worker.engine_process import EngineProcess
 from appliance.worker.facts import current_load, gpu_names, machine_facts
 from appliance.worker.membership import AlreadyRunning, Membership, MembershipDamaged, MembershipStore
+from appliance.worker.presence import Presence
 from tests.conftest import free_port
 
 
@@ -27,7 +28,7 @@ def test_the_facts_of_this_machine_are_the_kernels_own() -> None:
     assert facts.memory_bytes == kibibytes * 1024
     assert facts.cores >= 1
     assert facts.name
-    assert 0 <= current_load().cpu_percent <= 100
+    assert 0 <= current_load(Presence()).cpu_percent <= 100
 
 
 def test_a_gpu_is_told_by_its_driver_or_else_by_its_pci_id(tmp_path: Path) -> None:
