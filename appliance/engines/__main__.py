@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +26,7 @@ from appliance.engines.http import EngineApp
 from appliance.engines.loading import load
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.options import EngineOptions, Kind
-from appliance.hardware.profile import EngineName, Setting
+from appliance.hardware.profile import MOST_PARALLEL, EngineName, Setting
 from appliance.watchdog import watchdog_of_this_process
 
 _log = logging.getLogger("appliance.engines")
@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
-    options, listen = _arguments()
+    options, listen = read_arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = EngineApp(EngineMetrics())
     config = uvicorn.Config(
@@ -81,7 +81,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
+def read_arguments(words: Sequence[str] | None = None) -> tuple[EngineOptions, dict[str, Any]]:
+    """What to serve, and where uvicorn listens; `words`: None for the process's own."""
     parser = argparse.ArgumentParser(prog="python -m appliance.engines", description="Serve one model.")
     parser.add_argument(
         "--model", type=Path, help="GGUF file, or folder of an OpenVINO model; none for an adopted server"
@@ -116,13 +117,13 @@ def _arguments() -> tuple[EngineOptions, dict[str, Any]]:
     parser.add_argument(
         "--parent", type=int, metavar="PID", help="end when this process, our parent, has ended"
     )
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     if given.parent:
         _end_with(given.parent)
     if given.model is None and given.engine is not EngineName.ADOPTED:
         parser.error("--model is missing")
-    if not 1 <= given.slots <= 128:
-        parser.error("--slots must be 1 to 128")
+    if not 1 <= given.slots <= MOST_PARALLEL:
+        parser.error(f"--slots must be 1 to {MOST_PARALLEL}")
     options = EngineOptions(
         model_file=given.model or Path(),
         name=given.name,

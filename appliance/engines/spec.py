@@ -4,6 +4,7 @@ Whoever decides writes and removes these files, each in one step; `tending` make
 The demo model has none: it is always there.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from appliance.engines.options import Kind
 from appliance.errors import Refused
-from appliance.hardware.profile import EngineName, Setting
+from appliance.hardware.profile import MOST_PARALLEL, EngineName, Setting
 
 # it becomes the name of a file and of a socket
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -35,7 +36,7 @@ class EngineSpec(BaseModel):
     kind: Kind = Kind.TEXT
     device: str = "CPU"
     settings: dict[str, Setting] = Field(default_factory=dict)
-    slots: int = Field(default=8, ge=1, le=128)
+    slots: int = Field(default=8, ge=1, le=MOST_PARALLEL)
     context_tokens: int = Field(default=0, ge=0)
     kv_tokens: int = Field(default=0, ge=0)
     prompt_tokens: int = Field(default=0, ge=0)
@@ -52,9 +53,19 @@ class EngineSpec(BaseModel):
         words += ["--kind", self.kind.value, "--device", self.device]
         words += [word for option, number in numbers.items() for word in (option, str(number))]
         for name, value in self.settings.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            words += ["--setting", f"{name}={text}"]
+            words += ["--setting", f"{name}={_written(value)}"]
         return words
+
+
+def _written(value: Setting) -> str:
+    """As the command line reads it back: numbers and truth as JSON has them, and a text that looks alike."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except json.JSONDecodeError:
+        return value
+    return json.dumps(value)
 
 
 def read_specs(folder: Path) -> tuple[dict[str, EngineSpec], tuple[SpecUnusable, ...]]:

@@ -31,6 +31,8 @@ VersionRange = Annotated[str, AfterValidator(_version_range)]
 """PEP 440 specifiers: ">=6.14,<7"."""
 Setting = str | int | float | bool
 """A value of an engine's own setting."""
+MOST_PARALLEL = 128
+"""Answers that one engine's process makes at once."""
 PciPattern = Annotated[str, Field(pattern=r"^[0-9a-f?*]{1,4}:[0-9a-f?*]{1,4}$")]
 """Vendor and device with * and ?: "10de:2[2-5]*" is written as several."""
 
@@ -164,7 +166,7 @@ class Memory(_Part):
 class Answers(_Part):
     """`parallel` at once; a prompt above `prompt_tokens` is refused early (0: the model's own limit)."""
 
-    parallel: int = Field(ge=1, le=512)
+    parallel: int = Field(ge=1, le=MOST_PARALLEL)
     prompt_tokens: int = Field(default=0, ge=0)
 
 

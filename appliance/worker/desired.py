@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.engines.options import Kind
 from appliance.enrolment.contract import DesiredEngine
-from appliance.hardware.profile import EngineName, Setting
+from appliance.hardware.profile import MOST_PARALLEL, EngineName, Setting
 from appliance.settings import WORKER_ENGINE_PORTS
 from appliance.worker.model_files import is_model_name
 
@@ -71,6 +71,8 @@ def plan_engines(
         file = files[model]
         if file is None:
             left_out.append(f"The model {model} is not on this machine.")
+        elif not 1 <= engine.slots <= MOST_PARALLEL:
+            left_out.append(f"{model} can't give {engine.slots} answers at once, only 1 to {MOST_PARALLEL}.")
         elif not free_ports:
             left_out.append(f"No port is left for {model}: {len(WORKER_ENGINE_PORTS)} engines at most.")
         else:

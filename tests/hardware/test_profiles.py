@@ -133,6 +133,11 @@ def test_a_file_that_is_wrong_is_told_in_sentences(
     assert sentence in told.value.sentence, told.value.sentence
 
 
+def test_more_answers_at_once_than_an_engine_gives_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProfileUnusable, match='"parallel"'):
+        read_profile(write(tmp_path, VALID.replace("parallel = 4", "parallel = 129")))
+
+
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     text = VALID.replace("title", "titel").replace("parallel = 4", "parallel = 0")
     with pytest.raises(ProfileUnusable) as told:

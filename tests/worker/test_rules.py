@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from appliance.engines.__main__ import read_arguments
 from appliance.engines.restarting import STEADY_SECONDS, RestartDelay
 from appliance.enrolment.contract import DesiredEngine, WorkerConfig
 from appliance.handout.contract import Link
+from appliance.hardware.profile import Setting
 from appliance.settings import WORKER_ENGINE_PORTS, WORKER_HANDOUT_PORT, WORKER_PART_PORTS
 from appliance.worker.agent import LONGEST_RETRY_SECONDS, retry_delay_seconds
 from appliance.worker.desired import Changes, EngineSpec, plan_engines
+from appliance.worker.engine_process import engine_command
 from appliance.worker.membership import Membership, MembershipDamaged, MembershipStore
 from appliance.worker.model_files import find_model
 from appliance.worker.tunnel import (
@@ -64,6 +67,24 @@ def test_a_missing_model_is_left_out_with_its_reason_and_disturbs_nobody() -> No
     changes = plan_engines([wanted("absent"), wanted()], [], lambda m: everywhere(m) if m == "demo" else None)
     assert changes.start == (running(),)
     assert changes.left_out == ("The model absent is not on this machine.",)
+
+
+def test_more_answers_at_once_than_an_engine_can_give_are_left_out_and_end_nothing() -> None:
+    changes = plan_engines([wanted("large", slots=129), wanted()], [], everywhere)
+    assert changes.start == (running(),)
+    assert changes.left_out == ("large can't give 129 answers at once, only 1 to 128.",)
+
+
+def test_every_setting_of_a_profile_reaches_the_engine_as_it_was_written() -> None:
+    settings: dict[str, Setting] = {
+        "n_gpu_layers": 20, "repack": False, "share": 0.5, "model": "7", "name": "true", "url": "http://[::1]:1",
+    }  # fmt: skip
+    profiled = wanted().model_copy(update={"settings": settings, "device": "vulkan", "prompt_tokens": 512})
+    [spec] = plan_engines([profiled], [], everywhere).start
+    options, _ = read_arguments(engine_command(spec, IPv4Address("127.0.0.1"))[3:])
+    assert options.settings == settings
+    assert [type(value) for value in options.settings.values()] == [str, int, str, bool, float, str]
+    assert (options.device, options.prompt_tokens, options.slots) == ("vulkan", 512, 4)
 
 
 def test_other_files_under_the_same_name_mean_a_restart() -> None:
