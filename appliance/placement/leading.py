@@ -29,6 +29,7 @@ from appliance.placement.contract import (
     Running,
     Speed,
     SpeedSource,
+    Way,
     Wishes,
 )
 from appliance.placement.fleet import fleet_nodes, heard, placeable, running_engines, waiting_requests
@@ -115,7 +116,7 @@ def _lead_node(
         return ""  # too little memory for a plan: it does what it does from the start
     found = _now(node, planned, facts)
     if node.is_box:
-        changed = _lead_box(settings, found, facts.held)
+        changed = _lead_box(settings, node, found, facts.held)
     else:
         changed = _lead_worker(cellule, node, found, facts.held)
     moves = "; ".join(f"{step.move} {step.model} ({step.because})" for step in found.steps)
@@ -216,9 +217,9 @@ def _demo_on(node: NodeFacts, facts: Facts) -> list[Placed]:
     ]
 
 
-def _lead_box(settings: Settings, found: NodeNow, held: Mapping[str, HeldModel]) -> bool:
+def _lead_box(settings: Settings, node: NodeFacts, found: NodeNow, held: Mapping[str, HeldModel]) -> bool:
     before, _ = read_specs(settings.engine_specs_dir)
-    engines = _engines(found, {name: _told_before(spec, held) for name, spec in before.items()}, held)
+    engines = _engines(node, found, {name: _told_before(spec, held) for name, spec in before.items()}, held)
     specs = {engine.model: _spec(settings, engine) for engine in engines}
     return write_specs(settings.engine_specs_dir, specs)
 
@@ -226,7 +227,7 @@ def _lead_box(settings: Settings, found: NodeNow, held: Mapping[str, HeldModel])
 def _lead_worker(cellule: Database, node: NodeFacts, found: NodeNow, held: Mapping[str, HeldModel]) -> bool:
     with transaction(cellule):  # placement.splitting writes the same wishes
         wish = wish_for(cellule, node.id) or ordinary_wish()
-        engines = _engines(found, {engine.model: engine for engine in wish.engines}, held)
+        engines = _engines(node, found, {engine.model: engine for engine in wish.engines}, held)
         if {engine.model: engine for engine in engines} == {engine.model: engine for engine in wish.engines}:
             return False
         set_wish(cellule, node.id, wish.model_copy(update={"engines": engines}))
@@ -234,14 +235,19 @@ def _lead_worker(cellule: Database, node: NodeFacts, found: NodeNow, held: Mappi
 
 
 def _engines(
-    found: NodeNow, before: Mapping[str, DesiredEngine], held: Mapping[str, HeldModel]
+    node: NodeFacts,
+    found: NodeNow,
+    before: Mapping[str, DesiredEngine],
+    held: Mapping[str, HeldModel],
 ) -> tuple[DesiredEngine, ...]:
-    kept = (before.get(each.model) or _kept(each, held[each.model]) for each in found.keep)
+    kept = (before.get(each.model) or _kept(each, held[each.model], node.ways) for each in found.keep)
     planned = (_planned(each, held[each.model], before.get(each.model)) for each in found.have)
     return tuple(sorted([*kept, *planned], key=lambda engine: engine.model))
 
 
-def _kept(running: Running, model: HeldModel) -> DesiredEngine:
+def _kept(running: Running, model: HeldModel, ways: Sequence[Way]) -> DesiredEngine:
+    """What runs without having been told here: its settings are its way's, as a report doesn't name them."""
+    way = next((way for way in ways if (way.engine, way.device) == (running.engine, running.device)), None)
     return DesiredEngine(
         model=running.model,
         slots=max(1, running.slots),
@@ -249,6 +255,8 @@ def _kept(running: Running, model: HeldModel) -> DesiredEngine:
         engine=running.engine,
         kind=model.kind,
         device=running.device,
+        settings=dict(way.settings) if way and not model.ships else {},
+        prompt_tokens=way.prompt_tokens if way and not model.ships else 0,
         bundle=None if model.ships else model.bundle,
     )
 

@@ -13,6 +13,7 @@ from appliance.clock import now
 from appliance.engines.spec import read_specs
 from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.wishes import Wish, set_wish, wish_for
+from appliance.hardware import MachineFacts, keep_hardware
 from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
@@ -33,6 +34,8 @@ from tests.bench.random_model import TINY, random_model
 from tests.engines.test_tending import health
 from tests.models.conftest import ModelBox
 from tests.waiting import wait_until
+
+MACHINES = Path(__file__).parents[1] / "hardware" / "machines"
 
 
 @pytest.fixture
@@ -139,15 +142,37 @@ def test_where_the_admin_wants_to_be_asked_a_model_is_loaded_when_somebody_waits
     assert specs(box) == {"noise"}, "it stays for a while after its last answer"
 
 
-def test_a_worker_is_told_of_files_engine_and_settings_and_again_nothing_once_they_are_gone(
-    box: ModelBox, tmp_path: Path
-) -> None:
+def a_worker(box: ModelBox) -> None:
+    """A PC that has joined."""
     box.db.table("invitations").insert({"id": "i", "label": "pc", "created_at": 1, "expires_at": 2})
     facts = {"name": "pc", "cpu": "Intel(R) Core(TM) i5-8500", "cores": 6, "memory_bytes": 16 << 30}
     worker: dict[str, object] = {"id": "pc", "name": "pc", "public_key": "k", "invitation_id": "i"}
     worker |= {"state": "approved"}
     worker |= {"short_code": "1", "poll_key": b"k", "facts": json.dumps(facts), "created_at": 1.0}
     box.db.table("workers").insert(worker)
+
+
+def test_what_a_worker_still_answers_with_keeps_its_profiles_settings_though_no_wish_is_left(
+    box: ModelBox, tmp_path: Path
+) -> None:
+    a_worker(box)
+    station = MachineFacts.model_validate_json((MACHINES / "rtx-a6000-cad-station.json").read_text())
+    keep_hardware(box.activity, "pc", station, now())
+    bring(box, tmp_path, "noise")
+    engine = {"model": "noise", "ready": True, "slots": 2, "context_tokens": 256, "busy": 1}
+    engine |= {"engine": "llama.cpp", "device": "cuda", "sha256": box.model("noise").digest}
+    report(box, "pc", name="pc", engines=[engine])
+    lead(box.settings)
+    wish = wish_for(box.db, "pc")
+    assert wish
+    [kept] = [engine for engine in wish.engines if engine.model == "noise"]
+    assert (kept.device, kept.settings) == ("cuda", {"n_gpu_layers": 999})
+
+
+def test_a_worker_is_told_of_files_engine_and_settings_and_again_nothing_once_they_are_gone(
+    box: ModelBox, tmp_path: Path
+) -> None:
+    a_worker(box)
     report(box, "pc", name="pc", engines=[{"model": "cellule-demo", "ready": True, "slots": 4, "demo": True}])
     bring(box, tmp_path, "noise")
     set_pin(box.db, Pin(node="pc", model="noise"), chosen_by=None)
