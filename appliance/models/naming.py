@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from appliance.engines.options import Kind
 from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
+from appliance.models.unloadable import read_unloadable
 
 DEFAULT_ALIAS = "default"
 OFFERED_ALIASES = (DEFAULT_ALIAS, "code", "large")
@@ -50,6 +51,8 @@ class ModelNames:
     endings: Mapping[str, Ending] = field(default_factory=dict)
     held: Mapping[str, Kind] = field(default_factory=dict)
     """With what each is for."""
+    unloadable: Mapping[str, str] = field(default_factory=dict)
+    """Of those the ones that no node can load, with why."""
 
     def resolve(self, asked: str, at: float) -> NamedModel:
         """Raises RetiredModel from the day on that the catalogue gives.
@@ -89,7 +92,7 @@ def load_names(db: Database) -> ModelNames:
     }
     rows = db.execute("SELECT name, coalesce(json_extract(facts, '$.kind'), 'text') FROM models")
     held = {name: Kind(kind) if kind in set(Kind) else Kind.TEXT for name, kind in rows}
-    return ModelNames(aliases, endings, held)
+    return ModelNames(aliases, endings, held, read_unloadable(db))
 
 
 def _warning(ending: Ending) -> Headers:

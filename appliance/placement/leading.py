@@ -5,8 +5,9 @@ Called every two seconds; each call is complete in itself. The box's own engines
 untouched: it is told as it was told before.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from sqlite_utils import Database
 
@@ -20,6 +21,7 @@ from appliance.models.bundle import Bundle
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import HeldModel, held_models
 from appliance.models.layout import blob_path, engine_path
+from appliance.models.unloadable import keep_unloadable
 from appliance.placement.contract import (
     Measured,
     ModelNeed,
@@ -32,13 +34,20 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
-from appliance.placement.fleet import fleet_nodes, heard, placeable, running_engines, waiting_requests
+from appliance.placement.fleet import (
+    ABSENT_AFTER_SECONDS,
+    fleet_nodes,
+    heard,
+    placeable,
+    running_engines,
+    waiting_requests,
+)
 from appliance.placement.following import box_facts
 from appliance.placement.memory import with_working_space
 from appliance.placement.needs import model_needs
+from appliance.placement.nowhere import tell_nowhere
 from appliance.placement.planning import plan
-from appliance.placement.residency import Move
-from appliance.placement.splits import beside_splits, read_splits, without_heads
+from appliance.placement.splits import SplitModels, beside_splits, read_splits, without_heads
 from appliance.placement.stepping import NodeNow, what_now
 from appliance.placement.store import (
     AppliedEngine,
@@ -47,6 +56,7 @@ from appliance.placement.store import (
     read_measures,
     read_placement,
 )
+from appliance.placement.waiting import Fleet, place_waiting
 from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule, transaction
 
@@ -64,8 +74,22 @@ class Facts:
     waiting: Mapping[str, int]
     wishes: Wishes
     measures: Sequence[Measured]
-    split: Collection[str] = ()
-    """Models that run on several nodes together: placement.splitting leads them."""
+    absent_too: Sequence[NodeFacts]
+    """With those that were heard of not long ago."""
+    lasting: Wishes
+    """Without those for a while."""
+    splits: SplitModels
+    at: float
+
+    @property
+    def split(self) -> set[str]:
+        """Models that run on several nodes together: placement.splitting leads them."""
+        return {each.model for each in self.splits.splits}
+
+    @property
+    def led(self) -> list[Running]:
+        """What runs without the box's own demo engine, which is a service of its own."""
+        return [each for each in self.running if (each.node, each.model) != (BOX_NODE, DEMO_MODEL_NAME)]
 
 
 def lead(settings: Settings) -> str:
@@ -75,11 +99,12 @@ def lead(settings: Settings) -> str:
         if all(model.ships for model in held.values()):
             # nothing but the demo: each node runs what it runs from the start
             forget_wishes(cellule, lambda bundle: _is_here(settings, bundle))
+            keep_unloadable(cellule, {})
             return "no engine beside the demo's" if write_specs(settings.engine_specs_dir, {}) else ""
         facts = _read(settings, cellule, activity, held)
         planned = {node.id: _planned_on(cellule, node, facts) for node in facts.nodes}
-        for model in facts.waiting:
-            _place_waiting(model, facts, planned)
+        _place_waiting(facts, planned)
+        _tell_nowhere(cellule, facts, planned)
         told = [_lead_node(settings, cellule, node, facts, planned[node.id]) for node in facts.nodes]
     return " ".join(filter(None, told))
 
@@ -92,20 +117,26 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
     at = now()
     needs = model_needs(held.values())
     reports = heard(activity, at)
-    splits = read_splits(cellule).splits
+    decided = read_splits(cellule)
+    splits = decided.splits
     told_at, waiting = waiting_requests(activity, at)
     load_again(cellule, waiting, told_at)
+    choice = read_placement(cellule)
     profiles, _ = profiles_in(profile_folders(settings))
     machines = {BOX_NODE: box_facts(), **known_machines(activity)}
+    absent_too = heard(activity, at, ABSENT_AFTER_SECONDS)
     return Facts(
         held=held,
         needs={need.name: need for need in needs},
         nodes=beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits),
+        absent_too=beside_splits(fleet_nodes(cellule, absent_too, profiles, machines), splits),
         running=without_heads(placeable(running_engines(activity, reports, needs, at), needs), splits),
         waiting=waiting,
-        wishes=read_placement(cellule).wishes(at),
+        wishes=choice.wishes(at),
+        lasting=choice.wishes(inf),
         measures=read_measures(activity),
-        split={each.model for each in splits},
+        splits=decided,
+        at=at,
     )
 
 
@@ -124,13 +155,10 @@ def _lead_node(
 
 
 def _now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> NodeNow:
-    running = [
-        each for each in facts.running if not (node.is_box and each.model == DEMO_MODEL_NAME)
-    ]  # the box's own demo engine is a service of its own
     return what_now(
         node,
         Plan(tuple(planned), (), ()),
-        running,
+        facts.led,
         demo_models={DEMO_MODEL_NAME},
         pinned=facts.wishes.pinned,
         never=facts.wishes.never,
@@ -173,37 +201,41 @@ def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, Model
     )
 
 
-def _place_waiting(model: str, facts: Facts, planned: Mapping[str, list[Placed]]) -> None:
-    """A model that is waited for and is nowhere: to the first node that can load it now, the box first.
-
-    Where none can, to the first that could once what it gives has ended. An admin's "never" holds here, too.
-    """
-    need = facts.needs.get(model)
-    there = any(each.model == model and each.ready for each in facts.running)
-    there = there or any(each.model == model for on_node in planned.values() for each in on_node)
-    if need is None or need.is_demo or there or model in facts.split:
-        return
-    later: tuple[str, Placed] | None = None
-    for node in sorted(facts.nodes, key=lambda node: (not node.is_box, node.id)):
-        fitting = plan([node], [need], measures=facts.measures, wishes=_of_node(facts.wishes, node)).placed
-        if not fitting:
-            continue
-        steps = _now(node, [*planned[node.id], *fitting], facts).steps
-        if any((step.move, step.model) in {(Move.LOAD, model), (Move.KEEP, model)} for step in steps):
-            planned[node.id] += fitting
-            return
-        later = later or (node.id, fitting[0])
-    if later:
-        planned[later[0]].append(later[1])
-
-
-def _of_node(wishes: Wishes, node: NodeFacts) -> Wishes:
-    """Without copies, and without what is said of other nodes."""
-    return Wishes(
-        pinned=frozenset(pin for pin in wishes.pinned if pin[0] == node.id),
-        never=frozenset(pin for pin in wishes.never if pin[0] == node.id),
-        least_tokens_per_second=wishes.least_tokens_per_second,
+def _place_waiting(facts: Facts, planned: dict[str, list[Placed]]) -> None:
+    """Those that requests wait for and that are nowhere."""
+    fleet = Fleet(
+        nodes=facts.nodes,
+        needs=facts.needs,
+        planned=planned,
+        running=facts.led,
+        measures=facts.measures,
+        wishes=facts.wishes,
+        settle=lambda node, placed: _now(node, placed, facts),
     )
+    asked = [need for need in _homeless(facts, planned) if need.name in facts.waiting]
+    for need in sorted(asked, key=lambda need: -facts.waiting[need.name]):
+        if taken := place_waiting(need, fleet):
+            planned[taken.node] = list(taken.placed)
+
+
+def _tell_nowhere(cellule: Database, facts: Facts, planned: Mapping[str, Sequence[Placed]]) -> None:
+    """A node that was silent for a while counts: it may come back with room."""
+    tell_nowhere(
+        cellule,
+        _homeless(facts, planned),
+        facts.absent_too,
+        measures=facts.measures,
+        wishes=facts.lasting,
+        splits=facts.splits,
+        at=facts.at,
+    )
+
+
+def _homeless(facts: Facts, planned: Mapping[str, Sequence[Placed]]) -> list[ModelNeed]:
+    """Those for which placement should find a node: none has them or is about to, and no split."""
+    housed = {each.model for each in facts.running if each.ready} | facts.split
+    housed |= {each.model for on_node in planned.values() for each in on_node}
+    return [need for need in facts.needs.values() if not need.is_demo and need.name not in housed]
 
 
 def _demo_on(node: NodeFacts, facts: Facts) -> list[Placed]:

@@ -106,7 +106,7 @@ class Pool:
     def _take_decided(self, decided: Decided) -> None:
         self.api.callers = decided.callers
         self.api.names = decided.names
-        self._dispatch.held = decided.names.held
+        self._dispatch.take_models(decided.names.held, decided.names.unloadable)
         self._known = {BOX_NODE, *(worker.id for worker in decided.workers)}
         self._take_engines(())
 

@@ -7,6 +7,7 @@ lease must release it; that is when the next in the queue is served.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from appliance.engines.options import Kind
 from appliance.errors import Refused, TryAgain
@@ -48,6 +49,13 @@ class TooManyWaitForModel(TryAgain):
     openai_type = "server_error"
 
 
+class NoNodeCanLoad(Refused):
+    """No node has the model, and none ever could as things are: waiting would not help."""
+
+    code = "model_fits_no_node"
+    http_status = 404
+
+
 class Lease:
     """One slot of one engine, held by one request."""
 
@@ -71,7 +79,8 @@ _Waiting = tuple[Ask, "asyncio.Future[Lease]"]
 
 
 class Dispatch:
-    """`held` are the models that lie on the box: a request for one that no node has loaded waits for that."""
+    """`held` are the models that lie on the box: a request for one that no node has loaded waits for that,
+    but not for one of the `unloadable`, which no node can load."""
 
     def __init__(
         self,
@@ -83,10 +92,18 @@ class Dispatch:
     ) -> None:
         self.nodes = nodes
         self.held: Mapping[str, Kind] = {}
+        self.unloadable: Mapping[str, str] = {}
         self.queue: FairQueue[_Waiting] = FairQueue(queue_limit)
         self._wait_seconds = wait_seconds
         self._load_wait_seconds = load_wait_seconds
         self._load_queue_limit = load_queue_limit
+
+    def take_models(self, held: Mapping[str, Kind], unloadable: Mapping[str, str]) -> None:
+        """What the box holds now; who waits for what no node can load is told so."""
+        self.held, self.unloadable = held, unloadable
+        for model in self.queue.models():
+            if refusal := self._no_node_can_load(model):
+                self.queue.serve(model, partial(_refuse, refusal))
 
     def knows(self, model: str) -> bool:
         """Whether a node has it, or could load it."""
@@ -111,12 +128,14 @@ class Dispatch:
         on_place: Callable[[int], None],
     ) -> Lease:
         """A slot of the engine that should answer, after waiting in the queue; its place there is told
-        to `on_place`. Raises ModelNotFound, PromptTakenNowhere, QueueFull, TooManyWaitForModel,
-        NoNodeAnswers, ClientLeft."""
+        to `on_place`. Raises ModelNotFound, NoNodeCanLoad, PromptTakenNowhere, QueueFull,
+        TooManyWaitForModel, NoNodeAnswers, ClientLeft."""
         # before the first node was heard of nobody knows which models there are
         is_loaded = self.nodes.has_usable(ask.model)
         if self.nodes.models() and not self.knows(ask.model):
             raise self.unknown_model(ask.model)
+        if refusal := self._no_node_can_load(ask.model):
+            raise refusal
         self._check_prompt(ask)
         if not again and self.nodes.models() and not self.nodes.had_usable_lately(ask.model):
             self._check_load_queue(ask.model)
@@ -210,9 +229,28 @@ class Dispatch:
             f"There is no model '{model[:100]}' here.", next_step=f"The models are: {known}.", param="model"
         )
 
+    def _no_node_can_load(self, model: str) -> NoNodeCanLoad | None:
+        """None where one can, or has it all the same: somebody may have started it by hand."""
+        why = self.unloadable.get(model)
+        if why is None or self.nodes.serves(model):
+            return None
+        return NoNodeCanLoad(
+            f"'{model[:100]}' can't be loaded. {why}",
+            next_step="Ask another model; an administrator can change this.",
+            param="model",
+        )
+
     def _too_long(self, model: str, seconds: float, *, is_loaded: bool) -> NoNodeAnswers:
         if is_loaded:
             sentence = f"No node could take a request for '{model[:100]}' within {seconds:g} seconds."
         else:
             sentence = f"No node could load '{model[:100]}' within {seconds:g} seconds."
         return NoNodeAnswers(sentence, retry_after_seconds=10, next_step="Repeat the request later.")
+
+
+def _refuse(refusal: Refused, ticket: Ticket[_Waiting]) -> bool:
+    """Takes it out of the queue."""
+    _, future = ticket.waiter
+    if not future.done():
+        future.set_exception(refusal)
+    return True

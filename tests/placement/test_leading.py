@@ -18,13 +18,16 @@ from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
+from appliance.models.naming import load_names
 from appliance.placement import (
     Applying,
     Pin,
     choose_placement,
     follow_plan,
     lead,
+    nowhere,
     read_placement,
+    remove_pin,
     set_pin,
     unload_model,
 )
@@ -140,6 +143,22 @@ def test_where_the_admin_wants_to_be_asked_a_model_is_loaded_when_somebody_waits
     report(box, BOX_NODE, name="box", engines=[said])
     lead(box.settings)
     assert specs(box) == {"noise"}, "it stays for a while after its last answer"
+
+
+def test_the_pool_is_told_of_a_model_that_must_run_nowhere_but_not_of_one_that_was_unloaded(
+    box: ModelBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nowhere, "TOLD_AFTER_SECONDS", 0.0)
+    bring(box, tmp_path, "noise")
+    unload_model(box.db, BOX_NODE, "noise", at=now(), chosen_by=None)
+    lead(box.settings)
+    assert load_names(box.db).unloadable == {}, "who asks gets it again"
+    set_pin(box.db, Pin(node=BOX_NODE, model="noise", never=True), chosen_by=None)
+    lead(box.settings)
+    assert "an admin keeps it off box" in load_names(box.db).unloadable["noise"]
+    remove_pin(box.db, BOX_NODE, "noise", chosen_by=None)
+    lead(box.settings)
+    assert load_names(box.db).unloadable == {}
 
 
 def a_worker(box: ModelBox) -> None:

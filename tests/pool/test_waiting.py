@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from appliance.models.unloadable import keep_unloadable
 from tests.pool.conftest import Box
 from tests.pool.test_relay import in_background, raw_request
 from tests.pool.upstreams import Asked, ScriptedEngine, answer
@@ -197,6 +198,26 @@ def test_a_model_that_no_node_can_load_is_told_in_time(start: Callable[..., Box]
     wait_until(lambda: "asleep" in listed(box), within_seconds=5, what="the held model is offered")
     answered = box.chat("asleep")
     assert answered.status_code == 503 and "could load 'asleep'" in answered.json()["error"]["message"]
+
+
+def test_a_request_for_what_no_node_can_load_is_refused_at_once_with_the_reason(
+    start: Callable[..., Box],
+) -> None:
+    box = start(limits={"load_wait_seconds": 30})
+    box.engine("other")
+    hold(box, "huge")
+    wait_until(lambda: "huge" in listed(box), within_seconds=5, what="the held model is offered")
+    waiting = in_background(lambda: box.chat("huge"))
+    wait_for_queue(box, 1)
+    with box.cellule() as db:
+        keep_unloadable(db, {"huge": "No node can run it: box has 4 GiB left, and it needs 36."})
+    for refused in (waiting.result(5), box.chat("huge")):
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (404, "model_fits_no_node")
+        assert "box has 4 GiB left, and it needs 36. Ask another model" in error["message"]
+    wait_for_queue(box, 0)
+    box.engine("huge")
+    wait_until(lambda: box.chat("huge").status_code == 200, within_seconds=8, what="by hand it is loaded")
 
 
 def test_a_model_that_is_not_loaded_is_known_by_what_it_is_for(box: Box) -> None:
