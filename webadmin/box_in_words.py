@@ -113,6 +113,7 @@ _PLACEMENT = (
     N_("%(bandwidth)s GB/s over %(size)s GB for each token, %(how)s"),
     N_("measured, %(number)s benchmark here with %(way)s"),
     N_("measured, %(number)s benchmarks here with %(way)s"),
+    N_("more than %(number)s at once is estimated"),
     N_("as published"),
     N_("not measured yet"),
     N_("corrected by %(number)s benchmark on this node (× %(factor)s)"),

@@ -8,7 +8,7 @@ predicted, and the ratio corrects the other models of that node, and other nodes
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -47,7 +47,7 @@ def estimate(
     """The speed of `model` from `files` on `way` of `node`, at the way's parallel answers."""
     own = [each for each in measures if _is_of(each, node, way) and each.digest == files.digest]
     if own:
-        return _measured(own, way)
+        return _measured(own, way, model, files)
     figures = way.figures or _ASSUMED[way.accelerator]
     plain = predict(figures, way, model, files)
     correction, count, whose = _correction(node, way, measures)
@@ -86,8 +86,11 @@ class Prediction:
     together: float
 
 
-def predict(figures: HardwareFigures, way: Way, model: ModelNeed, files: ModelFiles) -> Prediction:
-    """From published figures alone."""
+def predict(
+    figures: HardwareFigures, way: Way, model: ModelNeed, files: ModelFiles, at_once: int | None = None
+) -> Prediction:
+    """From published figures alone; together with `at_once` answers, the way's parallel ones without it."""
+    at_once = at_once or way.parallel
     bandwidth = figures.bytes_per_second * _REACHED_OF_BANDWIDTH[way.accelerator]
     operations = figures.operations_per_second * _REACHED_OF_OPERATIONS
     active = model.active_parameters or model.parameters
@@ -101,7 +104,7 @@ def predict(figures: HardwareFigures, way: Way, model: ModelNeed, files: ModelFi
 
     alone = 1 / step_seconds(1)
     # without a figure for arithmetic nobody knows how far batching helps; half of the ideal is common
-    together = way.parallel / step_seconds(way.parallel)
+    together = at_once / step_seconds(at_once)
     if not operations:
         together = alone + (together - alone) / 2
     prompt = operations / (2 * active) if operations else alone * _READING_PER_ANSWERING[way.accelerator]
@@ -124,20 +127,37 @@ def _is_of(measure: Measured, node: NodeFacts, way: Way) -> bool:
     return measure.node == node.id and (measure.engine, measure.device) == (way.engine, way.device)
 
 
-def _measured(own: Iterable[Measured], way: Way) -> Speed:
+def _measured(own: Sequence[Measured], way: Way, model: ModelNeed, files: ModelFiles) -> Speed:
+    """Together at the way's parallel answers: an engine is measured with the answers at once that it was
+    started with, and must not keep to so few for ever."""
     # the median of the last ones: a night on which somebody worked must not move a model
-    recent = sorted(own, key=lambda each: each.at)[-_RECENT:]
-    at_once = recent[-1].at_once
-    alike = [each for each in recent if each.at_once == at_once]
+    ordered = sorted(own, key=lambda each: each.at)
+    recent, widest = ordered[-_RECENT:], max(each.at_once for each in own)
+    alone = median(each.alone for each in recent)
+    # of one with fewer answers at once since then it is known how many more would be too many
+    wide = [each for each in ordered if each.at_once == widest][-_RECENT:]
+    gain = median(each.together / max(each.alone, 1e-9) for each in wide)
     times = f"{len(recent)} benchmark{'s' if len(recent) > 1 else ''} here"
+    because = f"measured, {times} with {way.name}"
+    at_once = max(1, widest)
+    if at_once < way.parallel:
+        gain *= _more_together(way, model, files, at_once)
+        because += f"; more than {at_once} at once is estimated"
     return Speed(
         median(each.prompt for each in recent),
-        median(each.alone for each in recent),
-        median(each.together for each in alike),
-        max(1, at_once),
+        alone,
+        alone * gain,
+        max(at_once, way.parallel),
         SpeedSource.MEASURED,
-        f"measured, {times} with {way.name}",
+        because,
     )
+
+
+def _more_together(way: Way, model: ModelNeed, files: ModelFiles, at_once: int) -> float:
+    """So many times as much all parallel answers give by the figures as `at_once` of them."""
+    figures = way.figures or _ASSUMED[way.accelerator]
+    most = predict(figures, way, model, files)
+    return most.together / predict(figures, way, model, files, at_once).together
 
 
 def _correction(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> tuple[float, int, str]:

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -205,6 +206,22 @@ def test_the_demo_is_the_last_resort() -> None:
 def test_answers_at_once_are_as_many_as_stay_readable() -> None:
     (placed,) = plan([node("box", cpu(gib=64, gb_per_second=60, parallel=8))], [SMALL]).placed
     assert placed.slots == readable_slots(placed.speed, 8, 7.0) < 8
+
+
+def test_a_benchmark_with_one_answer_at_once_does_not_keep_an_engine_at_one() -> None:
+    box = node("box", cpu(gib=64, gb_per_second=60, parallel=8))
+    single = measured(box, SMALL, 25.0, at_once=1, together=25.0)
+    (placed,) = plan([box], [SMALL], measures=[single]).placed
+    (unmeasured,) = plan([box], [SMALL]).placed
+    assert placed.slots > 1 and placed.speed.alone == 25.0
+    gain = placed.speed.together / placed.speed.alone
+    assert gain == pytest.approx(unmeasured.speed.together / unmeasured.speed.alone), "as the figures say"
+    assert "more than 1 at once is estimated" in placed.because
+    # and once it was measured with so many, this counts, also after nights with fewer
+    wide = measured(box, SMALL, 25.0, at=2.0, at_once=placed.slots, together=26.0)
+    fewer = measured(box, SMALL, 25.0, at=3.0, at_once=3, together=25.5)
+    (after,) = plan([box], [SMALL], measures=[single, wide, fewer]).placed
+    assert after.slots == 3
 
 
 def test_a_lent_node_without_ways_is_named() -> None:
