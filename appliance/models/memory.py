@@ -11,6 +11,8 @@ from appliance.models.facts import ModelFacts
 
 BATCH_TOKENS = 512
 """As many tokens an engine computes in one step."""
+_EMBEDDED_TOKENS = 2048
+"""Of one step of an embedder or a reranker, however many texts come (engines.embedder)."""
 _CACHE_PAD_TOKENS = 256
 _FLOAT_BYTES = 4
 _MASK_BYTES = 2
@@ -33,8 +35,7 @@ class MemoryNeed:
 def memory_need(facts: ModelFacts, context_tokens: int, slots: int, kv_bits: int = 16) -> MemoryNeed:
     """For `slots` sequences of `context_tokens` each (0: as the model was trained), at once."""
     context = context_tokens or facts.context_tokens
-    cache, cache_told = _cache(facts, context, slots, kv_bits)
-    compute = _compute_bytes(facts, context * slots)
+    cache, compute = cache_and_compute_bytes(facts, context, slots, kv_bits)
     weights_told = (
         f"Weights: {facts.parameters / 1e9:.2f} billion parameters as {facts.quantisation} are "
         f"{told_bytes(facts.weights_bytes)}."
@@ -45,8 +46,23 @@ def memory_need(facts: ModelFacts, context_tokens: int, slots: int, kv_bits: int
         facts.weights_bytes,
         cache,
         compute,
-        (weights_told, *cache_told, compute_told, f"Together {told_bytes(total)}."),
+        (
+            weights_told,
+            *_cache_told(facts, context, slots, kv_bits),
+            compute_told,
+            f"Together {told_bytes(total)}.",
+        ),
     )
+
+
+def cache_and_compute_bytes(
+    facts: ModelFacts, context_tokens: int, slots: int, kv_bits: int = 16
+) -> tuple[int, int]:
+    """The same without its sentences."""
+    cache = facts.state_bytes * slots
+    if _keeps_cache(facts):
+        cache += _cached_tokens(context_tokens, slots) * _token_bytes(facts, kv_bits)
+    return cache, _compute_bytes(facts, context_tokens * slots)
 
 
 def told_bytes(count: int) -> str:
@@ -57,31 +73,44 @@ def told_bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-def _cache(facts: ModelFacts, context: int, slots: int, kv_bits: int) -> tuple[int, tuple[str, ...]]:
+def _keeps_cache(facts: ModelFacts) -> bool:
     """Of layers with attention it grows with the text, of the others it doesn't. None without generation."""
-    if facts.kind not in (Kind.TEXT, Kind.TRANSCRIPTION) or not facts.kv_values_per_token:
-        return facts.state_bytes * slots, ()
-    padded = -(-context * slots // _CACHE_PAD_TOKENS) * _CACHE_PAD_TOKENS
-    each = facts.kv_values_per_token * kv_bits // 8
+    return facts.kind in (Kind.TEXT, Kind.TRANSCRIPTION) and facts.kv_values_per_token > 0
+
+
+def _cached_tokens(context: int, slots: int) -> int:
+    return -(-context * slots // _CACHE_PAD_TOKENS) * _CACHE_PAD_TOKENS
+
+
+def _token_bytes(facts: ModelFacts, kv_bits: int) -> int:
+    return facts.kv_values_per_token * kv_bits // 8
+
+
+def _cache_told(facts: ModelFacts, context: int, slots: int, kv_bits: int) -> tuple[str, ...]:
+    if not _keeps_cache(facts):
+        return ()
+    each = _token_bytes(facts, kv_bits)
     layers = sum(1 for heads in facts.kv_heads if heads)
     told = (
         f"Cache: {layers} layers with {sum(facts.kv_heads)} heads in all, each a key of {facts.key_length} "
         f"and a value of {facts.value_length} at {kv_bits} bit, are {each:,} bytes for a token; for "
-        f"{slots} × {context:,} tokens {told_bytes(each * padded)}."
+        f"{slots} × {context:,} tokens {told_bytes(each * _cached_tokens(context, slots))}."
     )
     if not facts.state_bytes:
-        return each * padded, (told,)
-    state = facts.state_bytes * slots
-    rest = f"State of the other layers: {slots} × {facts.state_bytes:,} bytes are {told_bytes(state)}."
-    return each * padded + state, (told, rest)
+        return (told,)
+    state = told_bytes(facts.state_bytes * slots)
+    rest = f"State of the other layers: {slots} × {facts.state_bytes:,} bytes are {state}."
+    return told, rest
 
 
 def _compute_bytes(facts: ModelFacts, tokens: int) -> int:
     """The larger of the two moments that need most: the logits at the end, or the widest layer with its mask.
 
-    A row is so many values for each token of a step. An embedder computes its whole text in one step.
+    A row is so many values for each token of a step. An embedder computes whole texts in one step.
     """
     generates = facts.kind is Kind.TEXT
+    if not generates:
+        tokens = min(tokens, _EMBEDDED_TOKENS)
     batch = BATCH_TOKENS if generates else tokens
     kv_heads = max(facts.kv_heads, default=0)
     attention = 2 * facts.heads * facts.key_length + kv_heads * (facts.key_length + facts.value_length)

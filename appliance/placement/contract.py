@@ -10,10 +10,12 @@ from enum import StrEnum
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName, Setting
 from appliance.hardware.profile import Kind as Accelerator
+from appliance.models.facts import ModelFacts
 
 READABLE_TOKENS_PER_SECOND = 7.0
 """What a person reads with ease: about 300 words a minute, a word being 1.3 to 1.5 tokens."""
 LEAST_CONTEXT_TOKENS = 4096
+CACHE_BYTES_A_VALUE = 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class ModelNeed:
-    """What a model needs, whoever runs it.
+    """What a model needs, whoever runs it; its `facts` say how much memory its answers take.
 
     `active_parameters` are those that one token passes through: fewer than all in a mixture of experts.
     `context_tokens` is what one answer should have; `quality` orders models, the higher the better.
@@ -89,13 +91,17 @@ class ModelNeed:
 
     name: str
     files: tuple[ModelFiles, ...]
+    facts: ModelFacts
     parameters: float
-    kv_bytes_per_token: int
     context_tokens: int
     kind: Kind = Kind.TEXT
     active_parameters: float = 0.0
     quality: float = 0.0
     is_demo: bool = False
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        return self.facts.kv_values_per_token * CACHE_BYTES_A_VALUE
 
     @property
     def active_share(self) -> float:
@@ -207,12 +213,13 @@ class Placed:
     context_tokens: int
     weights_bytes: int
     kv_bytes: int
+    compute_bytes: int
     speed: Speed
     because: str
 
     @property
     def memory_bytes(self) -> int:
-        return self.weights_bytes + self.kv_bytes
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from appliance.enrolment import Worker, WorkerState, adopted_engines, list_worke
 from appliance.hardware import MachineFacts, Processor, Profile, recognise
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import Demand, ModelNeed, NodeFacts, Running, Way
-from appliance.placement.memory import with_working_space
+from appliance.placement.memory import room_taken
 from appliance.placement.ways import ways_of
 from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS, WORKER_ENGINE_PORTS
 
@@ -157,9 +157,7 @@ def _running(
     files = [each for each in model.files if each.digest == digest] if model else []
     if model and not digest and model.files:
         files = [model.files[0]]
-    memory = with_working_space(files[0].weights_bytes) if files else 0
-    if model and files:
-        memory += slots * context * model.kv_bytes_per_token
+    memory = room_taken(model, files[0], context, slots).memory_bytes if model and files else 0
     last = asked.get((node, str(said.get("model"))), at - ASKED_WITHIN_SECONDS)
     loaded = _loaded_seconds(node, said, at)
     return Running(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from appliance.engines.options import Kind
 from appliance.placement.contract import ModelNeed, Placed, Running, Wishes
+from appliance.placement.memory import room_taken
 from appliance.placement.options import STILL_READABLE, readable_slots
 
 _WORTH_A_RESTART = 1.5
@@ -47,12 +48,20 @@ def _up_to(targets: Sequence[int], there: Sequence[Placed], models: Mapping[str,
     while growing:
         growing = False
         for index, (each, target) in enumerate(zip(grown, targets, strict=True)):
-            one = each.kv_bytes // each.slots
-            if each.slots < target and one <= left and _may_grow(each, models[each.model]):
-                grown[index] = replace(each, slots=each.slots + 1, kv_bytes=each.kv_bytes + one)
-                left -= one
+            if each.slots >= target or not _may_grow(each, models[each.model]):
+                continue
+            larger = _with_slots(each, models[each.model], each.slots + 1)
+            if larger.memory_bytes - each.memory_bytes <= left:
+                grown[index] = larger
+                left -= larger.memory_bytes - each.memory_bytes
                 growing = True
     return grown
+
+
+def _with_slots(placed: Placed, model: ModelNeed, slots: int) -> Placed:
+    files = next(files for files in model.files if files.digest == placed.digest)
+    room = room_taken(model, files, placed.context_tokens, slots)
+    return replace(placed, slots=slots, kv_bytes=room.kv_bytes, compute_bytes=room.compute_bytes)
 
 
 def _may_grow(placed: Placed, model: ModelNeed) -> bool:

@@ -43,7 +43,7 @@ from appliance.placement.fleet import (
     waiting_requests,
 )
 from appliance.placement.following import box_facts
-from appliance.placement.memory import with_working_space
+from appliance.placement.memory import room_taken
 from appliance.placement.needs import model_needs
 from appliance.placement.nowhere import tell_nowhere
 from appliance.placement.planning import plan
@@ -187,6 +187,7 @@ def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, Model
     files = next((each for each in need.files if each.digest == applied.digest), None) if need else None
     if need is None or way is None or files is None:
         return None
+    room = room_taken(need, files, applied.context_tokens, applied.slots)
     return Placed(
         node=node.id,
         model=need.name,
@@ -194,8 +195,9 @@ def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, Model
         way=way,
         slots=applied.slots,
         context_tokens=applied.context_tokens,
-        weights_bytes=with_working_space(files.weights_bytes),
-        kv_bytes=applied.slots * applied.context_tokens * need.kv_bytes_per_token,
+        weights_bytes=room.weights_bytes,
+        kv_bytes=room.kv_bytes,
+        compute_bytes=room.compute_bytes,
         speed=_NOT_ASKED,
         because=applied.because,
     )

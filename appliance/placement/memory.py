@@ -1,7 +1,8 @@
 """How much memory a model takes, how many answers fit beside it, and where the space is. Pure.
 
-A model takes its weights, working space, and for each answer a cache of its context. The memory of a way is
-one space that all its models share: together they never take more than the narrowest of their ways allows.
+A model takes its weights, for each answer a cache of its context, and room to compute, by the arithmetic of
+models.memory. The memory of a way is one space that all its models share: together they never take more than
+the narrowest of their ways allows.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +11,9 @@ from dataclasses import dataclass
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName
 from appliance.hardware.profile import Kind as Accelerator
+from appliance.models.memory import cache_and_compute_bytes
 from appliance.placement.contract import LEAST_CONTEXT_TOKENS, ModelFiles, ModelNeed, Placed, Way
 
-_WORKING_SHARE = 0.03
-_WORKING_BYTES = 64 * 2**20
-"""What an engine takes beside weights and cache: buffers of its graph, which grow with the model."""
 GIB = 2**30
 
 
@@ -26,10 +25,11 @@ class Room:
     context_tokens: int
     weights_bytes: int
     kv_bytes: int
+    compute_bytes: int
 
     @property
     def memory_bytes(self) -> int:
-        return self.weights_bytes + self.kv_bytes
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
 
 def free_bytes(way: Way, placed: Iterable[Placed]) -> int:
@@ -39,36 +39,43 @@ def free_bytes(way: Way, placed: Iterable[Placed]) -> int:
     return limit - sum(each.memory_bytes for each in there)
 
 
-def room_for(model: ModelNeed, files: ModelFiles, way: Way, free: int, most_slots: int) -> Room | None:
-    """The largest room in `free` bytes: first the whole context, then as many answers at once as fit.
+def room_taken(model: ModelNeed, files: ModelFiles, context_tokens: int, slots: int) -> Room:
+    """What so many answers of so much context take."""
+    cache, compute = cache_and_compute_bytes(model.facts, context_tokens, slots)
+    return Room(slots, context_tokens, files.weights_bytes, cache, compute)
 
-    Less than the wanted context only where not even one answer of it fits; None where nothing does.
+
+def room_for_one(model: ModelNeed, files: ModelFiles, free: int) -> Room | None:
+    """For one answer in `free` bytes: with the wanted context, or with as much as there is room for.
+
+    None where even the least context doesn't fit.
     """
-    weights = with_working_space(files.weights_bytes)
-    left = free - weights
-    if left < 0:
-        return None
-    if model.kind is not Kind.TEXT or not model.kv_bytes_per_token:
-        return Room(max(1, most_slots), model.context_tokens, weights, 0)
     wanted = max(1, model.context_tokens)
-    one = wanted * model.kv_bytes_per_token
-    if left >= one:
-        slots = max(1, min(most_slots, left // one))
-        return Room(slots, wanted, weights, slots * one)
-    context = left // model.kv_bytes_per_token
-    if context < min(LEAST_CONTEXT_TOKENS, wanted):
+    whole = room_taken(model, files, wanted, 1)
+    if whole.memory_bytes <= free:
+        return whole
+    least = room_taken(model, files, least_context(model), 1)
+    if least.memory_bytes > free:
         return None
-    return Room(1, context, weights, context * model.kv_bytes_per_token)
+    fits, too_much = least.context_tokens, wanted
+    while too_much - fits > 1:
+        tried = (fits + too_much) // 2
+        if room_taken(model, files, tried, 1).memory_bytes <= free:
+            fits = tried
+        else:
+            too_much = tried
+    return room_taken(model, files, fits, 1)
+
+
+def least_context(model: ModelNeed) -> int:
+    """Only an answer can do with less than is wanted."""
+    wanted = max(1, model.context_tokens)
+    return min(LEAST_CONTEXT_TOKENS, wanted) if model.kind is Kind.TEXT else wanted
 
 
 def least_bytes(model: ModelNeed, files: ModelFiles) -> int:
     """The least that it can be placed in."""
-    context = min(LEAST_CONTEXT_TOKENS, max(1, model.context_tokens)) if model.kind is Kind.TEXT else 0
-    return with_working_space(files.weights_bytes) + context * model.kv_bytes_per_token
-
-
-def with_working_space(weights_bytes: int) -> int:
-    return int(weights_bytes * (1 + _WORKING_SHARE)) + _WORKING_BYTES
+    return room_taken(model, files, least_context(model), 1).memory_bytes
 
 
 def usable_files(model: ModelNeed, way: Way) -> Sequence[ModelFiles]:

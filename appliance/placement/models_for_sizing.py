@@ -1,7 +1,4 @@
-"""The models that a fleet can be sized for before any is imported: shapes from sizing_models.toml.
-
-A cache keeps keys and values of each layer in 16 bits: 2 x layers x heads x width x 2 bytes a token.
-"""
+"""The models that a fleet can be sized for before any is imported: shapes from sizing_models.toml."""
 
 import tomllib
 from collections.abc import Iterable
@@ -9,7 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from appliance.engines.options import Kind
 from appliance.errors import Refused
+from appliance.models.bundle import ModelFormat
+from appliance.models.facts import ModelFacts
 from appliance.placement.contract import ModelFiles, ModelNeed
 
 FILE = Path(__file__).with_name("sizing_models.toml")
@@ -39,6 +39,11 @@ class Shape(BaseModel):
     layers: int = Field(gt=0)
     kv_heads: int = Field(gt=0)
     head_width: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    width: int = Field(gt=0)
+    feed_forward_width: int = Field(gt=0)
+    experts_used: int = 0
+    vocabulary: int = Field(gt=0)
     quality: float
     forms: tuple[str, ...] = _USUAL_FORMS
     source: str = Field(pattern=r"^https://")
@@ -68,9 +73,30 @@ def _need(shape: Shape) -> ModelNeed:
     return ModelNeed(
         name=shape.name,
         files=files,
+        facts=_facts(shape),
         parameters=shape.parameters,
         active_parameters=shape.active_parameters,
-        kv_bytes_per_token=2 * shape.layers * shape.kv_heads * shape.head_width * 2,
         context_tokens=CONTEXT_TOKENS,
         quality=shape.quality,
+    )
+
+
+def _facts(shape: Shape) -> ModelFacts:
+    """What its files would say; weights and quantisation are each form's own."""
+    return ModelFacts(
+        format=ModelFormat.GGUF,
+        kind=Kind.TEXT,
+        architecture="",
+        parameters=int(shape.parameters),
+        quantisation="",
+        weights_bytes=0,
+        layers=shape.layers,
+        heads=shape.heads,
+        kv_heads=(shape.kv_heads,) * shape.layers,
+        key_length=shape.head_width,
+        value_length=shape.head_width,
+        embedding_width=shape.width,
+        feed_forward_width=shape.feed_forward_width,
+        vocabulary=shape.vocabulary,
+        experts_used=shape.experts_used,
     )

@@ -7,7 +7,6 @@ from appliance.placement.contract import ModelFiles, ModelNeed
 
 CONTEXT_TOKENS = 8192
 """What one answer should have, where the model was trained for so much."""
-_CACHE_BYTES_A_VALUE = 2
 
 
 def model_needs(models: Iterable[HeldModel]) -> list[ModelNeed]:
@@ -21,10 +20,10 @@ def _need(model: HeldModel) -> ModelNeed:
     return ModelNeed(
         name=model.name,
         files=(ModelFiles(model.digest, f"{facts.format}:{facts.quantisation}", facts.weights_bytes),),
+        facts=facts,
         parameters=float(facts.parameters),
         # attention and embeddings are no experts', but they are the smaller part
         active_parameters=facts.parameters * shared,
-        kv_bytes_per_token=facts.kv_values_per_token * _CACHE_BYTES_A_VALUE,
         context_tokens=min(facts.context_tokens or CONTEXT_TOKENS, CONTEXT_TOKENS),
         kind=model.kind,
         quality=float(facts.parameters),

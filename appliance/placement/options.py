@@ -24,9 +24,9 @@ from appliance.placement.memory import (
     Room,
     free_bytes,
     least_bytes,
-    room_for,
+    room_for_one,
+    room_taken,
     usable_files,
-    with_working_space,
 )
 from appliance.placement.speed import estimate, together_at
 
@@ -150,9 +150,7 @@ def as_it_runs(
     if model.kind is Kind.TEXT:
         bearable = readable_slots(speed, way.parallel, least)
     slots = min(slots, bearable)
-    text = model.kind is Kind.TEXT
-    kv_bytes = slots * context * model.kv_bytes_per_token if text else 0
-    room = Room(slots, context, with_working_space(files.weights_bytes), kv_bytes)
+    room = room_taken(model, files, context, slots)
     if room.memory_bytes > free_bytes(way, placed):
         return None
     return Option(node, model, files, way, room, speed, True, bearable)
@@ -191,7 +189,7 @@ def _on_way(
             slow = f"{way.name} would answer with {speed.alone:.1f} tokens/s ({speed.because})"
             yield f"{slow}, and a reader needs {wished:g}"
             continue
-        room = room_for(_within(model, way), files, way, free, 1)
+        room = room_for_one(_within(model, way), files, free)
         if room is None:
             yield _does_not_fit(model, files, way, free, placed)
             continue

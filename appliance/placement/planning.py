@@ -72,7 +72,8 @@ class _Table:
         self.placed.setdefault(option.node.id, []).append(
             Placed(
                 option.node.id, option.model.name, option.files.digest, option.way, option.room.slots,
-                option.room.context_tokens, option.room.weights_bytes, option.room.kv_bytes, option.speed,
+                option.room.context_tokens, option.room.weights_bytes, option.room.kv_bytes,
+                option.room.compute_bytes, option.speed,
                 f"{because} {option.way.name}: {option.speed.alone:.1f} tokens/s alone, "
                 f"{option.speed.together:.1f} with {option.speed.at_once} at once ({option.speed.because}).",
             )

@@ -37,7 +37,7 @@ def _least(placed: Placed, all_placed: Sequence[Placed], pinned: Collection[tupl
     keeper = min(each.node for each in all_placed if each.model == placed.model)
     if (placed.node, placed.model) not in pinned and placed.node != keeper:
         return 0
-    return placed.weights_bytes + placed.kv_bytes // max(1, placed.slots)
+    return placed.memory_bytes - placed.kv_bytes + placed.kv_bytes // max(1, placed.slots)
 
 
 def has_made_room(

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName
 from appliance.hardware.profile import Kind as Accelerator
+from appliance.models.bundle import ModelFormat
+from appliance.models.facts import ModelFacts
 from appliance.placement.contract import (
     Demand,
     HardwareFigures,
@@ -46,7 +48,18 @@ def node(name: str, *ways: Way, **more: object) -> NodeFacts:
     return NodeFacts(name, name, ways, **more)  # type: ignore[arg-type]
 
 
-def model(name: str, billions: float, *, quality: float | None = None, **more: object) -> ModelNeed:
+def facts(kind: Kind, parameters: float, kv_values_per_token: int) -> ModelFacts:
+    """Of one layer, with a vocabulary that computing takes memory for."""
+    half = kv_values_per_token // 2
+    return ModelFacts(
+        format=ModelFormat.GGUF, kind=kind, architecture="", parameters=int(parameters), quantisation="",
+        weights_bytes=0, layers=1, kv_heads=(1,), key_length=half, value_length=half, vocabulary=32_000,
+    )  # fmt: skip
+
+
+def model(
+    name: str, billions: float, *, quality: float | None = None, kind: Kind = Kind.TEXT, **more: object
+) -> ModelNeed:
     """A dense model in 4 bits, as GGUF and as OpenVINO."""
     weights = int(billions * 1e9 * 0.6)
     need = ModelNeed(
@@ -55,8 +68,9 @@ def model(name: str, billions: float, *, quality: float | None = None, **more: o
             ModelFiles(f"{name}-gguf", "gguf:Q4_K_M", weights),
             ModelFiles(f"{name}-ov", "openvino:int4", weights),
         ),
+        facts=facts(kind, billions * 1e9, int(billions * 9_000)),
         parameters=billions * 1e9,
-        kv_bytes_per_token=int(billions * 18_000),
+        kind=kind,
         context_tokens=8192,
         quality=billions if quality is None else quality,
     )
@@ -64,8 +78,9 @@ def model(name: str, billions: float, *, quality: float | None = None, **more: o
 
 
 DEMO = ModelNeed(
-    "demo", (ModelFiles("demo-gguf", "gguf:Q4_K_M", 3_000_000),), 2.8e6, 1024, 2048, is_demo=True
-)
+    "demo", (ModelFiles("demo-gguf", "gguf:Q4_K_M", 3_000_000),), facts(Kind.TEXT, 2.8e6, 512), 2.8e6, 2048,
+    is_demo=True,
+)  # fmt: skip
 
 
 def demand(name: str, requests: float = 100, prompt: float = 400, answer: float = 250) -> Demand:

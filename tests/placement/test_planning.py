@@ -7,7 +7,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from appliance.placement.contract import Action, Demand, Measured, ModelNeed, NodeFacts, Wishes
+from appliance.models.memory import memory_need
+from appliance.placement.contract import (
+    LEAST_CONTEXT_TOKENS,
+    Action,
+    Demand,
+    Measured,
+    ModelNeed,
+    NodeFacts,
+    Wishes,
+)
 from appliance.placement.options import readable_slots
 from appliance.placement.planning import plan
 from tests.placement.fleets import (
@@ -206,6 +215,19 @@ def test_the_demo_is_the_last_resort() -> None:
 def test_answers_at_once_are_as_many_as_stay_readable() -> None:
     (placed,) = plan([node("box", cpu(gib=64, gb_per_second=60, parallel=8))], [SMALL]).placed
     assert placed.slots == readable_slots(placed.speed, 8, 7.0) < 8
+
+
+def test_a_model_takes_what_the_arithmetic_of_models_says() -> None:
+    wide = SMALL.facts.model_copy(update={"vocabulary": 256_000, "embedding_width": 4096, "heads": 32})
+    vast = replace(SMALL, facts=wide.model_copy(update={"weights_bytes": SMALL.files[0].weights_bytes}))
+    (placed,) = plan([node("box", cpu(gib=16, gb_per_second=200))], [vast]).placed
+    need = memory_need(vast.facts, placed.context_tokens, placed.slots)
+    assert placed.slots > 1 and placed.memory_bytes == need.total_bytes
+    assert placed.compute_bytes == need.compute_bytes > 0.1 * need.weights_bytes
+    least = memory_need(vast.facts, LEAST_CONTEXT_TOKENS, 1).total_bytes
+    assert plan([node("box", cpu(gib=least / GIB, gb_per_second=200))], [vast]).placed
+    short = plan([node("box", cpu(gib=(least - 1) / GIB, gb_per_second=200))], [vast])
+    assert not short.placed and f"needs {least / GIB:.1f}" in short.unplaced[0].because
 
 
 def test_a_benchmark_with_one_answer_at_once_does_not_keep_an_engine_at_one() -> None:

@@ -154,7 +154,7 @@ def test_a_split_takes_what_is_left_and_more_where_an_admin_insists() -> None:
         return room_bytes(of.ways[0], of.id, placed, is_insisted_on=True, **more)
 
     assert insisted(pc) == 16 * GIB, "another copy gives way"
-    one_answer = on_box.weights_bytes + on_box.kv_bytes // on_box.slots
+    one_answer = on_box.weights_bytes + on_box.kv_bytes // on_box.slots + on_box.compute_bytes
     assert on_box.slots > 1 and insisted(boxed) == 24 * GIB - one_answer, "the last one stays"
     assert 16 * GIB > insisted(pc, pinned={("pc", "small")}) > room_bytes(pc.ways[0], "pc", placed)
     assert insisted(boxed, demos={"small"}) == 24 * GIB
