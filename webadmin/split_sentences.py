@@ -24,6 +24,7 @@ SPLITTING = (
         " slower."
     ),
     N_("%(model)s needs %(needed)s, and each further node %(passing)s more; there is: %(lent)s."),
+    N_("An admin keeps %(model)s off %(node)s, where every split begins."),
     N_("The part on %(node)s is lost."),
     N_("The part on %(address)s is lost: nobody listens there any more."),
     N_("The part on %(address)s is lost: it was silent for %(seconds)s s."),

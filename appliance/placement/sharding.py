@@ -79,6 +79,7 @@ class WhyNot(StrEnum):
     TOO_LARGE = "too_large"
     TOO_SLOW_TO_READ = "too_slow_to_read"
     SLOWER_THAN_SMALLER = "slower_than_smaller"
+    HEAD_RULED_OUT = "head_ruled_out"
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,12 @@ def plan_after_loss(
     if isinstance(answer, SplitPlan):
         return SplitPlan(answer.model, answer.head_layers, answer.parts, answer.tokens_per_second, reasons)
     return NoSplit(answer.why, reasons, answer.instead)
+
+
+def head_ruled_out(model: str, head: SplitNode, alternative: Alternative | None) -> NoSplit:
+    """Where an admin never wants the model on the only node that could be the head."""
+    reason = f"An admin keeps {model} off {head.name}, where every split begins."
+    return NoSplit(WhyNot.HEAD_RULED_OUT, (reason,), alternative)
 
 
 def _fits_whole(model: SplitModel, nodes: Sequence[SplitNode]) -> NoSplit | None:

@@ -9,7 +9,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from appliance.engines.sharding.sizes import part_bytes
-from appliance.placement.sharding import Alternative, NoSplit, SplitPlan, plan_after_loss, plan_split
+from appliance.placement.sharding import (
+    Alternative,
+    NoSplit,
+    SplitPlan,
+    head_ruled_out,
+    plan_after_loss,
+    plan_split,
+)
 from appliance.placement.split_cost import SplitModel, SplitNode
 from appliance.placement.splits import Split, Unsplit
 from appliance.placement.store import SplitWish
@@ -32,6 +39,12 @@ class Asked:
     """An admin lets the box apply plans."""
     fits_one_node: bool = False
     """A plan places it whole."""
+    ruled_out: frozenset[str] = frozenset()
+    """Nodes where an admin never wants it, neither as a part nor as the head."""
+
+    def is_against(self, settled: Split) -> bool:
+        """Whether the admin's word rules out a node of a split that is there."""
+        return bool(self.ruled_out & {self.head.id, *settled.addresses})
 
 
 def decide(asked: Asked, settled: Split | None, lost: Collection[str], at: float) -> Split | Unsplit | None:
@@ -55,6 +68,7 @@ def decide(asked: Asked, settled: Split | None, lost: Collection[str], at: float
 def _stays(asked: Asked, settled: Split) -> bool:
     return (
         settled.digest == asked.digest
+        and not asked.is_against(settled)
         and asked.wish is not SplitWish.NEVER
         and _is_wished_as_it_was(asked, settled)
     )
@@ -66,6 +80,8 @@ def _is_wished_as_it_was(asked: Asked, settled: Split) -> bool:
 
 
 def _answer(asked: Asked, settled: Split | None, lost: Collection[str]) -> SplitPlan | NoSplit:
+    if asked.head.id in asked.ruled_out:
+        return head_ruled_out(asked.model.name, asked.head, asked.alternative)
     if settled is None or not lost:
         return plan_split(
             asked.model,

@@ -81,6 +81,11 @@ class _Facts:
             return False
         return has_made_room(split, self.current.nodes, self.current.running, self.demos)
 
+    def ruled_out(self, need: ModelNeed) -> frozenset[str]:
+        """The nodes where an admin never wants the model."""
+        pins = self.current.choice.pins
+        return frozenset(pin.node for pin in pins if pin.never and pin.model == need.name)
+
     @property
     def demos(self) -> set[str]:
         return {need.name for need in self.current.models if need.is_demo}
@@ -159,7 +164,9 @@ def _decide(facts: _Facts, need: ModelNeed, settled: Split | None) -> Split | Un
     if settled is None and _WATCH.homeless_seconds(need.name, not fits, facts.at) < HOMELESS_SECONDS:
         return None
     lost = _lost(facts, settled) if settled else set()
-    asked = _asked(facts, need, settled, fits, is_open=settled is None or bool(lost))
+    ruled_out = facts.ruled_out(need)
+    is_open = settled is None or bool(lost or ruled_out & settled.addresses.keys())
+    asked = _asked(facts, need, settled, fits, is_open=is_open)
     return decide(asked, settled, lost, facts.at) if asked else settled
 
 
@@ -197,6 +204,7 @@ def _asked(
         wish=wish,
         by_itself=choice.applying is Applying.AUTOMATICALLY,
         fits_one_node=fits,
+        ruled_out=facts.ruled_out(need),
     )
 
 
@@ -223,8 +231,7 @@ def _lenders(facts: _Facts, need: ModelNeed, settled: Split | None) -> dict[str,
         if settled is None or split.model != settled.model
         for part in split.plan.parts
     }
-    never = {pin.node for pin in facts.current.choice.pins if pin.never and pin.model == need.name}
-    barred = taken | never | _WATCH.held_back(facts.at)
+    barred = taken | facts.ruled_out(need) | _WATCH.held_back(facts.at)
     return {
         node.id: address
         for node in facts.current.nodes

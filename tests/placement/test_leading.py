@@ -27,10 +27,14 @@ from appliance.placement import (
     lead,
     nowhere,
     read_placement,
+    read_splits,
     remove_pin,
     set_pin,
+    splitting,
     unload_model,
 )
+from appliance.placement.sharding import WhyNot
+from appliance.placement.splitting import split_models
 from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule
 from tests.bench.random_model import TINY, random_model
@@ -159,6 +163,18 @@ def test_the_pool_is_told_of_a_model_that_must_run_nowhere_but_not_of_one_that_w
     remove_pin(box.db, BOX_NODE, "noise", chosen_by=None)
     lead(box.settings)
     assert load_names(box.db).unloadable == {}
+
+
+def test_a_model_that_an_admin_keeps_off_the_box_is_not_split_either(
+    box: ModelBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although a worker could lend: the head would run on the box."""
+    monkeypatch.setattr(splitting, "HOMELESS_SECONDS", 0.0)
+    bring(box, tmp_path, "noise")
+    set_pin(box.db, Pin(node=BOX_NODE, model="noise", never=True), chosen_by=None)
+    split_models(box.settings)
+    (unsplit,) = read_splits(box.db).unsplit
+    assert unsplit.refused and unsplit.refused.why is WhyNot.HEAD_RULED_OUT
 
 
 def a_worker(box: ModelBox) -> None:

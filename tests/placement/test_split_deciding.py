@@ -121,6 +121,16 @@ def test_nothing_is_split_against_an_admins_word() -> None:
         assert unsplit(replace(never, others=others), settled, lost).possible
 
 
+def test_a_split_gives_back_what_an_admin_rules_out_and_needs_the_box_for_its_head() -> None:
+    settled = split()
+    others = (station("b"), station("c"))
+    without_a = replace(ASKED, others=others, ruled_out=frozenset({"a"}))
+    assert nodes(split(without_a, settled).plan) == ["b", "c"]
+    refused = unsplit(replace(ASKED, ruled_out=frozenset({BOX_NODE})), settled).refused
+    assert refused and refused.why is WhyNot.HEAD_RULED_OUT
+    assert split(replace(ASKED, ruled_out=frozenset({"c"})), settled) == settled
+
+
 def test_the_figures_alone_make_no_other_refusal() -> None:
     one = unsplit(replace(ASKED, alternative=FASTER))
     other = unsplit(replace(ASKED, alternative=replace(FASTER, tokens_per_second=310.0)))

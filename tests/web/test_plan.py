@@ -22,6 +22,7 @@ from appliance.placement.sharding import (
     PlannedPart,
     SplitPlan,
     WhyNot,
+    head_ruled_out,
     plan_after_loss,
     plan_split,
 )
@@ -200,6 +201,7 @@ def reasons_of_splits() -> list[str]:
         plan_split(MIXTURE, BOX, [station("a")], alternative=None, least_tokens_per_second=1000),
         plan_split(MIXTURE, BOX, [station("a", 40)], alternative=None, least_tokens_per_second=1),
         plan_split(MIXTURE, BOX, [], alternative=None, least_tokens_per_second=1),
+        head_ruled_out(MIXTURE.name, BOX, None),
     ]  # fmt: skip
     assert {answer.why for answer in answers if isinstance(answer, NoSplit)} == set(WhyNot)
     return [reason for answer in answers for reason in answer.reasons]
