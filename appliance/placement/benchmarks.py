@@ -1,8 +1,10 @@
 """The job that measures engines: looks whether one is due, measures it, keeps what came of it.
 
-Called by the core every minute. One engine at a time; whoever comes to work ends the benchmark.
+Called by the core every minute. One engine at a time; whoever comes to work ends the benchmark, which is
+repeated when the node is idle again.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,18 +14,27 @@ from sqlite_utils import Database
 from appliance import VERSION
 from appliance.clock import now
 from appliance.engines.options import Kind
-from appliance.errors import TryAgain
 from appliance.hardware import MachineFacts, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Running
 from appliance.placement.current import predicted_alone
 from appliance.placement.due import Due, Engine, due_now
-from appliance.placement.fleet import Heard, heard, running_engines
-from appliance.placement.measuring import LIMIT_SECONDS, EngineAddress, EngineSpeed, measure_engine
+from appliance.placement.fleet import Heard, heard, running_engines, waiting_requests
+from appliance.placement.measuring import (
+    LIMIT_SECONDS,
+    EngineAddress,
+    EngineSpeed,
+    MadeWay,
+    NotMeasured,
+    measure_engine,
+)
 from appliance.placement.store import last_failures, read_measures, record_measure
 from appliance.settings import BOX_NODE, WORKER_ENGINE_PORT, Settings
 
 _MOST_AT_ONCE = 8
 """More at once would hold a slow machine for minutes."""
+_Key = tuple[str, str, str, str]
+_MADE_WAY_AT: dict[_Key, float] = {}
+"""Epoch seconds, by node, digest, engine and device: that others have their turn meanwhile."""
 
 
 def measure_what_is_due(
@@ -39,12 +50,8 @@ def measure_what_is_due(
     at = now()
     reports = heard(activity, at)
     running = running_engines(activity, reports, models, at)
-    engines = [
-        _engine(each, reports[each.node], activity, at)
-        for each in running
-        # the demo model is the last resort, however fast
-        if not _said(reports[each.node].report, each.model).get("demo")
-    ]
+    _, waiting = waiting_requests(activity, at)
+    engines = [_engine(each, reports[each.node], activity, at, waiting) for each in running]
     due = due_now(engines, at, datetime.fromtimestamp(at).astimezone().hour).due
     if due is None:
         return ""
@@ -61,7 +68,10 @@ def measure_what_is_due(
             limit_seconds=limit_seconds,
             disturbed=lambda: _disturbed(activity, now_running.node, at),
         )
-    except TryAgain as refusal:
+    except MadeWay as refusal:
+        _MADE_WAY_AT[_key(now_running)] = now()
+        return f"{now_running.model} on {now_running.node}: {refusal.sentence}"
+    except NotMeasured as refusal:
         record_measure(activity, _measured(due, now_running, nodes, models, None), refusal.sentence)
         return f"{now_running.model} on {now_running.node}: {refusal.sentence}"
     record_measure(activity, _measured(due, now_running, nodes, models, speed))
@@ -71,8 +81,14 @@ def measure_what_is_due(
     )
 
 
-def _engine(running: Running, said: Heard, activity: Database, at: float) -> Engine:
-    key = (running.node, running.digest, running.engine.value, running.device)
+def _key(running: Running) -> _Key:
+    return running.node, running.digest, running.engine.value, running.device
+
+
+def _engine(
+    running: Running, said: Heard, activity: Database, at: float, waiting: Mapping[str, int]
+) -> Engine:
+    key = _key(running)
     mine = [
         each
         for each in read_measures(activity, [running.node])
@@ -86,11 +102,11 @@ def _engine(running: Running, said: Heard, activity: Database, at: float) -> Eng
     return Engine(
         running.node, running.model, running.digest, running.engine, running.device,
         kind=Kind(_said(report, running.model).get("kind") or Kind.TEXT),
-        ready=running.ready, in_flight=running.in_flight,
+        ready=running.ready, in_flight=running.in_flight, waiting=waiting.get(running.model, 0),
         somebody_works=bool((report.get("load") or {}).get("user_active")),
         last_asked_at=last, versions=_versions(report, known_machines(activity).get(running.node)),
         measured_at=mine[-1].at if mine else None, measured_versions=mine[-1].versions if mine else "",
-        failed_at=failed_at, failures=failures,
+        failed_at=failed_at, failures=failures, made_way_at=_MADE_WAY_AT.get(key),
     )  # fmt: skip
 
 
@@ -110,14 +126,19 @@ def _versions(report: Mapping[str, Any], facts: MachineFacts | None) -> str:
 
 
 def _disturbed(activity: Database, node: str, since: float) -> str:
-    """Why a benchmark must end: the pool sent the node a request, or somebody came to the machine."""
-    said = heard(activity, now()).get(node)
-    if said and (said.report.get("load") or {}).get("user_active"):
+    """Why a benchmark must end: the pool sent the node a request, or somebody came to the machine.
+
+    The pool tells what it is sending now; the ledger has what ended meanwhile.
+    """
+    rows = activity.execute("SELECT node, report FROM node_reports WHERE node IN (?, 'pool')", [node])
+    said = {name: json.loads(report) for name, report in rows}
+    if (said.get(node, {}).get("load") or {}).get("user_active"):
         return "somebody works at the machine"
-    asked = activity.execute(
+    ended = activity.execute(
         "SELECT COUNT(*) FROM ledger WHERE node = ? AND at > ?", [node, since]
     ).fetchone()[0]
-    return "a request came to the node" if asked else ""
+    is_asked = ended or said.get("pool", {}).get("in_flight", {}).get(node)
+    return "a request came to the node" if is_asked else ""
 
 
 def _address(settings: Settings, cellule: Database, running: Running, said: Heard) -> EngineAddress:
@@ -143,7 +164,8 @@ def _measured(
         else []
     )
     predicted = 0.0
-    if node and model:
+    # the demo's weights lie in the processor's caches: its speed says nothing of larger models
+    if node and model and not model.is_demo:
         predicted = predicted_alone(node, model, running.digest, running.engine.value, running.device)
     return Measured(
         running.node, running.model, running.digest, running.engine, running.device,

@@ -2,7 +2,8 @@
 
 An engine is measured when it is first ready on its node, again when its driver or version changed, and each
 night. Never while somebody works at the node, while it answers, or while requests wait; at night only after
-it has been idle for a while. What failed is tried again later, and later each time.
+it has been idle for a while. What failed is tried again later, and later each time; what made way for
+somebody, after some minutes.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ _NIGHTLY_AFTER_SECONDS = 20 * 3600.0
 _IDLE_SECONDS = {"first": 20.0, "changed": 60.0, "nightly": 1800.0}
 _RETRY_SECONDS = 600.0
 _MOST_RETRY_SECONDS = 24 * 3600.0
+_AGAIN_AFTER_MAKING_WAY_SECONDS = 300.0
 
 
 class Occasion(StrEnum):
@@ -41,6 +43,7 @@ class Engine:
     ready: bool = True
     in_flight: int = 0
     waiting: int = 0
+    """Requests in the pool's queue for its model."""
     somebody_works: bool = False
     last_asked_at: float | None = None
     """The last request to any engine of the node."""
@@ -50,6 +53,7 @@ class Engine:
     failed_at: float | None = None
     failures: int = 0
     """In a row."""
+    made_way_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ def _why_not_now(engine: Engine, occasion: Occasion, at: float) -> str:
     idle = at - engine.last_asked_at if engine.last_asked_at is not None else float("inf")
     if idle < _IDLE_SECONDS[occasion.value]:
         return f"the node was asked {idle:.0f} s ago"
+    if engine.made_way_at is not None and at - engine.made_way_at < _AGAIN_AFTER_MAKING_WAY_SECONDS:
+        return f"the last benchmark made way for somebody {at - engine.made_way_at:.0f} s ago"
     if engine.failed_at is not None:
         wait = min(_RETRY_SECONDS * 2 ** max(0, engine.failures - 1), _MOST_RETRY_SECONDS)
         if at - engine.failed_at < wait:

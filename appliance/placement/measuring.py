@@ -2,16 +2,18 @@
 
 The engine is asked directly, at its own socket or tunnel address, as the pool asks it. Each request begins
 with its own number, so that nothing computed for another one is used again. A benchmark ends after its
-limit, and whoever works at the node or asks the engine meanwhile ends it too: then nothing is measured.
+limit, and whoever works at the node or asks the engine meanwhile ends it in the middle of its requests: then
+nothing is measured.
 """
 
 import http.client
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from appliance.errors import TryAgain
 PROMPT_TOKENS_ABOUT = 256
 ANSWER_TOKENS = 48
 LIMIT_SECONDS = 60.0
+_LOOK_EVERY_SECONDS = 0.25
+"""Whether somebody came."""
 _SENTENCE = "An office keeps letters, invoices, minutes and plans, and somebody has to find them again. "
 
 
@@ -28,6 +32,12 @@ class NotMeasured(TryAgain):
     """The benchmark was given up; nothing is known that was not known before."""
 
     code = "not_measured"
+
+
+class MadeWay(NotMeasured):
+    """The benchmark was given up for somebody's sake: the engine did nothing wrong."""
+
+    code = "benchmark_made_way"
 
 
 @dataclass(frozen=True)
@@ -67,29 +77,27 @@ def measure_engine(
     limit_seconds: float = LIMIT_SECONDS,
     disturbed: Callable[[], str] = lambda: "",
 ) -> EngineSpeed:
-    """Takes seconds to a minute. `disturbed` says why it must end now, "" for nothing. Raises NotMeasured."""
+    """Takes seconds to a minute. `disturbed` says why it must end now, "" for nothing; that others ask the
+    engine is seen here. Raises NotMeasured, MadeWay."""
     began = time.monotonic()
-    until = began + limit_seconds
     number = time.time_ns() // 1000
-    asking = _Asking(address, model, until, disturbed)
-    asking.one(number, ANSWER_TOKENS // 8)  # what is made at the first use must not count
-    alone = asking.one(number + 1, ANSWER_TOKENS)
+    asking = _Asking(address, model, began + limit_seconds, disturbed)
+    if why := asking.others(0):
+        raise _made_way(why)
+    asking.together([number], ANSWER_TOKENS // 8)  # what is made at the first use must not count
+    (alone,) = asking.together([number + 1], ANSWER_TOKENS)
     decode_seconds = max(alone.seconds - alone.first_token_seconds, 1e-6)
     alone_speed = max(1, alone.answer_tokens - 1) / decode_seconds
     together = alone_speed
     if at_once > 1:
-        with asking.watched(), ThreadPoolExecutor(at_once) as threads:
-            started = time.monotonic()
-            runs = list(
-                threads.map(lambda each: asking.one(number + 2 + each, ANSWER_TOKENS), range(at_once))
-            )
-            took = time.monotonic() - started
+        started = time.monotonic()
+        runs = asking.together(range(number + 2, number + 2 + at_once), ANSWER_TOKENS)
+        took = time.monotonic() - started
         # the time that reading the prompts took is not the answers' own
         reading = sum(run.prompt_tokens for run in runs) / (alone.prompt_tokens / alone.first_token_seconds)
         together = sum(run.answer_tokens for run in runs) / max(took - reading, took / 4)
-    why = disturbed()
-    if why:
-        raise _given_up(why)
+    if why := disturbed():
+        raise _made_way(why)
     return EngineSpeed(
         prompt=alone.prompt_tokens / max(alone.first_token_seconds, 1e-6),
         alone=alone_speed,
@@ -107,16 +115,46 @@ class _Asking:
         self._model = model
         self._until = until
         self._disturbed = disturbed
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._has_hung_up = False
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Gives up before it begins if somebody came meanwhile."""
-        why = self._disturbed()
-        if why:
-            raise _given_up(why)
-        yield
+    def together(self, numbers: Sequence[int], answer_tokens: int) -> list[_Run]:
+        """Several completions at once, all broken off when somebody comes. Raises NotMeasured, MadeWay."""
+        if why := self._disturbed():
+            raise _made_way(why)
+        with ThreadPoolExecutor(len(numbers)) as threads:
+            asked = [threads.submit(self._one, number, answer_tokens) for number in numbers]
+            while wait(asked, _LOOK_EVERY_SECONDS, FIRST_EXCEPTION).not_done:
+                if why := self._disturbed() or self.others(len(numbers)):
+                    self._hang_up()
+                    raise _made_way(why)
+                if failed := next((each for each in asked if each.done() and each.exception()), None):
+                    self._hang_up()
+                    failed.result()
+        return [each.result() for each in asked]
 
-    def one(self, number: int, answer_tokens: int) -> _Run:
+    def others(self, own: int) -> str:
+        """The engine counts what it answers: more than what this benchmark asked is somebody's."""
+        connection = _connection(self._address, _LOOK_EVERY_SECONDS)
+        try:
+            connection.request("GET", "/health/ready")
+            said = json.loads(connection.getresponse().read(65536))
+            is_asked = int(said.get("busy") or 0) + int(said.get("waiting") or 0) > own
+        except (OSError, http.client.HTTPException, ValueError, AttributeError):
+            return ""  # who doesn't answer is no reason: a slow machine may be busy with the benchmark itself
+        finally:
+            connection.close()
+        return "a request came to the engine" if is_asked else ""
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            self._has_hung_up = True
+            for each in self._open:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def _one(self, number: int, answer_tokens: int) -> _Run:
         """One streamed completion. Raises NotMeasured."""
         prompt = f"{number} " + _SENTENCE * (PROMPT_TOKENS_ABOUT // 18)
         body = json.dumps(
@@ -130,6 +168,9 @@ class _Asking:
             raise _given_up("it took longer than it may")
         connection = _connection(self._address, left)
         try:
+            connection.connect()
+            with self._lock:
+                self._open.add(connection.sock)
             return self._read(connection, body)
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             raise _given_up(f"the engine did not answer as it should ({error})") from error
@@ -147,7 +188,7 @@ class _Asking:
         for raw in response:
             if not raw.startswith(b"data: {"):
                 continue
-            if time.monotonic() > self._until:
+            if self._has_hung_up or time.monotonic() > self._until:
                 raise _given_up("it took longer than it may")
             event = json.loads(raw[6:])
             if event.get("choices") and first is None:
@@ -178,3 +219,7 @@ def _connection(address: EngineAddress, seconds: float) -> http.client.HTTPConne
 
 def _given_up(why: str) -> NotMeasured:
     return NotMeasured(f"The benchmark was given up: {why}.", retry_after_seconds=600)
+
+
+def _made_way(why: str) -> MadeWay:
+    return MadeWay(f"The benchmark made way: {why}.", retry_after_seconds=60)

@@ -4,20 +4,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import httpx2 as httpx
 import orjson
 import pytest
+from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.hardware.profile import EngineName
-from appliance.placement.benchmarks import measure_what_is_due
+from appliance.placement import benchmarks, measuring
+from appliance.placement.benchmarks import _disturbed, measure_what_is_due
 from appliance.placement.contract import ModelFiles
 from appliance.placement.due import Decision, Due, Engine, Occasion, due_now
-from appliance.placement.measuring import EngineAddress, NotMeasured, measure_engine
+from appliance.placement.measuring import EngineAddress, MadeWay, NotMeasured, measure_engine
+from appliance.placement.planning import plan
 from appliance.placement.store import last_failures, read_measures
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -51,6 +55,7 @@ def test_it_is_measured_when_it_is_new_changed_or_at_night() -> None:
         (replace(READY, somebody_works=True), "somebody works"),
         (replace(READY, in_flight=1), "giving 1 answers"),
         (replace(READY, waiting=2), "2 requests wait"),
+        (replace(READY, made_way_at=99_990.0), "made way for somebody 10 s ago"),
         (replace(READY, last_asked_at=99_995.0), "asked 5 s ago"),
         (replace(READY, failed_at=99_800.0, failures=1), "again 10 minutes after"),
         (replace(READY, failed_at=99_000.0, failures=2), "again 20 minutes after"),
@@ -103,6 +108,12 @@ def health(settings: Settings) -> dict[str, object]:
     return answer
 
 
+def report(activity: Database, node: str, document: Mapping[str, object]) -> None:
+    activity.table("node_reports").upsert(
+        {"node": node, "at": now(), "report": orjson.dumps(document).decode()}, pk="node"
+    )
+
+
 def test_a_real_engine_is_measured_alone_and_together(engine_settings: Settings) -> None:
     address = EngineAddress(socket_path=engine_settings.engine_socket("tiny"))
     speed = measure_engine(address, "tiny", 4)
@@ -122,6 +133,67 @@ def test_whoever_comes_ends_it_and_so_does_its_limit(engine_settings: Settings) 
         measure_engine(address, "another", 1)
 
 
+def ask_for_long(settings: Settings) -> int:
+    """An employee's request that the engine answers for a while; the status."""
+    transport = httpx.HTTPTransport(uds=str(settings.engine_socket("tiny")))
+    body = {"model": "tiny", "prompt": "Once", "max_tokens": 3500, "ignore_eos": True}
+    with httpx.Client(transport=transport, timeout=60) as direct:
+        return direct.post("http://engine/v1/completions", json=body).status_code
+
+
+def is_busy(settings: Settings, number: int) -> bool:
+    return health(settings)["busy"] == number
+
+
+def test_a_benchmark_makes_way_for_a_request_in_the_middle_of_its_own(
+    engine_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "ANSWER_TOKENS", 3500)
+    address = EngineAddress(socket_path=engine_settings.engine_socket("tiny"))
+    with ThreadPoolExecutor(2) as threads:
+        measured = threads.submit(measure_engine, address, "tiny", 1)
+        wait_until(lambda: is_busy(engine_settings, 1), within_seconds=10, what="it has begun")
+        asked = threads.submit(ask_for_long, engine_settings)
+        with pytest.raises(MadeWay, match="a request came to the engine"):
+            measured.result(30)
+        assert asked.result(30) == 200, "nobody's answer was broken off"
+    wait_until(lambda: is_busy(engine_settings, 0), within_seconds=5, what="nothing of it is left")
+
+
+def test_a_benchmark_that_made_way_is_not_kept_as_failed_and_comes_again(engine_settings: Settings) -> None:
+    said = health(engine_settings)
+    tiny = replace(model("tiny", 0.001), files=(ModelFiles(str(said["sha256"]), "gguf:Q8_0", 1_000_000),))
+    with (
+        open_cellule(engine_settings.state_dir) as cellule,
+        open_activity(engine_settings.state_dir) as activity,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        report(activity, "box", {"name": "box", "engines": [said | {"port": 0}], "load": {}})
+        asked = threads.submit(ask_for_long, engine_settings)
+        wait_until(lambda: is_busy(engine_settings, 1), within_seconds=10, what="somebody asks")
+        told = measure_what_is_due(engine_settings, cellule, activity, [], [tiny])
+        assert "The benchmark made way: a request came to the engine" in told
+        assert read_measures(activity) == () and last_failures(activity) == {}
+        asked.result(30)
+        assert measure_what_is_due(engine_settings, cellule, activity, [], [tiny]) == "", "for some minutes"
+        benchmarks._MADE_WAY_AT.clear()
+        assert "measured tiny" in measure_what_is_due(engine_settings, cellule, activity, [], [tiny])
+        activity.execute("DELETE FROM node_reports")
+        activity.execute("DELETE FROM engine_speeds")
+
+
+def test_what_the_pool_sends_ends_a_benchmark_too(engine_settings: Settings) -> None:
+    address = EngineAddress(socket_path=engine_settings.engine_socket("tiny"))
+    with open_activity(engine_settings.state_dir) as activity:
+        report(activity, "box", {"name": "box", "engines": [], "load": {}})
+        report(activity, "pool", {"in_flight": {"box": 0, "other": 3}})
+        assert measure_engine(address, "tiny", 2, disturbed=lambda: _disturbed(activity, "box", now())).alone
+        report(activity, "pool", {"in_flight": {"box": 1}})
+        with pytest.raises(MadeWay, match="a request came to the node"):
+            measure_engine(address, "tiny", 2, disturbed=lambda: _disturbed(activity, "box", now()))
+        activity.execute("DELETE FROM node_reports")
+
+
 def test_the_job_measures_what_is_due_and_keeps_it_with_the_prediction(engine_settings: Settings) -> None:
     said = health(engine_settings)
     tiny = replace(model("tiny", 0.001), files=(ModelFiles(str(said["sha256"]), "gguf:Q8_0", 1_000_000),))
@@ -131,21 +203,25 @@ def test_the_job_measures_what_is_due_and_keeps_it_with_the_prediction(engine_se
         open_activity(engine_settings.state_dir) as activity,
     ):
         document = {"name": "box", "engines": [said | {"port": 0}], "load": {}}
-        activity.execute(
-            "INSERT INTO node_reports VALUES ('box', ?, ?)", [now(), orjson.dumps(document).decode()]
-        )
+        report(activity, "box", document)
         told = measure_what_is_due(engine_settings, cellule, activity, [box], [tiny])
         assert told.startswith("measured tiny on box (first)")
         (kept,) = read_measures(activity)
         assert kept.alone > 0 and kept.predicted_alone > 0 and kept.profile == "cpu-x86-avx2"
         assert measure_what_is_due(engine_settings, cellule, activity, [box], [tiny]) == ""
-        # a demo model's speed is of no use to anybody
-        demo = {"name": "box", "engines": [said | {"port": 0, "demo": True}], "load": {}}
+        # a fresh box has nothing but the demo: it is measured, and predicts nothing of larger models
         activity.execute("DELETE FROM engine_speeds")
-        activity.execute("UPDATE node_reports SET report = ?", [orjson.dumps(demo).decode()])
-        assert measure_what_is_due(engine_settings, cellule, activity, [box], [tiny]) == ""
-        activity.execute("UPDATE node_reports SET report = ?", [orjson.dumps(document).decode()])
+        demo = replace(tiny, is_demo=True)
+        told = measure_what_is_due(engine_settings, cellule, activity, [box], [demo])
+        assert told.startswith("measured tiny on box (first)")
+        (kept,) = read_measures(activity)
+        assert kept.alone > 0 and kept.predicted_alone == 0
+        large = plan([box], [replace(model("large", 4), files=(ModelFiles("l", "gguf:Q8_0", 1 << 31),))])
+        known = plan([box], [replace(model("large", 4), files=(ModelFiles("l", "gguf:Q8_0", 1 << 31),))],
+                     measures=[kept])  # fmt: skip
+        assert known.placed[0].speed == large.placed[0].speed
         # one that is given up is kept as tried
+        activity.execute("DELETE FROM engine_speeds")
         told = measure_what_is_due(engine_settings, cellule, activity, [box], [tiny], limit_seconds=0)
         assert "longer than it may" in told
         assert read_measures(activity) == () and [
