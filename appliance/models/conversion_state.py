@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from appliance.clock import now
 from appliance.models.conversion_progress import Progress, Step
@@ -33,11 +33,3 @@ def write_state(file: Path, progress: Progress) -> None:
     unfinished = file.with_name(f"{file.name}.new")
     unfinished.write_text(state.model_dump_json())
     unfinished.replace(file)
-
-
-def read_state(file: Path) -> ConversionState | None:
-    """None where no conversion was begun, or the file can't be read."""
-    try:
-        return ConversionState.model_validate_json(file.read_text())
-    except (OSError, ValidationError):
-        return None

@@ -59,7 +59,8 @@ class Way:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """A node as placement sees it. `lent_share` is how much of the demand's time it may compute.
+    """A node as placement sees it. `lent_share` is how much of the demand's time it computes: of a machine on
+    a list, the share of the working hours in which it is switched on.
 
     `most_engines` beside the demo's: a worker has a few ports for them.
     """
@@ -124,7 +125,6 @@ class Measured:
     together: float
     at_once: int
     at: float
-    load_seconds: float | None = None
     predicted_alone: float = 0.0
     """What the figures alone had said, uncorrected: the difference is what is learned."""
     versions: str = ""

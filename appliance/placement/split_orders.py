@@ -1,13 +1,13 @@
-"""A plan for a split model carried to the workers: who lends what from now on, and who was lost.
+"""A plan for a split model carried to the workers: who lends what from now on.
 
 A worker hears of it with its next report and keeps whatever else was decided for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from sqlite_utils import Database
 
-from appliance.enrolment.contract import DesiredPart, PartReport
+from appliance.enrolment.contract import DesiredPart
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import Wish, set_wish, wish_for
 from appliance.placement.sharding import SplitPlan
@@ -39,17 +39,3 @@ def with_part(wish: Wish, memory_bytes: int | None) -> Wish:
     """The same wish with another part, or none."""
     part = None if memory_bytes is None else DesiredPart(memory_bytes=memory_bytes)
     return wish.model_copy(update={"part": part})
-
-
-def lost_parts(plan: SplitPlan, reports: Mapping[str, PartReport | None]) -> tuple[str, ...]:
-    """The nodes of `plan` whose part is not there; `reports` are those of workers that were heard of late.
-
-    A part that has ended and is ready again is not lost: the head starts anew with the same plan.
-    """
-    return tuple(
-        part.node
-        for part in plan.parts
-        if (report := reports.get(part.node)) is None
-        or not report.ready
-        or report.memory_bytes < part.memory_bytes
-    )

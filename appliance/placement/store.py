@@ -17,8 +17,8 @@ from appliance.storage import Choice, read_choice, transaction, write_choice
 
 _KEPT = 100
 _COLUMNS = (
-    "node, model, digest, engine, device, profile, prompt, alone, together, at_once, at, load_seconds,"
-    " predicted_alone, versions"
+    "node, model, digest, engine, device, profile, prompt, alone, together, at_once, at, predicted_alone,"
+    " versions"
 )
 
 

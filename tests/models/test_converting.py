@@ -15,7 +15,7 @@ import pytest
 from appliance.engines.options import Kind
 from appliance.models.conversion_progress import Progress, Step, after_line, at
 from appliance.models.conversion_source import NotConvertible, Weights, kind_of, read_source
-from appliance.models.conversion_state import read_state
+from appliance.models.conversion_state import ConversionState
 from appliance.models.converting import (
     Conversion,
     ConversionFailed,
@@ -119,8 +119,8 @@ def test_the_command_converts_and_tells_how_far_it_is(source: Path, tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The model's weights are being read." in done.stdout and "100 %" in done.stdout
     assert (out / "openvino_model.xml").is_file() and (out / "1_Pooling" / "config.json").is_file()
-    found = read_state(state)
-    assert found is not None and (found.step, found.percent) == (Step.DONE, 100)
+    found = ConversionState.model_validate_json(state.read_text())
+    assert (found.step, found.percent) == (Step.DONE, 100)
     assert sorted(path.name for path in out.parent.iterdir()) == ["model"]
 
 
@@ -132,11 +132,10 @@ def test_stopping_it_leaves_nothing(source: Path, tmp_path: Path) -> None:
         env=os.environ | {"CELLULE_CONVERTER": str(converter()), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
     )
-    wait_until(lambda: read_state(state), within_seconds=60, what="the conversion has begun")
+    wait_until(state.exists, within_seconds=60, what="the conversion has begun")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
-    found = read_state(state)
-    assert found is not None and found.step is Step.CANCELLED
+    assert ConversionState.model_validate_json(state.read_text()).step is Step.CANCELLED
     assert not list(out.parent.iterdir())
 
 

@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from appliance.enrolment.contract import DesiredEngine, PartReport
+from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import Wish, set_wish, wish_for
 from appliance.placement.sharding import PlannedPart, SplitPlan
-from appliance.placement.split_orders import lost_parts, order_parts
+from appliance.placement.split_orders import order_parts
 from appliance.storage import open_cellule
 
 PLAN = SplitPlan(
     "m", 2, (PlannedPart("a", "A", 4, 50_000_000), PlannedPart("b", "B", 4, 60_000_000)), 9.0, ()
 )
 OTHER = SplitPlan("m", 2, (PlannedPart("b", "B", 8, 90_000_000),), 8.0, ())
-READY = PartReport(port=8020, ready=True, memory_bytes=60_000_000)
 
 
 @pytest.fixture
@@ -55,11 +54,3 @@ def test_the_same_plan_again_writes_nothing(db: Database) -> None:
     before = list(db["worker_wishes"].rows)
     order_parts(db, ["a", "b"], [PLAN])
     assert list(db["worker_wishes"].rows) == before
-
-
-def test_lost_is_who_is_silent_or_not_ready_or_lends_less_now() -> None:
-    assert lost_parts(PLAN, {"a": READY, "b": READY}) == ()
-    assert lost_parts(PLAN, {"b": READY}) == ("a",)
-    assert lost_parts(PLAN, {"a": READY, "b": None}) == ("b",)
-    assert lost_parts(PLAN, {"a": READY.model_copy(update={"ready": False}), "b": READY}) == ("a",)
-    assert lost_parts(PLAN, {"a": READY, "b": READY.model_copy(update={"memory_bytes": 1})}) == ("b",)
