@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +13,15 @@ import psutil
 import pytest
 
 from appliance.boot.asking import ask
+from appliance.engines import tending as tending_module
 from appliance.engines.spec import EngineSpec, read_specs, write_specs
-from appliance.engines.tending import EngineState, changes, read_engine_states
+from appliance.engines.tending import (
+    STUCK_AFTER_ANSWERS,
+    EngineState,
+    TendedEngine,
+    changes,
+    read_engine_states,
+)
 from appliance.settings import Settings
 from tests.conftest import DEMO_MODEL
 from tests.engines.serving import HeldRequest
@@ -156,6 +163,39 @@ def test_no_engine_outlives_who_tends_it(settings: Settings, tending: subprocess
     engine = engine_process(tending, "one")
     os.kill(tending.pid, signal.SIGKILL)
     wait_until(lambda: not engine.is_running(), within_seconds=15, what="the engine is gone, too")
+
+
+def tended_until(engine: TendedEngine, happens: Callable[[], object], what: str) -> None:
+    def tended() -> object:
+        engine.tend()
+        return happens()
+
+    wait_until(tended, within_seconds=40, what=what)
+
+
+def test_an_engine_that_still_loads_is_not_stuck_for_a_quarter_of_an_hour(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped neither loads nor answers."""
+    monkeypatch.setattr(tending_module, "ASK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(tending_module, "ASK_TIMEOUT_SECONDS", 0.2)
+    settings.engines_dir.mkdir(parents=True, exist_ok=True)
+    engine = TendedEngine(spec("one"), settings.engine_socket("one"))
+    try:
+        os.kill(engine._process.pid, signal.SIGSTOP)
+        tended_until(engine, lambda: engine._unanswered > 2 * STUCK_AFTER_ANSWERS, "it was asked in vain")
+        assert engine.state().restarts == 0 and engine.state().is_running
+        os.kill(engine._process.pid, signal.SIGCONT)
+        tended_until(engine, lambda: engine._was_ready, "it is ready")
+        os.kill(engine._process.pid, signal.SIGSTOP)
+        tended_until(engine, lambda: not engine.state().is_running, "it is killed, for it was ready")
+        assert "SIGKILL" in engine.state().said
+        tended_until(engine, lambda: engine.state().is_running, "it is back")
+        os.kill(engine._process.pid, signal.SIGSTOP)
+        monkeypatch.setattr(tending_module, "FIRST_READY_WITHIN_SECONDS", 1.0)
+        tended_until(engine, lambda: not engine.state().is_running, "it is killed when that time is over")
+    finally:
+        engine.stop()
 
 
 def test_changes_are_stops_and_starts() -> None:
