@@ -46,6 +46,15 @@ def test_each_refusal_says_what_to_do(
     assert box.asked[-1]["messages"] == [{"role": "user", "content": "And now?"}]
 
 
+def test_who_waits_for_a_model_that_no_machine_can_hold_is_told_to_choose_another(
+    box: ScriptedBox, page: Page
+) -> None:
+    told = {"error": {"message": "No node can run it.", "code": "model_fits_no_node"}}
+    box.script = lambda _: stream([event(told)], place=1)
+    ask(page, "The large one?")
+    expect(last_answer(page).locator(".chat-trouble")).to_contain_text("Choose another one above")
+
+
 def test_a_full_queue_is_asked_again_after_the_time_it_gave(box: ScriptedBox, page: Page) -> None:
     box.script = refusal(429, "queue_full", retry_after="2")
     ask(page, "Patient?")

@@ -22,6 +22,7 @@ export const PASSES = new Set(["busy", "no_node"]);
 const KIND_OF_CODE = {
     context_length_exceeded: "too_long",
     model_not_found: "model_missing",
+    model_fits_no_node: "model_missing",
 };
 
 const KIND_OF_STATUS = {
