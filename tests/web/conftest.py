@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 import webadmin
 from appliance.claim import ensure_claim_code
+from appliance.models.following import stopping
 from appliance.people import SESSION_COOKIE, Account, Role, create_account, passwords, start_session
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
@@ -102,6 +103,7 @@ class Site:
 @pytest.fixture
 def site(settings: Settings) -> Iterator[Site]:
     """An unclaimed box."""
+    stopping.clear()  # a core that ended in this process before
     code = ensure_claim_code(settings)
     assert code
     db, activity = open_cellule(settings.state_dir), open_activity(settings.state_dir)
