@@ -40,12 +40,8 @@ STOP_WITHIN_SECONDS = 10
 ASK_EVERY_SECONDS, ASK_TIMEOUT_SECONDS = 10.0, 5.0
 STUCK_AFTER_ANSWERS = 3
 """So many questions whether it lives without an answer, and it is killed."""
-<<<<<<< HEAD
-=======
 FIRST_READY_WITHIN_SECONDS = 900.0
 """Loading a large model from a slow disk takes minutes, and may keep the process from answering meanwhile."""
-LAST_LINES = 3
->>>>>>> 3e0ec9a (Give an engine a quarter of an hour to load before it counts as stuck)
 
 
 class EngineState(BaseModel):
@@ -164,18 +160,8 @@ class TendedEngine:
             stderr=subprocess.PIPE,
             process_group=0,
         )
-<<<<<<< HEAD
         self._last_words = LastWords(self._process)
-        self._restart_at, self._unanswered = None, 0
-=======
-        assert self._process.stderr
-        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._reader = threading.Thread(
-            target=_pass_on, args=(self._process.stderr, self._last_lines), daemon=True
-        )
-        self._reader.start()
         self._restart_at, self._unanswered, self._was_ready = None, 0, False
->>>>>>> 3e0ec9a (Give an engine a quarter of an hour to load before it counts as stuck)
         self._started_at, self._since = time.monotonic(), now()
         self._ask_at = self._started_at + ASK_EVERY_SECONDS
         log.info("engine %s starts", self.spec.name)
@@ -279,27 +265,8 @@ def _read_states(file: Path) -> EngineStates:
         return EngineStates()
 
 
-<<<<<<< HEAD
-def _lives(listen: Path) -> bool:
-=======
-def _pass_on(lines: IO[bytes], last: deque[str]) -> None:
-    """The process's own log goes on to ours; its end is kept for whoever asks why it died."""
-    for line in lines:
-        sys.stderr.buffer.write(line)
-        sys.stderr.flush()
-        if text := line.decode("utf-8", "replace").strip():
-            last.append(text[:300])
-
-
-def _how_it_ended(status: int, last_lines: tuple[str, ...]) -> str:
-    how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    why = last_lines[-1] if last_lines else "it said nothing"
-    return f"It ended {how}: {why}"
-
-
 def _says(listen: Path, health: str) -> bool:
     """Whether it is `live`, or `ready`."""
->>>>>>> 3e0ec9a (Give an engine a quarter of an hour to load before it counts as stuck)
     connection = http.client.HTTPConnection("localhost", timeout=ASK_TIMEOUT_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
