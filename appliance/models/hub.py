@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,6 +30,10 @@ _QUIET = {
     "HF_HUB_DOWNLOAD_TIMEOUT": "30",
 }
 """Nothing is told to anybody, no token is looked for in somebody's home, and a slow line has its seconds."""
+_LISTING_SECONDS = 30.0
+"""The library's own default is to wait for ever."""
+_TELL_SECONDS = 5.0
+"""So often a long check is told of: who follows can tell work from silence."""
 _CHUNK_BYTES = 4 * 2**20
 _PIECE_BYTES = 64 * 2**10
 
@@ -80,7 +85,10 @@ def _listed(wanted: dict[str, Any], token: str | bool) -> tuple[str, str, list[R
     from huggingface_hub import HfApi
 
     info = HfApi(endpoint=wanted["endpoint"], token=token).model_info(
-        wanted["repository"], revision=wanted["revision"], files_metadata=True
+        wanted["repository"],
+        revision=wanted["revision"],
+        files_metadata=True,
+        timeout=_LISTING_SECONDS,
     )
     remotes = [
         Remote(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else "", each.blob_id or "")
@@ -128,8 +136,12 @@ def _check(part: Path, remote: Remote) -> None:
     digest = hashlib.sha256()
     if not remote.sha256:
         digest = hashlib.sha1(f"blob {remote.size_bytes}\0".encode(), usedforsecurity=False)
+    told_at = time.monotonic()
     for chunk in _chunks(part):
         digest.update(chunk)
+        if time.monotonic() - told_at >= _TELL_SECONDS:
+            told_at = time.monotonic()
+            _tell(checking=remote.path)
     if digest.hexdigest() != (remote.sha256 or remote.git_sha1):
         part.unlink()
         raise WrongHash(f"{remote.path} is not the file whose hash the hub gave")

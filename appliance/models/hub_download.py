@@ -1,7 +1,8 @@
 """The core's side of a download: starts the fetching process, decides on what the hub lists, follows it.
 
 Order: the hub lists files and licence → refused here or told to go → bytes come into the get's folder → each
-has its hash. Cut off, refused or cancelled, the process ends at once; what came stays until the get ends.
+has its hash. Cut off, refused or cancelled, the process ends at once; what came stays until the get ends. One
+that neither speaks nor writes for a while is given up: a hub may take a call and never answer it.
 """
 
 import errno
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +33,8 @@ from appliance.settings import Settings
 
 _LOOK_SECONDS = 0.3
 _LAST_WORDS_SECONDS = 5.0
+SILENT_SECONDS = 120.0
+"""Longer than the process itself waits for an answer, and tries again."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -97,14 +102,18 @@ def download(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     wanted = _wanted(settings, choice, order, folder)
     with _fetching(wanted) as fetching:
-        listing = _listing(fetching.next_news())
+        listing = _listing(fetching.first_news(meter.check))
         (folder / ".commit").write_text(fetching.commit)
         judge(listing)
         store.require_room(listing.size_bytes - _come(folder))
         fetching.go()
         while not fetching.has_ended(_LOOK_SECONDS):
-            meter.set(_come(folder))
+            come = _come(folder)
+            if come != meter.done_bytes:
+                fetching.heard_at = monotonic()
+            meter.set(come)
             meter.check()
+            fetching.refuse_silence()
             _keep_reserve(store)
         fetching.raise_failure()
     meter.set(listing.size_bytes)
@@ -130,9 +139,14 @@ class _Fetching:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin and process.stdout
         self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
+        self._news = Queue[dict[str, Any]]()
         self._failure: dict[str, str] | None = None
-        self._hearing = Thread(target=self._hear, daemon=True)
         self.commit = ""
+        self.heard_at = monotonic()
+        """When it last said or wrote something, by `time.monotonic`."""
+        # an answer longer than the pipe would stop the process
+        self._hearing = Thread(target=self._hear, daemon=True)
+        self._hearing.start()
 
     def ask(self, wanted: dict[str, Any]) -> None:
         with suppress(BrokenPipeError):
@@ -145,22 +159,29 @@ class _Fetching:
             self._stdin.close()
         self._stdout.close()
 
-    def next_news(self) -> dict[str, Any]:
-        """Raises what a failure means."""
-        line = self._stdout.readline()
-        news: dict[str, Any] = json.loads(line) if line else {"failed": "cut", "sentence": "it ended"}
+    def first_news(self, go_on: Callable[[], None]) -> dict[str, Any]:
+        """What it lists. `go_on`, asked all the while, ends the wait by raising; so does what a failure means."""
+        while True:
+            try:
+                news = self._news.get(timeout=_LOOK_SECONDS)
+                break
+            except Empty:
+                go_on()
+                self.refuse_silence()
         if "failed" in news:
-            self._failure = news
-            self.raise_failure()
+            raise _refusal(news["failed"], news["sentence"])
         self.commit = str(news["commit"])
         return news
 
     def go(self) -> None:
-        # an answer longer than the pipe would stop the process
-        self._hearing.start()
         with suppress(BrokenPipeError):
             self._stdin.write("go\n")
             self._stdin.flush()
+
+    def refuse_silence(self) -> None:
+        """Raises HubUnreachable."""
+        if monotonic() - self.heard_at > SILENT_SECONDS:
+            raise HubUnreachable("The hub takes calls and answers none.", retry_after_seconds=30)
 
     def has_ended(self, within_seconds: float) -> bool:
         try:
@@ -183,10 +204,16 @@ class _Fetching:
             self._hearing.join(_LAST_WORDS_SECONDS)
 
     def _hear(self) -> None:
-        for line in self._stdout:
-            news = json.loads(line)
-            if "failed" in news:
-                self._failure = news
+        try:
+            for line in self._stdout:
+                self.heard_at = monotonic()
+                news = json.loads(line)
+                if "failed" in news:
+                    self._failure = news
+                if "checking" not in news:
+                    self._news.put(news)
+        finally:
+            self._news.put({"failed": "cut", "sentence": "it ended"})
 
 
 @contextmanager

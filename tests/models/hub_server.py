@@ -29,6 +29,8 @@ class Faults:
     other_sha256: bool = False
     other_etag: bool = False
     status: int = 0
+    silent: bool = False
+    """It takes calls and answers none before `go_on`."""
     needs_token: str = ""
     slow_bytes: int | None = None
     """After so many bytes it waits for `go_on`."""
@@ -88,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         path = urlsplit(self.path).path
         server.seen.append(Seen(self.command, path, {k.lower(): v for k, v in self.headers.items()}))
+        if server.faults.silent:
+            server.go_on.wait(60)
         with suppress(BrokenPipeError, ConnectionResetError):
             if server.faults.status:
                 self._send(server.faults.status, b"{}")

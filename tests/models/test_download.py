@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from appliance.models import GetState, HubOrder, keep_hub_token
+from appliance.models import GetState, HubOrder, hub_download, keep_hub_token
+from appliance.models import hub as hub_process
 from appliance.models.following import stopping
 from appliance.models.gets import ask_cancel, read_get
 from tests.models.conftest import ModelBox
@@ -169,6 +171,54 @@ def test_a_hub_that_is_away_is_asked_again_later(
     online.at = get.next_try_at
     online.turn()
     assert read_get(online.activity, get.id).state is GetState.DONE
+
+
+@pytest.mark.parametrize("ends", ["an admin", "the core", "patience"])
+def test_a_hub_that_takes_calls_and_answers_none_holds_nothing_up(
+    online: ModelBox, hub: HubServer, order: HubOrder, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.faults.silent = True
+    if ends == "patience":
+        monkeypatch.setattr(hub_download, "SILENT_SECONDS", 4.0)
+    asked = online.ask("tiny", order)
+    turn = threading.Thread(target=online.turn)
+    turn.start()
+    wait_until(lambda: hub.seen != [], within_seconds=60, what="the hub was called")
+    if ends == "an admin":
+        ask_cancel(online.activity, asked.id)
+    elif ends == "the core":
+        stopping.set()
+    turn.join(8)
+    stopping.clear()
+    assert not turn.is_alive()
+    get = read_get(online.activity, asked.id)
+    expected = {"an admin": GetState.CANCELLED, "the core": GetState.FETCHING, "patience": GetState.WAITING}
+    assert get.state is expected[ends], get.sentence
+    assert get.code == ("hub_unreachable" if ends == "patience" else "")
+
+
+def test_a_hub_that_falls_silent_in_the_middle_is_asked_again(
+    online: ModelBox, elsewhere: HubServer, order: HubOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_download, "SILENT_SECONDS", 4.0)
+    elsewhere.faults.slow_bytes = 16 * PIECE
+    get = online.get("tiny", order)
+    assert (get.state, get.code) == (GetState.WAITING, "hub_unreachable")
+    elsewhere.faults.slow_bytes = None
+    online.at = get.next_try_at
+    online.turn()
+    assert read_get(online.activity, get.id).state is GetState.DONE
+    assert elsewhere.seen[-1].headers["range"] == f"bytes={16 * PIECE}-"
+
+
+def test_the_process_itself_does_not_wait_for_ever(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_process, "_LISTING_SECONDS", 0.5)
+    hub.faults.silent = True
+    wanted = {"endpoint": hub.url, "repository": "Example/Tiny-GGUF", "revision": "main", "files": ["*"]}
+    began = time.monotonic()
+    with pytest.raises(Exception, match="timed out"):
+        hub_process._listed(wanted, False)
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("fault", ["wrong", "other_etag", "other_sha256"])
