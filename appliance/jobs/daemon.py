@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlite_utils import Database
 
@@ -19,7 +20,7 @@ from appliance.errors import Refusal
 from appliance.host import Host
 from appliance.jobs.state import JobState, write_job_states
 from appliance.jobs.table import JOBS, Job
-from appliance.models.following import stopping
+from appliance.models.getting import stopping
 from appliance.settings import NOTICE_SECONDS, Settings
 from appliance.storage import data_version, open_cellule
 
@@ -57,7 +58,9 @@ class Daemon:
                 announcer.close()
 
     def _scheduled(self) -> BackgroundScheduler:
-        scheduler = BackgroundScheduler(timezone=UTC)
+        # some take hours: nobody else shall wait for their threads
+        pool = ThreadPoolExecutor(sum(job.at_once for job in JOBS))
+        scheduler = BackgroundScheduler(timezone=UTC, executors={"default": pool})
         for job in JOBS:
             scheduler.add_job(
                 self._run_job,
@@ -66,7 +69,7 @@ class Daemon:
                 id=job.name,
                 seconds=job.period_seconds,
                 next_run_time=datetime.now(UTC),
-                max_instances=1,
+                max_instances=job.at_once,
                 coalesce=True,
                 misfire_grace_time=None,
             )

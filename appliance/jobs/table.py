@@ -1,7 +1,7 @@
 """Every job of the box: what it does and how often. Adding one is adding an entry.
 
-A job never overlaps itself; runs that were missed while the box slept are made up once. A job that fails is
-logged and tried again at its next turn: it must be safe to repeat.
+A job overlaps itself only where its entry says so; runs that were missed while the box slept are made up
+once. A job that fails is logged and tried again at its next turn: it must be safe to repeat.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from appliance.jobs.silence import forget_old_reports, silent_workers
 from appliance.keeping import follow_change, keep
 from appliance.models.checks import follow_checks
 from appliance.models.following import follow_gets, follow_models
+from appliance.models.turns import MOST_AT_ONCE
 from appliance.people import forget_old_sessions, forget_old_sign_in_attempts
 from appliance.placement.following import follow_benchmarks, follow_plan
 from appliance.placement.leading import lead
@@ -38,6 +39,8 @@ class Job:
     name: str
     period_seconds: float
     run: Callable[[Settings], str]
+    at_once: int = 1
+    """So many of its runs may be at work."""
 
 
 def _roll_up_ledger(settings: Settings) -> str:
@@ -128,7 +131,7 @@ JOBS = (
     Job("moving_install", 2, _moving_install),
     Job("releases", 30, _releases),
     Job("offline_release", 2, _offline_release),
-    Job("model_gets", 1, _model_gets),
+    Job("model_gets", 1, _model_gets, at_once=MOST_AT_ONCE + 1),  # one more, to cancel those that wait
     Job("model_checks", 2, follow_checks),
     Job("models", 30, _models),
     Job("support_session", 2, follow_session),

@@ -1,6 +1,6 @@
 """Models: what a company may choose from, how one comes to the box, what it is, how requests name it.
 
-An entry of the catalogue, a stick, an upload → `ask_get` → the core fetches and checks (`following`) → the
+An entry of the catalogue, a stick, an upload → `ask_get` → the core fetches and checks (`getting`) → the
 store → a name in the API, and aliases that an admin moves. Nothing is used before its bytes had their hash.
 Workers and engines import `bundle`, `layout` and `demo` alone: all else is loaded when it is first asked for
 (PEP 562).

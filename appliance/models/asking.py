@@ -115,7 +115,7 @@ def ask_get(
     size_bytes = _expected_bytes(order, entry)
     if not order.even_if_too_large:
         refuse_too_large(size_bytes, node_rooms(settings, db))
-    Store(settings.state_dir, quota_bytes=choice.quota_bytes).require_room(size_bytes)
+    Store(settings.state_dir, quota_bytes=choice.quota_bytes).require_room(size_bytes, size_bytes)
     get = insert_get(activity, name, order, by=by, at=at, size_bytes=size_bytes)
     record_audit(
         activity, AuditEvent.ADMIN_MODEL_GET, actor=by, address=address, subject=name, detail=_told(order)

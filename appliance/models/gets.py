@@ -1,13 +1,14 @@
 """Models that admins asked for, and how far each is: in activity.db, for pages to follow across restarts.
 
-receiving → waiting → fetching → checking → done; or refused, or cancelled. One under way for each name.
-Safetensors are converted once they are checked, and what comes of it is checked again.
+receiving → waiting → fetching → checking → done; or refused, or cancelled. One for each name.
+Safetensors are converted once they are checked, one model at a time, and what comes of it is checked again.
 A get whose way is cut waits and goes on where it was; only what is wrong ends it.
 """
 
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -21,6 +22,8 @@ from appliance.models.entry import FilePattern, Repository
 from appliance.models.held import ModelNameTaken
 
 _REPORT_STEP_BYTES = 16 * 2**20
+_REPORT_SECONDS = 1.0
+"""A slow medium takes minutes for a step, and who cancels waits for none of it."""
 _COLUMNS = """id, name, "order", state, size_bytes, done_bytes, cancelled, attempts, next_try_at, asked_by,
     asked_at, ended_at, code, sentence"""
 
@@ -232,14 +235,16 @@ class Meter:
     def __init__(self, activity: Database, get: Get) -> None:
         self._activity, self._get = activity, get
         self.done_bytes, self._told = 0, 0
+        self._told_at = monotonic()
 
     def add(self, count: int) -> None:
         self.set(self.done_bytes + count)
 
     def set(self, done_bytes: int) -> None:
         self.done_bytes = done_bytes
-        if abs(done_bytes - self._told) >= _REPORT_STEP_BYTES:
-            self._told = done_bytes
+        is_far = abs(done_bytes - self._told) >= _REPORT_STEP_BYTES
+        if is_far or monotonic() - self._told_at >= _REPORT_SECONDS:
+            self._told, self._told_at = done_bytes, monotonic()
             measure_get(self._activity, self._get, done_bytes)
             self.check()
 

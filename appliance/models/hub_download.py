@@ -28,7 +28,8 @@ from appliance.models.choice import ModelsChoice
 from appliance.models.gets import HubOrder, Meter
 from appliance.models.gguf_header import ModelFileUnusable
 from appliance.models.hub_token import hub_token_path
-from appliance.models.store import Store, StoreFull
+from appliance.models.store import StoreFull
+from appliance.models.turns import bytes_in
 from appliance.settings import Settings
 
 _LOOK_SECONDS = 0.3
@@ -85,14 +86,14 @@ def download(
     order: HubOrder,
     folder: Path,
     *,
-    store: Store,
     meter: Meter,
     judge: Callable[[Listing], None],
+    keep_reserve: Callable[[], None],
 ) -> dict[str, str]:
     """Fetches into `folder`; the SHA-256 by path that the hub gave, for files that it gives one for.
 
-    `judge` refuses by raising, before the first byte of a file. Raises InternetNotAllowed, HubRefused,
-    HubUnreachable, HubLied, StoreFull, GetCancelled.
+    `judge` refuses by raising, before the first byte of a file, `keep_reserve` while they come. Raises
+    InternetNotAllowed, HubRefused, HubUnreachable, HubLied, StoreFull, GetCancelled.
     """
     if not choice.internet_allowed:
         raise InternetNotAllowed(
@@ -105,16 +106,15 @@ def download(
         listing = _listing(fetching.first_news(meter.check))
         (folder / ".commit").write_text(fetching.commit)
         judge(listing)
-        store.require_room(listing.size_bytes - _come(folder))
         fetching.go()
         while not fetching.has_ended(_LOOK_SECONDS):
-            come = _come(folder)
+            come = bytes_in(folder)
             if come != meter.done_bytes:
                 fetching.heard_at = monotonic()
             meter.set(come)
             meter.check()
             fetching.refuse_silence()
-            _keep_reserve(store)
+            keep_reserve()
         fetching.raise_failure()
     meter.set(listing.size_bytes)
     return {path: sha256 for path, sha256 in listing.sha256.items() if sha256}
@@ -160,7 +160,7 @@ class _Fetching:
         self._stdout.close()
 
     def first_news(self, go_on: Callable[[], None]) -> dict[str, Any]:
-        """What it lists. `go_on`, asked all the while, ends the wait by raising; so does what a failure means."""
+        """What it lists. `go_on`, asked all the while, ends the wait by raising; so does a failure."""
         while True:
             try:
                 news = self._news.get(timeout=_LOOK_SECONDS)
@@ -258,21 +258,6 @@ def _listing(news: Mapping[str, Any]) -> Listing:
     if not _COMMIT.fullmatch(str(news["commit"])):
         raise HubLied("The hub doesn't say of which commit the files are.")
     return Listing(str(news["licence"]), sizes, hashes)
-
-
-def _come(folder: Path) -> int:
-    """What lies there so far."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            if path.is_file() and not path.name.startswith("."):
-                total += path.stat().st_size
-    return total
-
-
-def _keep_reserve(store: Store) -> None:
-    """Somebody else may fill the disk while a model comes."""
-    store.require_room(0)
 
 
 def _refusal(kind: str, sentence: str) -> Refused | TryAgain | NotTrusted:

@@ -66,20 +66,40 @@ class Store:
         """Of files that are in the store; one that two models share counts once."""
         return sum(file.stat().st_size for file in blobs_dir(self.state_dir).iterdir())
 
-    def require_room(self, needed_bytes: int) -> None:
-        """Raises StoreFull unless so much more fits, now, into the quota and on the disk."""
-        used, disk = self.used_bytes(), shutil.disk_usage(models_dir(self.state_dir))
-        if self._quota_bytes is not None and used + needed_bytes > self._quota_bytes:
+    def require_room(
+        self,
+        model_bytes: int,
+        to_come_bytes: int,
+        *,
+        others_model_bytes: int = 0,
+        others_to_come_bytes: int = 0,
+    ) -> None:
+        """Raises StoreFull unless a model so large fits into the quota, and what is to come onto the disk.
+
+        `others…`: the same of models that are on their way already.
+        """
+        used = self.used_bytes() + others_model_bytes
+        if self._quota_bytes is not None and used + model_bytes > self._quota_bytes:
             raise StoreFull(
-                f"The model needs {told_bytes(needed_bytes)}; models have {told_bytes(used)} of the "
+                f"The model needs {told_bytes(model_bytes)}; models have {told_bytes(used)} of the "
                 f"{told_bytes(self._quota_bytes)} that an admin gave them.",
                 next_step="Remove a model that nobody uses, or give models more room.",
             )
-        left = disk.free - reserve_bytes(disk.total)
-        if needed_bytes > left:
+        disk = shutil.disk_usage(models_dir(self.state_dir))
+        free = max(0, disk.free - others_to_come_bytes)
+        if to_come_bytes > free - reserve_bytes(disk.total):
             raise StoreFull(
-                f"The model needs {told_bytes(needed_bytes)}; the disk has {told_bytes(disk.free)} free, of "
+                f"The model needs {told_bytes(to_come_bytes)}; the disk has {told_bytes(free)} free, of "
                 f"which {told_bytes(reserve_bytes(disk.total))} stay for the box.",
+                next_step="Remove a model that nobody uses.",
+            )
+
+    def keep_reserve(self) -> None:
+        """Raises StoreFull once somebody else fills the disk while a model comes."""
+        disk = shutil.disk_usage(models_dir(self.state_dir))
+        if disk.free < reserve_bytes(disk.total):
+            raise StoreFull(
+                f"The disk has {told_bytes(disk.free)} free, which the box needs for itself.",
                 next_step="Remove a model that nobody uses.",
             )
 

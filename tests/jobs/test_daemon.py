@@ -113,6 +113,32 @@ def test_a_failing_job_is_not_the_end_of_the_daemon(
     assert "job planted failed" in caplog.text
 
 
+def test_a_job_overlaps_itself_as_far_as_its_entry_says(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    turns: list[int] = []
+    go_on = threading.Event()
+
+    def takes_long(_: Settings) -> str:
+        begun.append(1)
+        go_on.wait(30)
+        return ""
+
+    def counts(_: Settings) -> str:
+        turns.append(1)
+        return ""
+
+    jobs = (Job("planted", 0.05, takes_long, at_once=2), Job("counted", 0.05, counts))
+    monkeypatch.setattr("appliance.jobs.daemon.JOBS", jobs)
+    with daemon_running(settings):
+        wait_until(lambda: len(begun) == 2, within_seconds=10, what="two runs at once")
+        seen = len(turns)
+        wait_until(lambda: len(turns) >= seen + 5, within_seconds=10, what="the other job goes on")
+        assert len(begun) == 2
+        go_on.set()
+
+
 def test_a_job_tells_the_same_thing_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

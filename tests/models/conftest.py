@@ -20,7 +20,8 @@ from appliance.models import (
     held_model,
     read_get,
 )
-from appliance.models.following import follow_gets, stopping
+from appliance.models.following import follow_gets
+from appliance.models.getting import stopping
 from appliance.models.held import HeldModel
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule, write_choice

@@ -11,8 +11,8 @@ import pytest
 
 from appliance.models import GetState, HubOrder, hub_download, keep_hub_token
 from appliance.models import hub as hub_process
-from appliance.models.following import stopping
 from appliance.models.gets import ask_cancel, read_get
+from appliance.models.getting import stopping
 from tests.models.conftest import ModelBox
 from tests.models.hub_server import COMMIT, Content, HubServer
 from tests.waiting import wait_until

@@ -21,7 +21,8 @@ from appliance.models import (
 )
 from appliance.models.bundle import ModelFormat
 from appliance.models.converting import NoConverter
-from appliance.models.following import stopping
+from appliance.models.getting import stopping
+from appliance.models.turns import turns
 from tests.models.conftest import ModelBox
 from tests.models.tiny import converter, tiny_source
 from tests.waiting import wait_until
@@ -105,6 +106,18 @@ def test_a_conversion_under_way_can_be_ended(loaded: ModelBox, ends: str) -> Non
     else:
         loaded.turn()
         assert read_get(loaded.activity, asked.id).state is GetState.DONE
+
+
+def test_one_model_is_converted_at_a_time(loaded: ModelBox) -> None:
+    """Whoever waits for the converter keeps what came, and keeps nobody else from the box."""
+    with turns.converter() as is_ours:
+        assert is_ours
+        get = loaded.get("encoder", ORDER)
+        assert (get.state, get.sentence) == (GetState.WAITING, "")
+        shutil.rmtree(loaded.stick)
+        assert loaded.turn() == ""
+    loaded.turn()
+    assert read_get(loaded.activity, get.id).state is GetState.DONE
 
 
 def test_a_core_that_died_at_it_leaves_no_rest(loaded: ModelBox, tmp_path: Path) -> None:

@@ -135,11 +135,11 @@ def test_many_at_once_leave_a_whole_store(store: Store) -> None:
 
 def test_room_is_told_with_figures(tmp_path: Path) -> None:
     store = Store(tmp_path, quota_bytes=1000)
-    store.require_room(1000)
+    store.require_room(1000, 1000)
     with pytest.raises(StoreFull, match="needs 1 kB; models have 15 bytes of the 1 kB"):
         add(store, "a", CONTENT)
-        store.require_room(1000)
+        store.require_room(1000, 1000)
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(StoreFull, match="stay for the box"):
-        Store(tmp_path).require_room(free)
+        Store(tmp_path).require_room(free, free)
     assert reserve_bytes(100 * 10**9) == 2 * 2**30 and reserve_bytes(10**9) == 5 * 10**7

@@ -1,0 +1,323 @@
+"""One turn of one get, from the first byte to the name in the API, or to where it waits.
+
+fetch into incoming/get-N → read the facts, so that what is no whole model is refused → hash every file as it
+lies on the disk, against the hashes that its source gave → move into the store → the name. Safetensors are
+hashed first and wait for the converter; what it makes goes the same way. Until the last step nothing that
+serves is touched; whatever ends it earlier takes its folder away.
+"""
+
+import errno
+import logging
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from appliance.clock import Clock
+from appliance.errors import Broken, Refusal, TryAgain
+from appliance.host import Host
+from appliance.models.bundle import Bundle, ModelFormat
+from appliance.models.carrying import copy_model, files_of, medium
+from appliance.models.choice import ModelsChoice
+from appliance.models.converting import Conversion, convert, require_converter
+from appliance.models.entry import Entry, catalogue_folders, read_catalogue
+from appliance.models.facts import ModelFacts
+from appliance.models.fitting import node_rooms, refuse_too_large
+from appliance.models.gets import (
+    CarriedOrder,
+    Get,
+    GetCancelled,
+    GetState,
+    HubOrder,
+    Meter,
+    UploadOrder,
+    end_get,
+    measure_conversion,
+    measure_get,
+    move_get,
+    put_off_get,
+    read_get,
+)
+from appliance.models.held import HeldModel, add_held, lifecycle_of
+from appliance.models.hub_download import Listing, download
+from appliance.models.layout import incoming_dir
+from appliance.models.licence import Licence, check_licence, told_licence
+from appliance.models.reading import format_of, must_convert, read_facts
+from appliance.models.store import ModelDamaged, Store, StoreFull, hash_files
+from appliance.models.turns import Room, turns
+from appliance.people import AuditEvent, record_audit
+from appliance.settings import Settings
+from appliance.storage import open_cellule, read_choice
+
+MOST_ATTEMPTS = 30
+_CONVERTED, _AWAITS_CONVERTER = ".converted", ".awaits-converter"
+"""In the folder of the get, among its files and none of them."""
+_FIRST_WAIT_SECONDS = 15.0
+_LONGEST_WAIT_SECONDS = 1800.0
+stopping = threading.Event()
+"""Set when the core ends: what is under way stops at its next piece, and goes on after the start."""
+log = logging.getLogger("cellule.models")
+
+
+class DiskTrouble(TryAgain):
+    """The box's own disk couldn't be read or written."""
+
+    code = "disk_trouble"
+
+
+class GetBroken(Broken):
+    """Our own mistake; the log has more."""
+
+    code = "model_get_broken"
+
+
+class Stopping(TryAgain):
+    """The core is ending."""
+
+    code = "core_stopping"
+
+
+class ConverterBusy(Exception):
+    """All files of this get are here and verified; another one is being converted."""
+
+
+def awaits_converter(settings: Settings, get: Get) -> bool:
+    """Whether nothing but the conversion is left to do."""
+    return (_folder_of(settings, get) / _AWAITS_CONVERTER).exists()
+
+
+def end_cancelled(settings: Settings, activity: Database, get: Get, at: float) -> str:
+    """Takes away what came; a sentence."""
+    shutil.rmtree(_folder_of(settings, get), ignore_errors=True)
+    end_get(activity, get, GetState.CANCELLED, at=at)
+    return f"{get.name}: cancelled"
+
+
+@dataclass
+class Getting:
+    """One turn of one get."""
+
+    settings: Settings
+    host: Host
+    activity: Database
+    get: Get
+    clock: Clock
+
+    def run(self) -> str:
+        try:
+            model = self._bring()
+        except GetCancelled:
+            return end_cancelled(self.settings, self.activity, self.get, self.clock())
+        except Stopping:
+            return ""
+        except ConverterBusy:
+            move_get(self.activity, self.get, GetState.WAITING)
+            return ""
+        except TryAgain as cut:
+            if self.get.attempts < MOST_ATTEMPTS:
+                return self._put_off(cut)
+            return self._refuse(cut)
+        except Refusal as refusal:
+            return self._refuse(refusal)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return self._refuse(StoreFull("The disk is full.", next_step="Remove a model."))
+            return self._put_off(
+                DiskTrouble(f"The disk gave an error: {error.strerror}.", retry_after_seconds=60)
+            )
+        except Exception:
+            # it would be begun again every second, and fail again
+            log.exception("the model %s", self.get.name)
+            return self._refuse(GetBroken("Something broke here.", next_step="Tell support."))
+        end_get(self.activity, self.get, GetState.DONE, at=self.clock())
+        detail = f"{model.digest} from {model.source}"
+        record_audit(self.activity, AuditEvent.BOX_MODEL_ADDED, subject=model.name, detail=detail)
+        return f"{model.name} is on the box"
+
+    def _bring(self) -> HeldModel:
+        with open_cellule(self.settings.state_dir) as db:
+            choice = read_choice(db, ModelsChoice)
+            store = Store(self.settings.state_dir, quota_bytes=choice.quota_bytes)
+            catalogue, _ = read_catalogue(catalogue_folders(self.settings.state_dir))
+            entry = catalogue.get(self.get.order.entry)
+            given = {}
+            if not awaits_converter(self.settings, self.get):
+                move_get(self.activity, self.get, GetState.FETCHING)
+                given = self._fetch(db, choice, store, entry)
+            files = self._files(self._folder)
+            if must_convert(files):
+                files, given = self._converted(files, given), {}
+            move_get(self.activity, self.get, GetState.CHECKING)
+            facts = read_facts(files)
+            bundle = self._verified(files, given, format_of(files))
+            licence = self._licence(entry, facts)
+            model = self._model(bundle, facts, licence)
+            with store.alone():
+                turns.take_room(self.get)
+                store.add(files, bundle)
+                add_held(db, model)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return model
+
+    @property
+    def _folder(self) -> Path:
+        return _folder_of(self.settings, self.get)
+
+    def _fetch(self, db: Database, choice: ModelsChoice, store: Store, entry: Entry | None) -> dict[str, str]:
+        """Everything lies in the get's folder then; the hashes that the source gave, by path."""
+        meter, order = _StoppableMeter(self.activity, self.get), self.get.order
+
+        def judge(listing: Listing) -> None:
+            measure_get(self.activity, self.get, 0, listing.size_bytes)
+            self._judge(db, entry, listing.licence, listing.size_bytes)
+            self._ask_room(store, listing.size_bytes)
+
+        match order:
+            case HubOrder():
+                return download(
+                    self.settings,
+                    choice,
+                    order,
+                    self._folder,
+                    meter=meter,
+                    judge=judge,
+                    keep_reserve=store.keep_reserve,
+                )
+            case CarriedOrder():
+                with medium(self.settings, self.host, order.origin) as folder:
+                    sizes = {path: file.stat().st_size for path, file in files_of(folder, order.path).items()}
+                    judge(Listing("", sizes, {}))
+                    return copy_model(folder, order, self._folder, meter.add)
+            case UploadOrder():
+                self._judge(db, entry, "", sum(file.size_bytes for file in order.files))
+                return {file.path: file.sha256 for file in order.files if file.sha256}
+
+    def _judge(self, db: Database, entry: Entry | None, said_licence: str, size_bytes: int) -> None:
+        licence = entry.licence if entry else told_licence(said_licence)
+        if licence is not None:
+            check_licence(licence, accepted=self.get.order.licence_accepted)
+        if not self.get.order.even_if_too_large:
+            refuse_too_large(size_bytes, node_rooms(self.settings, db))
+
+    def _ask_room(self, store: Store, size_bytes: int) -> None:
+        turns.promise_room(store, self.get, Room(self._folder, size_bytes, size_bytes))
+
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """By their paths inside the model's folder."""
+        files = {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
+        }
+        return {path: file for path, file in files.items() if not path.endswith((".part", ".sha256"))}
+
+    def _converted(self, files: Mapping[str, Path], given: Mapping[str, str]) -> dict[str, Path]:
+        """What the converter made of the get's files. Raises ConverterBusy, and as `convert` does."""
+        python, out = require_converter(self.settings.converter), self._folder / _CONVERTED
+        if not awaits_converter(self.settings, self.get):
+            self._verified(files, given, ModelFormat.OPENVINO)
+            (self._folder / _AWAITS_CONVERTER).touch()
+        with turns.converter() as is_ours:
+            if not is_ours:
+                raise ConverterBusy
+            for left in self._folder.glob(".convert*"):
+                shutil.rmtree(left, ignore_errors=True)
+            move_get(self.activity, self.get, GetState.CONVERTING)
+            convert(
+                Conversion(self._folder, out, self.get.order.weights, python),
+                lambda progress: measure_conversion(self.activity, self.get, progress),
+                _StoppableMeter(self.activity, self.get).check,
+            )
+        return self._files(out)
+
+    def _verified(self, files: Mapping[str, Path], given: Mapping[str, str], kind: ModelFormat) -> Bundle:
+        """The bundle as it lies on the disk. Raises ModelDamaged where the source said another hash."""
+        move_get(self.activity, self.get, GetState.CHECKING)
+        measure_get(self.activity, self.get, 0, sum(file.stat().st_size for file in files.values()))
+        bundle = hash_files(kind, files, _StoppableMeter(self.activity, self.get).add)
+        for file in bundle.files:
+            if given.get(file.path, file.sha256) != file.sha256:
+                raise ModelDamaged(
+                    f"{file.path} is not the file that its hash names: it was changed or damaged on its way.",
+                    next_step="Get the model again.",
+                )
+        return bundle
+
+    def _licence(self, entry: Entry | None, facts: ModelFacts) -> Licence | None:
+        """The entry's, else the file's own word, which may forbid what nobody had said before."""
+        licence = entry.licence if entry else told_licence(facts.licence)
+        if licence is not None:
+            check_licence(licence, accepted=self.get.order.licence_accepted)
+        return licence
+
+    def _model(self, bundle: Bundle, facts: ModelFacts, licence: Licence | None) -> HeldModel:
+        catalogue, _ = read_catalogue(catalogue_folders(self.settings.state_dir))
+        get, order = self.get, self.get.order
+        deprecated_at, retired_at, successor = lifecycle_of(catalogue.get(order.entry))
+        return HeldModel(
+            name=get.name,
+            bundle=bundle,
+            facts=facts,
+            entry=order.entry,
+            source=_source(order),
+            licence=licence.name if licence else "",
+            licence_accepted_by=get.asked_by if order.licence_accepted else None,
+            added_by=get.asked_by,
+            added_at=self.clock(),
+            deprecated_at=deprecated_at,
+            retired_at=retired_at,
+            successor=successor,
+        )
+
+    def _put_off(self, cut: TryAgain) -> str:
+        wait = min(_FIRST_WAIT_SECONDS * 2.0 ** min(self.get.attempts, 10), _LONGEST_WAIT_SECONDS)
+        put_off_get(self.activity, self.get, cut, until=self.clock() + wait)
+        return f"{self.get.name}: {cut.sentence} It goes on in {wait:g} s."
+
+    def _refuse(self, refusal: Refusal) -> str:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        end_get(
+            self.activity,
+            read_get(self.activity, self.get.id),
+            GetState.REFUSED,
+            at=self.clock(),
+            code=refusal.code,
+            sentence=str(refusal),
+        )
+        record_audit(
+            self.activity, AuditEvent.BOX_MODEL_REFUSED, subject=self.get.name, detail=refusal.sentence
+        )
+        return f"{self.get.name}: {refusal.sentence}"
+
+
+class _StoppableMeter(Meter):
+    """Ends the work when the core ends."""
+
+    def set(self, done_bytes: int) -> None:
+        self._refuse_to_outlive_the_core()
+        super().set(done_bytes)
+
+    def check(self) -> None:
+        self._refuse_to_outlive_the_core()
+        super().check()
+
+    def _refuse_to_outlive_the_core(self) -> None:
+        if stopping.is_set():
+            raise Stopping("The core is ending.", retry_after_seconds=1)
+
+
+def _folder_of(settings: Settings, get: Get) -> Path:
+    return incoming_dir(settings.state_dir) / get.incoming_name
+
+
+def _source(order: HubOrder | CarriedOrder | UploadOrder) -> str:
+    match order:
+        case HubOrder():
+            return f"{order.repository} on the hub"
+        case CarriedOrder():
+            return f"{order.path} on {'a USB stick' if order.origin == 'stick' else 'the NAS'}"
+        case UploadOrder():
+            return "an upload"

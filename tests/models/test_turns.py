@@ -1,0 +1,102 @@
+"""Several gets at once: a small one is not held up by a large one, and nothing is promised twice."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from appliance.models import CarriedOrder, Get, GetState, HubOrder, ask_cancel, read_get
+from appliance.models.turns import MOST_AT_ONCE, turns
+from tests.models.conftest import ModelBox
+from tests.models.hub_server import HubServer
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def online(box: ModelBox, hub: HubServer, tiny_gguf: Path) -> ModelBox:
+    """With a small model on its stick beside it."""
+    box.choose(internet_allowed=True, hub_url=hub.url)
+    box.put_on_stick(tiny_gguf)
+    return box
+
+
+@pytest.fixture
+def small(tiny_gguf: Path) -> CarriedOrder:
+    return CarriedOrder(origin="stick", path=tiny_gguf.name)
+
+
+@contextmanager
+def coming(box: ModelBox, elsewhere: HubServer, order: HubOrder, count: int = 1) -> Iterator[list[Get]]:
+    """Large models of which the first bytes are here, and whose hub lets no more of them come."""
+    elsewhere.faults.slow_bytes = 2**20
+    gets = [box.ask(f"large-{number}", order) for number in range(count)]
+    threads = [threading.Thread(target=box.turn_elsewhere) for _ in gets]
+    for thread in threads:
+        thread.start()
+    incoming = box.settings.state_dir / "models" / "incoming"
+    parts = [incoming / get.incoming_name / "tiny-Q8_0.gguf.part" for get in gets]
+    wait_until(
+        lambda: all(part.exists() and part.stat().st_size == 2**20 for part in parts),
+        within_seconds=60,
+        what="the first bytes of each are here",
+    )
+    try:
+        yield gets
+    finally:
+        elsewhere.go_on.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def test_a_small_model_does_not_wait_for_a_large_one(
+    online: ModelBox, elsewhere: HubServer, order: HubOrder, small: CarriedOrder
+) -> None:
+    with coming(online, elsewhere, order) as [large]:
+        assert online.get("small", small).state is GetState.DONE
+        assert read_get(online.activity, large.id).state is GetState.FETCHING
+    assert read_get(online.activity, large.id).state is GetState.DONE
+
+
+def test_whoever_waits_is_cancelled_at_once(
+    online: ModelBox, elsewhere: HubServer, order: HubOrder, small: CarriedOrder
+) -> None:
+    with coming(online, elsewhere, order, MOST_AT_ONCE):
+        waiting = online.get("small", small)
+        assert waiting.state is GetState.WAITING, "as many are at work as may be"
+        ask_cancel(online.activity, waiting.id)
+        assert "cancelled" in online.turn()
+        assert read_get(online.activity, waiting.id).state is GetState.CANCELLED
+
+
+def test_one_reads_a_stick_at_a_time(online: ModelBox, small: CarriedOrder) -> None:
+    first = online.ask("first", small)
+    with turns.claimed(first), turns.begun(first) as may_begin:
+        assert may_begin
+        assert online.get("second", small).state is GetState.WAITING
+    online.turn()
+    online.turn()
+    assert {online.model(name).name for name in ("first", "second")} == {"first", "second"}
+
+
+def test_nobody_takes_up_a_get_that_another_is_at(online: ModelBox, small: CarriedOrder) -> None:
+    asked = online.ask("small", small)
+    with ExitStack() as other:
+        assert other.enter_context(turns.claimed(asked))
+        ask_cancel(online.activity, asked.id)
+        assert online.turn() == ""
+    assert "cancelled" in online.turn()
+
+
+def test_room_is_promised_once(
+    online: ModelBox, hub: HubServer, order: HubOrder, small: CarriedOrder, tiny_gguf: Path
+) -> None:
+    elsewhere = hub.elsewhere
+    assert elsewhere
+    quota_bytes = len(hub.content.files["tiny-Q8_0.gguf"]) + tiny_gguf.stat().st_size // 2
+    online.choose(internet_allowed=True, hub_url=hub.url, quota_bytes=quota_bytes)
+    with coming(online, elsewhere, order) as [large]:
+        refused = online.get("small", small)
+        assert (refused.state, refused.code) == (GetState.REFUSED, "model_store_full")
+    assert read_get(online.activity, large.id).state is GetState.DONE
