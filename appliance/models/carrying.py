@@ -2,18 +2,21 @@
 
 A model is a GGUF file (with its further parts), the folder of an OpenVINO model, or one of safetensors, which
 must be converted. A hash beside it (FILE.sha256, or SHA256SUMS, as sha256sum(1) writes them) is held against
-the copy. Links are not followed: they lead out of the medium.
+the copy. Links are not followed: they lead out of the medium. A copy that was cut off goes on where it was,
+if the files on the medium are still the same.
 """
 
 import errno
+import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.errors import Refusal, Refused
-from appliance.host import Host, HostFailed
+from appliance.errors import Refusal, Refused, TryAgain
+from appliance.host import Host, HostFailed, NotFound
 from appliance.keeping import BackupChoice, NfsTarget, SmbTarget
 from appliance.keeping.places import at_work
 from appliance.keeping.repository import nas_plan
@@ -21,7 +24,7 @@ from appliance.keeping.targets import target_secret
 from appliance.models.bundle import MOST_FILES
 from appliance.models.gets import CarriedOrder
 from appliance.models.reading import must_convert
-from appliance.models.store import StoreFull
+from appliance.models.store import StoreFull, bytes_in
 from appliance.settings import Settings
 from appliance.storage import open_cellule, read_choice
 
@@ -35,6 +38,8 @@ _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _SUM_LINE = re.compile(r"^([0-9a-fA-F]{64}) [ *](.+)$")
 _LARGEST_SUMS_BYTES = 2**20
 _CHUNK_BYTES = 4 * 2**20
+_SOURCE = ".source"
+"""In the folder of the get: of which files it is the copy."""
 
 
 class NothingCarried(Refused):
@@ -50,10 +55,12 @@ class NoNasFolder(Refused):
     code = "no_nas_folder"
 
 
-class MediumGone(Refused):
-    """The stick was pulled while it was read, or is damaged."""
+class MediumGone(TryAgain):
+    """The stick was pulled while it was read, or is damaged; the NAS went away. What came is kept."""
 
     code = "medium_gone"
+    longest_wait_seconds = 300.0
+    """Whoever plugs it in again looks on."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,21 @@ def medium(settings: Settings, host: Host, origin: str) -> Iterator[Path]:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull("The disk is full.", next_step="Remove a model that nobody uses.") from error
             raise MediumGone(
-                f"It could not be read to its end ({error.strerror}).", next_step="Plug it in again."
+                f"It could not be read to its end ({error.strerror}).",
+                retry_after_seconds=15,
+                next_step="Plug it in again.",
             ) from error
+
+
+@contextmanager
+def waiting_for_medium(target: Path) -> Iterator[None]:
+    """Once something came into `target`, a medium that is away is waited for: MediumGone."""
+    try:
+        yield
+    except (NotFound, HostFailed, NoNasFolder, NothingCarried) as away:
+        if not bytes_in(target):
+            raise
+        raise MediumGone(away.sentence, retry_after_seconds=15, next_step=away.next_step) from away
 
 
 @contextmanager
@@ -159,18 +179,28 @@ def copy_model(
 ) -> dict[str, str]:
     """Copies into `target`, going on with what is there; the SHA-256 by path that the medium names."""
     files = files_of(folder, order.path)
+    _begin_anew_if_changed(files, target)
     for inner, file in files.items():
         _copy(file, target / inner, on_bytes)
     return _sums(files)
+
+
+def _begin_anew_if_changed(files: Mapping[str, Path], target: Path) -> None:
+    """The rest of another file, which was put there meanwhile, doesn't fit the part that came."""
+    stats = {inner: file.stat() for inner, file in files.items()}
+    seen = json.dumps({inner: [stat.st_size, stat.st_mtime_ns] for inner, stat in stats.items()})
+    note = target / _SOURCE
+    if note.exists() and note.read_text() == seen:
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(mode=0o700, parents=True)
+    note.write_text(seen)
 
 
 def _copy(source: Path, target: Path, on_bytes: Callable[[int], None]) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with source.open("rb") as read, target.open("ab") as written:
         at = written.tell()
-        if at > source.stat().st_size:
-            written.truncate(0)
-            at = 0
         read.seek(at)
         on_bytes(at)
         while chunk := read.read(_CHUNK_BYTES):

@@ -20,7 +20,7 @@ from appliance.clock import Clock
 from appliance.errors import Broken, Refusal, TryAgain
 from appliance.host import Host
 from appliance.models.bundle import Bundle, ModelFormat
-from appliance.models.carrying import copy_model, files_of, medium
+from appliance.models.carrying import MediumGone, copy_model, files_of, medium, waiting_for_medium
 from appliance.models.choice import ModelsChoice
 from appliance.models.converting import Conversion, convert, require_converter
 from appliance.models.entry import Entry, catalogue_folders, read_catalogue
@@ -187,7 +187,10 @@ class Getting:
                     keep_reserve=store.keep_reserve,
                 )
             case CarriedOrder():
-                with medium(self.settings, self.host, order.origin) as folder:
+                with (
+                    waiting_for_medium(self._folder),
+                    medium(self.settings, self.host, order.origin) as folder,
+                ):
                     sizes = {path: file.stat().st_size for path, file in files_of(folder, order.path).items()}
                     judge(Listing("", sizes, {}))
                     return copy_model(folder, order, self._folder, meter.add)
@@ -273,7 +276,8 @@ class Getting:
         )
 
     def _put_off(self, cut: TryAgain) -> str:
-        wait = min(_FIRST_WAIT_SECONDS * 2.0 ** min(self.get.attempts, 10), _LONGEST_WAIT_SECONDS)
+        longest = cut.longest_wait_seconds if isinstance(cut, MediumGone) else _LONGEST_WAIT_SECONDS
+        wait = min(_FIRST_WAIT_SECONDS * 2.0 ** min(self.get.attempts, 10), longest)
         put_off_get(self.activity, self.get, cut, until=self.clock() + wait)
         return f"{self.get.name}: {cut.sentence} It goes on in {wait:g} s."
 

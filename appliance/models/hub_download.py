@@ -28,8 +28,7 @@ from appliance.models.choice import ModelsChoice
 from appliance.models.gets import HubOrder, Meter
 from appliance.models.gguf_header import ModelFileUnusable
 from appliance.models.hub_token import hub_token_path
-from appliance.models.store import StoreFull
-from appliance.models.turns import bytes_in
+from appliance.models.store import StoreFull, bytes_in
 from appliance.settings import Settings
 
 _LOOK_SECONDS = 0.3

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from appliance.errors import NotTrusted, Refused
@@ -212,6 +212,16 @@ def check_file(path: Path, expected: BundleFile, on_bytes: Callable[[int], None]
             f"{expected.path} is not the file that its hash names: it was changed or damaged.",
             next_step="Get the model again.",
         )
+
+
+def bytes_in(folder: Path) -> int:
+    """Of the files in a folder of `incoming`; those whose names begin with a dot are notes of ours."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and not path.name.startswith("."):
+                total += path.stat().st_size
+    return total
 
 
 def reserve_bytes(disk_bytes: int) -> int:

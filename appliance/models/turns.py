@@ -5,13 +5,13 @@ Room is promised to one get at a time and counted with what the others still nee
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from appliance.models.gets import CarriedOrder, Get
-from appliance.models.store import Store
+from appliance.models.store import Store, bytes_in
 
 MOST_AT_ONCE = 3
 
@@ -104,16 +104,6 @@ class Turns:
         """It lies in the store from now on and is counted there."""
         with self._lock:
             self._begun[get.id].room = None
-
-
-def bytes_in(folder: Path) -> int:
-    """Of files that have come so far; those whose names begin with a dot are notes of ours."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            if path.is_file() and not path.name.startswith("."):
-                total += path.stat().st_size
-    return total
 
 
 turns = Turns()

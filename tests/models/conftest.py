@@ -1,6 +1,7 @@
 """A box with its store, small real models, and a hub beside it."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,3 +119,19 @@ def hub(content: Content, elsewhere: HubServer) -> Iterator[HubServer]:
 @pytest.fixture
 def order() -> HubOrder:
     return HubOrder(repository=REPOSITORY, files=("*Q8_0.gguf", "README.md"))
+
+
+@pytest.fixture
+def small_disk(box: ModelBox) -> Iterator[ModelBox]:
+    """The same box with its state on a disk of 12 MB."""
+    folder = box.settings.state_dir / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=True)
+    try:
+        for name in ("run", "secrets"):
+            (folder / name).mkdir()
+        settings = box.settings.model_copy(update={"state_dir": folder})
+        with open_cellule(folder) as db, open_activity(folder) as activity:
+            yield ModelBox(settings, this_machine(box.settings), db, activity)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

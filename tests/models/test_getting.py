@@ -3,15 +3,13 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.clock import now
-from appliance.host import NotFound, this_machine
+from appliance.host import NotFound
 from appliance.keeping import BackupChoice, NfsTarget
 from appliance.models import (
     CarriedOrder,
@@ -48,7 +46,7 @@ from appliance.models.carrying import files_of
 from appliance.models.entry import SHIPPED, read_catalogue, read_entry
 from appliance.models.uploads import STALE_SECONDS
 from appliance.people import audit_lines
-from appliance.storage import open_activity, open_cellule, write_choice
+from appliance.storage import write_choice
 from tests.models.conftest import ModelBox
 from tests.models.hub_server import HubServer
 from tests.models.test_catalogue import OWN
@@ -265,22 +263,6 @@ def test_a_quota(box: ModelBox, tiny_gguf: Path) -> None:
     assert (two.state, two.code) == (GetState.REFUSED, "model_store_full")
     with pytest.raises(StoreFull):
         box.ask("three", UploadOrder(files=(UploadFile(path="a.gguf", size_bytes=size),)))
-
-
-@pytest.fixture
-def small_disk(box: ModelBox) -> Iterator[ModelBox]:
-    """The same box with its state on a disk of 12 MB."""
-    folder = box.settings.state_dir / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=True)
-    try:
-        for name in ("run", "secrets"):
-            (folder / name).mkdir()
-        settings = box.settings.model_copy(update={"state_dir": folder})
-        with open_cellule(folder) as db, open_activity(folder) as activity:
-            yield ModelBox(settings, this_machine(box.settings), db, activity)
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(filler: Path, *, leave: int) -> None:
