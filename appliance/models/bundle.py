@@ -6,7 +6,7 @@ used only after each file had its hash.
 
 import hashlib
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import orjson
@@ -66,6 +66,15 @@ class Bundle(BaseModel):
             [file.path, file.size_bytes, file.sha256] for file in sorted(self.files, key=lambda f: f.path)
         ]
         return hashlib.sha256(orjson.dumps(lines)).hexdigest()
+
+    def opened_in(self, folder: Path) -> Path:
+        """What an engine is started with: a GGUF file (of several, the first), or an OpenVINO folder."""
+        if self.format is ModelFormat.OPENVINO:
+            return folder
+        # a file beside the weights, a README, may come first in the order of paths
+        paths = [file.path for file in self.files]
+        weights = [path for path in paths if path.endswith(".gguf")] or paths
+        return folder / min(weights, key=PurePosixPath)
 
     @property
     def size_bytes(self) -> int:

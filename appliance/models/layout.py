@@ -6,9 +6,9 @@ models/incoming/             what is on its way and was not verified yet
 models/pieces/SHA256         how a blob is handed out (appliance/handout)
 """
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from appliance.models.bundle import Bundle, ModelFormat
+from appliance.models.bundle import Bundle
 
 
 def models_dir(state_dir: Path) -> Path:
@@ -35,9 +35,5 @@ def bundle_folder(state_dir: Path, digest: str) -> Path:
 
 
 def engine_path(state_dir: Path, bundle: Bundle) -> Path:
-    """What an engine is started with: a GGUF file (of several, the first), or an OpenVINO folder."""
-    folder = bundle_folder(state_dir, bundle.digest)
-    if bundle.format is ModelFormat.OPENVINO:
-        return folder
-    first = min((file.path for file in bundle.files if file.path.endswith(".gguf")), key=PurePosixPath)
-    return folder / first
+    """What an engine is started with, in the store."""
+    return bundle.opened_in(bundle_folder(state_dir, bundle.digest))

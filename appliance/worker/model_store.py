@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from appliance.handout.pieces import DamagedFile, PieceList, PieceListRefused, decode_piece_list, has_hash
-from appliance.models.bundle import Bundle, BundleFile, ModelFormat
+from appliance.models.bundle import Bundle, BundleFile
 from appliance.private_file import replace, sync_folder
 from appliance.worker.model_room import Unused
 from appliance.worker.part_file import MAP_SUFFIX, PartFile
@@ -32,9 +32,7 @@ class ModelStore:
     def find(self, bundle: Bundle) -> Path | None:
         """What an engine opens, the GGUF file or the OpenVINO folder; None before all of it is here."""
         folder = self.root / "bundles" / bundle.digest
-        if not folder.is_dir():
-            return None
-        return folder / bundle.files[0].path if bundle.format is ModelFormat.GGUF else folder
+        return bundle.opened_in(folder) if folder.is_dir() else None
 
     def digest_of(self, path: Path) -> str | None:
         """The model that `find` gave `path` for."""

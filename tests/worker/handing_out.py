@@ -13,7 +13,7 @@ from tests.worker.office import Office
 
 
 def put_into_store(office: Office, files: dict[str, bytes | Path]) -> Bundle:
-    """A model of these files as the box keeps it; a single one is a GGUF, several are OpenVINO's."""
+    """A model of these files as the box keeps it: GGUF where one is named so or alone, else OpenVINO's."""
     blobs = office.settings.state_dir / "models" / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     listed = []
@@ -26,7 +26,8 @@ def put_into_store(office: Office, files: dict[str, bytes | Path]) -> Bundle:
         if not kept.exists():
             kept.hardlink_to(blobs / sha256)
         listed.append(BundleFile(path=name, size_bytes=len(content), sha256=sha256))
-    kind = ModelFormat.GGUF if len(listed) == 1 else ModelFormat.OPENVINO
+    is_gguf = len(files) == 1 or any(name.endswith(".gguf") for name in files)
+    kind = ModelFormat.GGUF if is_gguf else ModelFormat.OPENVINO
     return Bundle(format=kind, files=tuple(listed))
 
 

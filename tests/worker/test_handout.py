@@ -131,6 +131,17 @@ def answer(office: Office, secret: str, model: str) -> str:
     return str(json.loads(told)["choices"][0]["finish_reason"])
 
 
+def test_a_model_with_other_files_beside_it_is_handed_out_and_loaded(
+    office: Office, joined: dict[str, Worker], tmp_path: Path
+) -> None:
+    files: dict[str, bytes | Path] = {"README.md": b"# Random", "random.gguf": random_model(tmp_path, SHAPE)}
+    bundle = put_into_store(office, files)
+    wish_engine(office, joined["pc3"], "with-a-readme", bundle)
+    wait_until(partial(engine_is_ready, office, joined["pc3"]), within_seconds=90, what="its engine is ready")
+    assert has_come(office, joined["pc3"], bundle)
+    wish_models(office, joined["pc3"])
+
+
 def test_two_workers_that_are_linked_reach_each_others_pieces_and_nothing_else(
     office: Office, joined: dict[str, Worker]
 ) -> None:
