@@ -153,6 +153,8 @@ _FILES = (
     N_("%(file)s has a constant of %(bytes)s bytes for %(values)s values of %(kind)s."),
     N_("%(file)s is no OpenVINO model (%(why)s)."),
     N_("%(file)s has definitions that no OpenVINO model needs."),
+    N_("An OpenVINO model that also looks at pictures can't be run here."),
+    N_("Get it as GGUF, which reads text alone, or choose another model."),
     N_("There is no model among the files."),
     N_("It must be a GGUF file or the folder of an OpenVINO model."),
     N_("Safetensors can't be run here as they are."),

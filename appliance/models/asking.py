@@ -4,14 +4,13 @@ The core checks again with what it finds out on the way; here stands what is kno
 size, whether the internet is allowed.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from appliance.errors import Refused
 from appliance.models.choice import ModelsChoice
-from appliance.models.converting import require_converter
+from appliance.models.converting import check_names
 from appliance.models.demo import verify_demo_model
 from appliance.models.entry import Entry, Variant, VariantFormat, catalogue_folders, read_catalogue
 from appliance.models.fitting import node_rooms, refuse_too_large
@@ -26,7 +25,6 @@ from appliance.models.held import (
 )
 from appliance.models.hub_download import InternetNotAllowed
 from appliance.models.licence import check_licence
-from appliance.models.reading import format_of, must_convert
 from appliance.models.store import Store
 from appliance.models.uses import serving_nodes, uses_of
 from appliance.people import AuditEvent, record_audit
@@ -105,7 +103,7 @@ def ask_get(
     if entry is not None:
         _check_entry(entry, accepted=order.licence_accepted, at=at)
     if isinstance(order, UploadOrder):
-        _check_files([file.path for file in order.files], settings)
+        check_names([file.path for file in order.files], settings.converter)
     choice = read_choice(db, ModelsChoice)
     if isinstance(order, HubOrder) and not choice.internet_allowed:
         raise InternetNotAllowed(
@@ -168,14 +166,6 @@ def _check_entry(entry: Entry, *, accepted: bool, at: float) -> None:
         raise ModelRetired(
             f"{entry.title} is retired. {entry.lifecycle.because}", next_step=f"Take {successor} instead."
         )
-
-
-def _check_files(names: Sequence[str], settings: Settings) -> None:
-    """By their names alone: nobody should send hours of what is refused in the end."""
-    if must_convert(names):
-        require_converter(settings.converter)
-    else:
-        format_of(names)
 
 
 def _expected_bytes(order: HubOrder | CarriedOrder | UploadOrder, entry: Entry | None) -> int:

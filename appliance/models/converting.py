@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
@@ -24,6 +24,7 @@ import psutil
 from appliance.errors import Broken, Refused, TryAgain
 from appliance.models.conversion_progress import Progress, Step, after_line, at
 from appliance.models.conversion_source import TASKS, Source, Weights, read_source
+from appliance.models.reading import format_of, must_convert
 
 _COPIED = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
 """What sentence-transformers say of pooling and length; the converter leaves it behind."""
@@ -114,6 +115,17 @@ def require_converter(python: Path | None) -> Path:
             next_step="Convert the model on another computer (./build.sh convert), and bring what it makes.",
         )
     return python
+
+
+def check_names(names: Collection[str], converter: Path | None) -> None:
+    """By the files' names alone: nobody should send or fetch for hours what is refused in the end.
+
+    Raises ModelFileUnusable, NoConverter.
+    """
+    if must_convert(names):
+        require_converter(converter)
+    else:
+        format_of(names)
 
 
 def _existing(path: Path) -> Path:

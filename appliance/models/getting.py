@@ -22,7 +22,7 @@ from appliance.host import Host
 from appliance.models.bundle import Bundle, ModelFormat
 from appliance.models.carrying import MediumGone, copy_model, files_of, medium, waiting_for_medium
 from appliance.models.choice import ModelsChoice
-from appliance.models.converting import Conversion, convert, require_converter
+from appliance.models.converting import Conversion, check_names, convert, require_converter
 from appliance.models.entry import Entry, catalogue_folders, read_catalogue
 from appliance.models.facts import ModelFacts
 from appliance.models.fitting import node_rooms, refuse_too_large
@@ -172,6 +172,7 @@ class Getting:
 
         def judge(listing: Listing) -> None:
             measure_get(self.activity, self.get, 0, listing.size_bytes)
+            check_names(listing.sizes, self.settings.converter)
             self._judge(db, entry, listing.licence, listing.size_bytes)
             self._ask_room(store, listing.size_bytes)
 

@@ -88,13 +88,6 @@ def _parts(files: Mapping[str, Path], config: dict[str, Any]) -> _Parts:
         past = ("openvino_decoder_with_past_model",)
         has_past = f"{past[0]}.xml" in files
         return _Parts(Kind.TRANSCRIPTION, decoders + (past if has_past else ()), ("",))
-    if "openvino_language_model.xml" in files:
-        others = sorted(
-            name.removesuffix(".xml")
-            for name in files
-            if name.startswith("openvino_") and name.endswith("_model.xml") and "language" not in name
-        )
-        return _Parts(Kind.TEXT, ("openvino_language_model", *others), ("",))
     if "openvino_model.xml" not in files:
         raise ModelFileUnusable(
             "There is no OpenVINO model in the folder.",

@@ -34,6 +34,12 @@ def must_convert(names: Collection[str]) -> bool:
 
 def format_of(names: Collection[str]) -> ModelFormat:
     """By the files' names. Raises ModelFileUnusable."""
+    if "openvino_language_model.xml" in names:
+        # as exports for OpenVINO GenAI's VLMPipeline name it, which our engine has no use for
+        raise ModelFileUnusable(
+            "An OpenVINO model that also looks at pictures can't be run here.",
+            next_step="Get it as GGUF, which reads text alone, or choose another model.",
+        )
     if any(name.endswith(".gguf") for name in names):
         return ModelFormat.GGUF
     if any(name.endswith("openvino_model.xml") or name.startswith("openvino_") for name in names):

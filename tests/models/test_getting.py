@@ -48,7 +48,7 @@ from appliance.models.uploads import STALE_SECONDS
 from appliance.people import audit_lines
 from appliance.storage import write_choice
 from tests.models.conftest import ModelBox
-from tests.models.hub_server import HubServer
+from tests.models.hub_server import REPOSITORY, HubServer
 from tests.models.test_catalogue import OWN
 from tests.models.test_facts import written
 from tests.models.test_openvino_facts import write_ir
@@ -330,6 +330,38 @@ def test_an_openvino_folder_from_a_stick_keeps_its_names(box: ModelBox, tmp_path
     (box.stick / "small-ir" / "openvino_tokenizer.xml").unlink()
     refused = box.get("no-tokenizer", stick("small-ir"))
     assert (refused.code, "no tokenizer" in refused.sentence) == ("model_file_unusable", True)
+
+
+def as_export_for_vision(folder: Path) -> None:
+    """The parts of an export for VLMPipeline: a language model, and what makes tokens of pictures."""
+    write_ir(folder)
+    for part in ("language", "text_embeddings", "vision_embeddings"):
+        for suffix in ("xml", "bin"):
+            shutil.copy(folder / f"openvino_model.{suffix}", folder / f"openvino_{part}_model.{suffix}")
+    for suffix in ("xml", "bin"):
+        (folder / f"openvino_model.{suffix}").unlink()
+
+
+def test_an_openvino_model_that_sees_is_refused_before_a_byte_of_it_comes(
+    box: ModelBox, hub: HubServer
+) -> None:
+    assert hub.elsewhere
+    as_export_for_vision(box.stick / "sees")
+    names = sorted(path.name for path in (box.stick / "sees").iterdir())
+    get = box.get("sees", stick("sees"))
+    assert (get.state, get.code, "pictures" in get.sentence) == (
+        GetState.REFUSED,
+        "model_file_unusable",
+        True,
+    )
+    with pytest.raises(ModelFileUnusable, match="pictures"):
+        box.ask("sees", UploadOrder(files=tuple(UploadFile(path=name, size_bytes=9) for name in names)))
+    box.choose(internet_allowed=True, hub_url=hub.url)
+    hub.content.files |= {name: b"x" for name in names}
+    get = box.get("sees", HubOrder(repository=REPOSITORY, files=("openvino_*",)))
+    assert (get.state, "pictures" in get.sentence) == (GetState.REFUSED, True)
+    assert not hub.asked("GET", f"/{REPOSITORY}") and not hub.elsewhere.seen
+    assert box.incoming() == []
 
 
 def test_an_entry_of_ones_own_is_used_at_once(box: ModelBox, tiny_gguf: Path) -> None:
