@@ -70,6 +70,11 @@ _ASKING = (
         " (%(node)s): %(missing)s are missing."
     ),
     N_("Choose a smaller model or quantisation, or get it all the same for a node to come."),
+    N_(
+        "Converted to %(weights)s, the model's weights alone are about %(size)s. The most that a node has"
+        " for a model is %(room)s (%(node)s)."
+    ),
+    N_("Choose a smaller model or fewer bits, or get it all the same for a node to come."),
     N_("The model needs %(needed)s; models have %(used)s of the %(quota)s that an admin gave them."),
     N_("Remove a model that nobody uses, or give models more room."),
     N_("The model needs %(needed)s; the disk has %(free)s free, of which %(reserve)s stay for the box."),

@@ -13,7 +13,7 @@ from appliance.models.choice import ModelsChoice
 from appliance.models.converting import check_names
 from appliance.models.demo import verify_demo_model
 from appliance.models.entry import Entry, Variant, VariantFormat, catalogue_folders, read_catalogue
-from appliance.models.fitting import node_rooms, refuse_too_large
+from appliance.models.fitting import Taken, node_rooms, refuse_too_large, taken_by
 from appliance.models.gets import CarriedOrder, Get, HubOrder, UploadOrder, insert_get
 from appliance.models.held import (
     HeldModel,
@@ -111,9 +111,13 @@ def ask_get(
             next_step="Allow them first, or bring the model on a USB stick.",
         )
     size_bytes = _expected_bytes(order, entry)
+    taken = Taken(size_bytes, size_bytes)
+    if isinstance(order, UploadOrder):
+        taken = taken_by({file.path: file.size_bytes for file in order.files}, order.weights)
     if not order.even_if_too_large:
-        refuse_too_large(size_bytes, node_rooms(settings, db))
-    Store(settings.state_dir, quota_bytes=choice.quota_bytes).require_room(size_bytes, size_bytes)
+        refuse_too_large(taken.model_bytes, node_rooms(settings, db), taken.weights)
+    store = Store(settings.state_dir, quota_bytes=choice.quota_bytes)
+    store.require_room(taken.model_bytes, taken.disk_bytes)
     get = insert_get(activity, name, order, by=by, at=at, size_bytes=size_bytes)
     record_audit(
         activity, AuditEvent.ADMIN_MODEL_GET, actor=by, address=address, subject=name, detail=_told(order)

@@ -6,6 +6,7 @@ brings its own code, a file that ends before its last tensor, a model without it
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -57,13 +58,27 @@ class Source:
         return 2 * self.bytes + _CONVERTER_BYTES
 
     def disk_needed_bytes(self, weights: Weights) -> int:
-        """It is written as 16-bit floats first and compressed from there."""
-        first = 2 * self.weights if weights is not Weights.FP16 else 0
-        return int(first + BYTES_A_WEIGHT[weights] * self.weights) + _TOKENIZER_BYTES
+        return conversion_disk_bytes(self.weights, weights)
 
 
 _CONVERTER_BYTES = 1_200_000_000
 _TOKENIZER_BYTES = 100_000_000
+
+
+def converted_bytes(parameters: int, weights: Weights) -> int:
+    """About what the converted model takes."""
+    return int(BYTES_A_WEIGHT[weights] * parameters)
+
+
+def conversion_disk_bytes(parameters: int, weights: Weights) -> int:
+    """Beside the source. It is written as 16-bit floats first and compressed from there."""
+    first = 2 * parameters if weights is not Weights.FP16 else 0
+    return first + converted_bytes(parameters, weights) + _TOKENIZER_BYTES
+
+
+def parameters_in(files: Mapping[str, Path]) -> int:
+    """How many weights the safetensors among the files hold. Raises NotConvertible."""
+    return sum(_weights_of(file) for path, file in files.items() if path.endswith(".safetensors"))
 
 
 def read_source(folder: Path) -> Source:

@@ -22,10 +22,11 @@ from appliance.host import Host
 from appliance.models.bundle import Bundle, ModelFormat
 from appliance.models.carrying import MediumGone, copy_model, files_of, medium, waiting_for_medium
 from appliance.models.choice import ModelsChoice
+from appliance.models.conversion_source import parameters_in
 from appliance.models.converting import Conversion, check_names, convert, require_converter
 from appliance.models.entry import Entry, catalogue_folders, read_catalogue
 from appliance.models.facts import ModelFacts
-from appliance.models.fitting import node_rooms, refuse_too_large
+from appliance.models.fitting import Taken, node_rooms, refuse_too_large, taken_by
 from appliance.models.gets import (
     CarriedOrder,
     Get,
@@ -149,6 +150,7 @@ class Getting:
                 given = self._fetch(db, choice, store, entry)
             files = self._files(self._folder)
             if must_convert(files):
+                self._ask_room(db, store, taken_by(_sizes(files), self.get.order.weights, _parameters(files)))
                 files, given = self._converted(files, given), {}
             move_get(self.activity, self.get, GetState.CHECKING)
             facts = read_facts(files)
@@ -170,11 +172,12 @@ class Getting:
         """Everything lies in the get's folder then; the hashes that the source gave, by path."""
         meter, order = _StoppableMeter(self.activity, self.get), self.get.order
 
-        def judge(listing: Listing) -> None:
+        def judge(listing: Listing, parameters: int | None = None) -> None:
             measure_get(self.activity, self.get, 0, listing.size_bytes)
             check_names(listing.sizes, self.settings.converter)
-            self._judge(db, entry, listing.licence, listing.size_bytes)
-            self._ask_room(store, listing.size_bytes)
+            if (licence := entry.licence if entry else told_licence(listing.licence)) is not None:
+                check_licence(licence, accepted=order.licence_accepted)
+            self._ask_room(db, store, taken_by(listing.sizes, order.weights, parameters))
 
         match order:
             case HubOrder():
@@ -192,22 +195,19 @@ class Getting:
                     waiting_for_medium(self._folder),
                     medium(self.settings, self.host, order.origin) as folder,
                 ):
-                    sizes = {path: file.stat().st_size for path, file in files_of(folder, order.path).items()}
-                    judge(Listing("", sizes, {}))
+                    files = files_of(folder, order.path)
+                    judge(Listing("", _sizes(files), {}), _parameters(files))
                     return copy_model(folder, order, self._folder, meter.add)
             case UploadOrder():
-                self._judge(db, entry, "", sum(file.size_bytes for file in order.files))
+                files = self._files(self._folder)
+                judge(Listing("", _sizes(files), {}), _parameters(files))
                 return {file.path: file.sha256 for file in order.files if file.sha256}
 
-    def _judge(self, db: Database, entry: Entry | None, said_licence: str, size_bytes: int) -> None:
-        licence = entry.licence if entry else told_licence(said_licence)
-        if licence is not None:
-            check_licence(licence, accepted=self.get.order.licence_accepted)
+    def _ask_room(self, db: Database, store: Store, taken: Taken) -> None:
+        """On a node for the model, on the disk for all it takes. Raises LargerThanMemory, StoreFull."""
         if not self.get.order.even_if_too_large:
-            refuse_too_large(size_bytes, node_rooms(self.settings, db))
-
-    def _ask_room(self, store: Store, size_bytes: int) -> None:
-        turns.promise_room(store, self.get, Room(self._folder, size_bytes, size_bytes))
+            refuse_too_large(taken.model_bytes, node_rooms(self.settings, db), taken.weights)
+        turns.promise_room(store, self.get, Room(self._folder, taken.model_bytes, taken.disk_bytes))
 
     def _files(self, folder: Path) -> dict[str, Path]:
         """By their paths inside the model's folder."""
@@ -312,6 +312,15 @@ class _StoppableMeter(Meter):
     def _refuse_to_outlive_the_core(self) -> None:
         if stopping.is_set():
             raise Stopping("The core is ending.", retry_after_seconds=1)
+
+
+def _sizes(files: Mapping[str, Path]) -> dict[str, int]:
+    return {path: file.stat().st_size for path, file in files.items()}
+
+
+def _parameters(files: Mapping[str, Path]) -> int | None:
+    """Of a model that must be converted. Raises NotConvertible."""
+    return parameters_in(files) if must_convert(files) else None
 
 
 def _folder_of(settings: Settings, get: Get) -> Path:

@@ -19,6 +19,7 @@ from appliance.models import (
     medium,
     read_get,
 )
+from appliance.models import fitting as fitting_module
 from appliance.models.bundle import ModelFormat
 from appliance.models.converting import NoConverter
 from appliance.models.getting import stopping
@@ -68,6 +69,32 @@ def test_without_a_converter_it_is_said_before_anything_is_sent(box: ModelBox) -
     shutil.copytree(tiny_source(Kind.EMBEDDINGS), box.stick / "encoder")
     assert box.get("encoder", ORDER).code == "no_converter"
     assert box.incoming() == []
+
+
+def test_what_it_becomes_must_fit_and_not_what_it_was(
+    loaded: ModelBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny encoder's weights are floats of 32 bits; as int8 they take about a quarter."""
+    size = (loaded.stick / "encoder" / "model.safetensors").stat().st_size
+    monkeypatch.setattr(fitting_module, "_own_room", lambda settings: size // 8)
+    get = loaded.get("encoder", ORDER)
+    assert (get.state, get.code) == (GetState.REFUSED, "model_larger_than_memory")
+    assert "Converted to int8" in get.sentence
+    monkeypatch.setattr(fitting_module, "_own_room", lambda settings: size // 2)
+    loaded.choose(quota_bytes=size * 2 // 3)
+    assert loaded.get("encoder", ORDER).state is GetState.DONE
+
+
+@pytest.mark.root
+def test_room_is_asked_for_the_conversion_before_a_byte_comes(
+    small_disk: ModelBox,
+) -> None:
+    box = replace(small_disk, settings=small_disk.settings.model_copy(update={"converter": converter()}))
+    box.stick.mkdir(parents=True)
+    shutil.copytree(tiny_source(Kind.EMBEDDINGS), box.stick / "encoder")
+    get = box.get("encoder", ORDER)
+    assert (get.state, get.code) == (GetState.REFUSED, "model_store_full")
+    assert read_get(box.activity, get.id).done_bytes == 0 and box.incoming() == []
 
 
 def test_a_flipped_byte_is_found_before_the_conversion(loaded: ModelBox) -> None:

@@ -10,8 +10,16 @@ import pytest
 from appliance.engines.options import Kind
 from appliance.hardware import MachineFacts, keep_hardware
 from appliance.models.bundle import ModelFormat
+from appliance.models.conversion_source import Weights
 from appliance.models.facts import ModelFacts
-from appliance.models.fitting import LargerThanMemory, Room, node_rooms, refuse_too_large
+from appliance.models.fitting import (
+    LargerThanMemory,
+    Room,
+    Taken,
+    node_rooms,
+    refuse_too_large,
+    taken_by,
+)
 from appliance.models.memory import memory_need, told_bytes
 from appliance.models.reading import read_facts
 from appliance.settings import Settings
@@ -133,3 +141,15 @@ def test_a_model_that_no_node_could_load_is_refused_with_the_arithmetic() -> Non
         refuse_too_large(26_000_000_000, rooms)
     for part in ("26 GB", "20 GB (cad-station)", "6 GB are missing"):
         assert part in refused.value.sentence
+
+
+def test_what_must_be_converted_is_judged_by_what_it_becomes() -> None:
+    sizes = {"a.safetensors": 10 * 10**9, "b.safetensors": 6 * 10**9, "config.json": 1000}
+    taken = taken_by(sizes, Weights.INT4)
+    assert taken.model_bytes == 5_600_000_000, "8 billion weights of 16 bits each, at 0.7 bytes"
+    assert 37 * 10**9 < taken.disk_bytes < 38 * 10**9, "as it came, as 16-bit floats, and as int4"
+    assert taken_by(sizes, Weights.INT4, parameters=4 * 10**9).model_bytes == 2_800_000_000
+    assert taken_by({"m.gguf": 7, "README.md": 1}, Weights.INT4) == Taken(8, 8)
+    refuse_too_large(taken.model_bytes, [Room("box", 6 * 10**9)], taken.weights)
+    with pytest.raises(LargerThanMemory, match=r"Converted to int4.* about 5\.6 GB"):
+        refuse_too_large(taken.model_bytes, [Room("box", 5 * 10**9)], taken.weights)
