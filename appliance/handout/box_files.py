@@ -1,7 +1,7 @@
 """The files that the box hands out, by their hash, and the list of pieces kept beside each.
 
-A list is made when a file is first asked for, which reads the whole file: a damaged one is found out before
-it travels.
+The store makes a list as it hashes a file. Where there is none, it is made when the file is first asked for,
+which reads all of it: a damaged one is found out before it travels.
 """
 
 import os
@@ -27,11 +27,16 @@ class BoxFiles:
         self._models_dir = models_dir
         self._lists: dict[str, PieceList] = {}
 
+    def kept_list(self, sha256: str) -> PieceList | None:
+        """The list that was made before."""
+        found = self._lists.get(sha256) or self._kept(sha256)
+        if found is not None:
+            self._lists[sha256] = found
+        return found
+
     def piece_list(self, sha256: str) -> PieceList:
-        """Raises FileNotHere, DamagedFile."""
-        found = self._lists.get(sha256)
-        if found is None:
-            found = self._lists[sha256] = self._kept(sha256) or self._made(sha256)
+        """May take minutes. Raises FileNotHere, DamagedFile."""
+        found = self._lists[sha256] = self.kept_list(sha256) or self._made(sha256)
         return found
 
     def open_piece(self, sha256: str, index: int) -> tuple[int, int, int]:

@@ -8,9 +8,10 @@ the box alone, over TLS whose key is pinned.
 import hashlib
 import hmac
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.errors import NotTrusted
 from appliance.models.bundle import BundleFile
@@ -90,34 +91,38 @@ def piece_bytes_for(size_bytes: int) -> int:
     return min(max(1 << (wanted - 1).bit_length(), SMALLEST_PIECE_BYTES), LARGEST_PIECE_BYTES)
 
 
-def make_piece_list(path: Path, sha256: str) -> PieceList:
-    """Reads the whole file; not on an event loop. Raises DamagedFile, OSError."""
-    size_bytes = path.stat().st_size
+def list_pieces(
+    file: BinaryIO, size_bytes: int, on_bytes: Callable[[int], None] = lambda _: None
+) -> PieceList:
+    """Of a file that is read from its beginning to its end; what hash it has is found on the way."""
     piece_bytes = piece_bytes_for(size_bytes)
     whole, hashes = hashlib.sha256(), []
-    for piece in _read(path, piece_bytes):
+    while piece := file.read(piece_bytes):
         whole.update(piece)
         hashes.append(hashlib.sha256(piece).digest())
-    if whole.hexdigest() != sha256:
+        on_bytes(len(piece))
+    return PieceList(whole.hexdigest(), size_bytes, piece_bytes, tuple(hashes))
+
+
+def make_piece_list(path: Path, sha256: str) -> PieceList:
+    """Reads the whole file; not on an event loop. Raises DamagedFile, OSError."""
+    with path.open("rb") as file:
+        pieces = list_pieces(file, path.stat().st_size)
+    if pieces.sha256 != sha256:
         raise DamagedFile(
             f"The file {sha256[:12]} is damaged on the disk.",
             next_step="Get the model again; check the disk.",
         )
-    return PieceList(sha256, size_bytes, piece_bytes, tuple(hashes))
+    return pieces
 
 
 def has_hash(path: Path, sha256: str) -> bool:
     """Whether the whole file has that hash."""
     whole = hashlib.sha256()
-    for piece in _read(path, LARGEST_PIECE_BYTES):
-        whole.update(piece)
-    return hmac.compare_digest(whole.hexdigest(), sha256)
-
-
-def _read(path: Path, count: int) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while piece := file.read(count):
-            yield piece
+        while piece := file.read(LARGEST_PIECE_BYTES):
+            whole.update(piece)
+    return hmac.compare_digest(whole.hexdigest(), sha256)
 
 
 def _refused(file: BundleFile) -> PieceListRefused:

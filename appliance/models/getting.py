@@ -10,7 +10,7 @@ import errno
 import logging
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sqlite_utils import Database
 
 from appliance.clock import Clock
 from appliance.errors import Broken, Refusal, TryAgain
+from appliance.handout.pieces import PieceList
 from appliance.host import Host
 from appliance.models.bundle import Bundle, ModelFormat
 from appliance.models.carrying import MediumGone, copy_model, files_of, medium, waiting_for_medium
@@ -154,12 +155,13 @@ class Getting:
                 files, given = self._converted(files, given), {}
             move_get(self.activity, self.get, GetState.CHECKING)
             facts = read_facts(files)
-            bundle = self._verified(files, given, format_of(files))
+            pieces: list[PieceList] = []
+            bundle = self._verified(files, given, format_of(files), pieces.append)
             licence = self._licence(entry, facts)
             model = self._model(bundle, facts, licence)
             with store.alone():
                 turns.take_room(self.get)
-                store.add(files, bundle)
+                store.add(files, bundle, pieces)
                 add_held(db, model)
         shutil.rmtree(self._folder, ignore_errors=True)
         return model
@@ -237,11 +239,17 @@ class Getting:
             )
         return self._files(out)
 
-    def _verified(self, files: Mapping[str, Path], given: Mapping[str, str], kind: ModelFormat) -> Bundle:
+    def _verified(
+        self,
+        files: Mapping[str, Path],
+        given: Mapping[str, str],
+        kind: ModelFormat,
+        on_pieces: Callable[[PieceList], None] | None = None,
+    ) -> Bundle:
         """The bundle as it lies on the disk. Raises ModelDamaged where the source said another hash."""
         move_get(self.activity, self.get, GetState.CHECKING)
         measure_get(self.activity, self.get, 0, sum(file.stat().st_size for file in files.values()))
-        bundle = hash_files(kind, files, _StoppableMeter(self.activity, self.get).add)
+        bundle = hash_files(kind, files, _StoppableMeter(self.activity, self.get).add, on_pieces)
         for file in bundle.files:
             if given.get(file.path, file.sha256) != file.sha256:
                 raise ModelDamaged(

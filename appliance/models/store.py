@@ -14,12 +14,14 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.errors import NotTrusted, Refused
+from appliance.handout.pieces import PieceList, list_pieces
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.models.layout import blob_path, blobs_dir, bundle_folder, incoming_dir, models_dir
 from appliance.models.memory import told_bytes
-from appliance.private_file import sync_folder
+from appliance.private_file import replace, sync_folder
 
 _CHUNK_BYTES = 4 * 2**20
 _MOST_RESERVE_BYTES = 2 * 2**30
@@ -103,10 +105,11 @@ class Store:
                 next_step="Remove a model that nobody uses.",
             )
 
-    def add(self, incoming: Mapping[str, Path], bundle: Bundle) -> Path:
+    def add(self, incoming: Mapping[str, Path], bundle: Bundle, pieces: Iterable[PieceList] = ()) -> Path:
         """Moves files that were verified (`hash_files`) into the store; their folder there.
 
-        What is there already is kept, and the file that came is removed. Within `alone`. Raises StoreFull.
+        The lists of their `pieces` are kept for the hand-out. What is there already is kept, and the file
+        that came is removed. Within `alone`. Raises StoreFull.
         """
         folder = bundle_folder(self.state_dir, bundle.digest)
         draft = folder.with_name(f".{bundle.digest}")
@@ -117,6 +120,8 @@ class Store:
                 link = draft / file.path
                 _make_folders(draft, link.parent)
                 link.hardlink_to(blob_path(self.state_dir, file.sha256))
+            for each in pieces:
+                replace(models_dir(self.state_dir) / "pieces" / each.sha256, each.encode())
             if folder.exists():
                 shutil.rmtree(draft)
             else:
@@ -180,20 +185,33 @@ class Store:
         for blob in blobs_dir(self.state_dir).iterdir():
             if blob.stat().st_nlink == 1:
                 blob.unlink()
-                # the list of its pieces, made when it was first handed out
+                # the list of its pieces
                 (models_dir(self.state_dir) / "pieces" / blob.name).unlink(missing_ok=True)
 
 
 def hash_files(
-    kind: ModelFormat, files: Mapping[str, Path], on_bytes: Callable[[int], None] = lambda _: None
+    kind: ModelFormat,
+    files: Mapping[str, Path],
+    on_bytes: Callable[[int], None] = lambda _: None,
+    on_pieces: Callable[[PieceList], None] | None = None,
 ) -> Bundle:
-    """The bundle that these files are, read to their ends; they are on the disk when this returns."""
+    """The bundle that these files are, read to their ends; they are on the disk when this returns.
+
+    `on_pieces` gets the list of each file's pieces, which come with the same reading.
+    """
+
+    def hashed(path: Path) -> str:
+        if on_pieces is None:
+            return _sha256(path, on_bytes)
+        with _from_disk(path) as file:
+            pieces = list_pieces(file, path.stat().st_size, on_bytes)
+        on_pieces(pieces)
+        return pieces.sha256
+
     return Bundle(
         format=kind,
         files=tuple(
-            BundleFile(
-                path=path, size_bytes=files[path].stat().st_size, sha256=_sha256(files[path], on_bytes)
-            )
+            BundleFile(path=path, size_bytes=files[path].stat().st_size, sha256=hashed(files[path]))
             for path in sorted(files)
         ),
     )
@@ -229,12 +247,18 @@ def reserve_bytes(disk_bytes: int) -> int:
     return min(_MOST_RESERVE_BYTES, disk_bytes // 20)
 
 
-def _sha256(path: Path, on_bytes: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
+@contextmanager
+def _from_disk(path: Path) -> Iterator[BinaryIO]:
+    """What is hashed shall come from the disk, not from what was just written to memory."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-        # what is hashed shall come from the disk, not from what was just written to memory
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        yield file
+
+
+def _sha256(path: Path, on_bytes: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    with _from_disk(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             on_bytes(len(chunk))

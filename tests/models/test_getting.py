@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.clock import now
+from appliance.handout.pieces import make_piece_list
 from appliance.host import NotFound
 from appliance.keeping import BackupChoice, NfsTarget
 from appliance.models import (
@@ -71,6 +72,9 @@ def test_a_model_from_a_stick(box: ModelBox, tiny_gguf: Path) -> None:
     assert (link.stat().st_nlink, link.stat().st_mode & 0o777) == (2, 0o444)
     assert model.facts.architecture == "qwen3" and model.added_by == "ana"
     assert box.incoming() == []
+    pieces = make_piece_list(link, model.digest)
+    kept = box.settings.state_dir / "models" / "pieces" / model.digest
+    assert kept.read_bytes() == pieces.encode(), "who hands it out needn't read all of it again"
     assert [line.event for line in audit_lines(box.activity)] == ["box:model:added", "admin:model:get"]
 
 
