@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 import webadmin
 from appliance.claim import ensure_claim_code
-from appliance.models.following import stopping
+from appliance.models.getting import stopping
 from appliance.people import SESSION_COOKIE, Account, Role, create_account, passwords, start_session
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
