@@ -13,6 +13,7 @@ from flask_babel import format_decimal, gettext
 
 from webadmin import figures
 from webadmin.model_sentences import MODELS
+from webadmin.sizing_sentences import SIZING
 from webadmin.split_sentences import SPLITTING
 
 
@@ -320,6 +321,7 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
             *_SYSTEM,
             *_HARDWARE,
             *_PLACEMENT,
+            *SIZING,
             *SPLITTING,
             *_HOST,
             *_INSTALLER,

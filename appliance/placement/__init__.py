@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         predicted_against_measured,
     )
     from appliance.placement.following import box_facts, follow_benchmarks, follow_plan, plan_of_box
-    from appliance.placement.inventory import InventoryUnusable, MachineKind, read_inventory
+    from appliance.placement.inventory import InventoryUnusable, MachineKind, inventory_text, read_inventory
     from appliance.placement.leading import lead
     from appliance.placement.models_for_sizing import sizing_models
     from appliance.placement.needs import model_needs
@@ -77,7 +77,7 @@ _NAMES = {
     "current": (
         "CurrentPlan", "SpeedCompared", "apply_where_chosen", "current_plan", "predicted_against_measured",
     ),
-    "inventory": ("InventoryUnusable", "MachineKind", "read_inventory"),
+    "inventory": ("InventoryUnusable", "MachineKind", "inventory_text", "read_inventory"),
     "models_for_sizing": ("sizing_models",),
     "planning": ("plan",),
     "report": ("as_json", "told"),
@@ -136,6 +136,7 @@ __all__ = [
     "current_plan",
     "follow_benchmarks",
     "follow_plan",
+    "inventory_text",
     "lead",
     "measure_what_is_due",
     "model_needs",

@@ -15,7 +15,7 @@ from appliance.errors import Refusal
 from appliance.hardware import profile_folders, read_profiles
 from appliance.placement.arrivals import Workload
 from appliance.placement.contract import READABLE_TOKENS_PER_SECOND, Wishes
-from appliance.placement.inventory import read_inventory
+from appliance.placement.inventory import inventory_text, read_inventory
 from appliance.placement.models_for_sizing import sizing_models
 from appliance.placement.report import as_json, told
 from appliance.placement.sizing import Needed, Target, needed, size
@@ -28,7 +28,7 @@ def main() -> NoReturn:
         status = _simulate(given)
     except Refusal as refusal:
         sys.exit(str(refusal))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         sys.exit(f"{given.inventory} can't be read: {error}.")
     sys.exit(status)
 
@@ -70,7 +70,7 @@ def _positive(kind: type[int] | type[float]):  # type: ignore[no-untyped-def]  #
 
 def _simulate(given: argparse.Namespace) -> int:
     profiles, _ = read_profiles(profile_folders(load_settings()))
-    kinds = read_inventory(given.inventory.read_text(encoding="utf-8"), profiles)
+    kinds = read_inventory(inventory_text(given.inventory.read_bytes()), profiles)
     models = sizing_models(name.strip() for name in given.models.split(",") if name.strip())
     workload = Workload(given.employees, given.requests_per_day, (), given.prompt_tokens, given.answer_tokens)
     target, wishes = (

@@ -52,7 +52,7 @@ class Arrival:
 
 
 def arrivals(workload: Workload, seed: int = 0) -> list[Arrival]:
-    """A day of requests, in order of time."""
+    """A day of requests, in order of time; at least one, for a day without any would tell nothing."""
     draw = random.Random(seed)
     expected = workload.employees * workload.requests_per_day
     if expected <= 0 or not workload.models:
@@ -60,6 +60,8 @@ def arrivals(workload: Workload, seed: int = 0) -> list[Arrival]:
     names, shares = zip(*workload.models, strict=True)
     found: list[Arrival] = []
     reached = draw.expovariate(1.0)
+    if reached >= expected:
+        reached = draw.random() * expected
     while reached < expected:
         found.append(
             Arrival(

@@ -211,9 +211,10 @@ def _demand(workload: Workload) -> list[Demand]:
 
 
 def _busiest(requests: Sequence[Arrival], workload: Workload) -> list[Arrival]:
-    """Those of the busiest hour, the first of them where they are many."""
+    """Those of the busiest hour, the first of them where they are many; of a day with hardly any, all."""
     begins = max(workload.day, key=lambda part: part[1])[0] * HOUR
-    return [each for each in requests if begins <= each.at < begins + HOUR][:_MOST_SEARCHED]
+    busiest = [each for each in requests if begins <= each.at < begins + HOUR]
+    return (busiest or list(requests))[:_MOST_SEARCHED]
 
 
 def _at_least(placed: Placed, workload: Workload) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.hardware import read_profiles
 from appliance.hardware.places import SHIPPED
-from appliance.placement.inventory import InventoryUnusable, read_inventory
+from appliance.placement.inventory import InventoryUnusable, inventory_text, read_inventory
 from appliance.placement.parts import graphics_named, parts
 
 PROFILES, _ = read_profiles([SHIPPED])
@@ -89,29 +89,55 @@ def test_a_spreadsheet_with_semicolons_decimal_commas_and_a_mark_in_front_is_rea
     assert kind.name == "PC" and 5 < kind.node.ways[0].memory_bytes / 2**30 < 7
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "no line with a machine"),
-        ("name,cpu,memory_gb\n", "no line with a machine"),
-        ("name,cpu\nx,y\n", 'the column "memory_gb" is missing'),
-        ("name,cpu,memory_gb,colour\nx,y,8,red\n", 'there is no column "colour"'),
-        ("name,cpu,memory_gb\nx,i5-12400,lots\n", "Line 2: \"memory_gb\": 'lots' is not a number"),
-        ("name,cpu,memory_gb\nx,i5-12400,8,9\n", "Line 2: it has 4 cells, and the heading 3"),
-        ("name,cpu,memory_gb,count\nx,i5-12400,8,-3\n", 'Line 2: "count"'),
-        ("name,cpu,memory_gb\nx,i5-12400,8\nx,i5-12400,8\n", 'Line 3: the name "x" is on line 2 already'),
-        ("name,cpu,memory_gb,gpu\nx,i5-12400,8,Voodoo 2\n", 'the graphics card "Voodoo 2" is not known'),
-        ("name,cpu,memory_gb,gpu\nx,i5-12400,8,RTX 4060 Ti\n", "gpu_memory_gb must say which"),
-        ("name,cpu,memory_gb,hours\nx,i5-12400,8,18-8\n", "the first before the second"),
-        ("name,cpu,memory_gb,hours\nx,i5-12400,8,always\n", 'Line 2: "hours"'),
-        ("name,cpu,memory_gb,system\nx,i5-12400,8,beos\n", 'Line 2: "system"'),
-        ("name,cpu,memory_gb,count\nx,i5-12400,8,2000\ny,i5,8,2000\nz,i5,8,2000\n", "more than 5000"),
-    ],
+WRONG = (
+    ("", "no line with a machine"),
+    ("name,cpu,memory_gb\n", "no line with a machine"),
+    ("name,cpu\nx,y\n", 'the column "memory_gb" is missing'),
+    ("name,cpu,memory_gb,colour\nx,y,8,red\n", 'there is no column "colour"'),
+    ("name,cpu,memory_gb\nx,i5-12400,lots\n", 'Line 2: "memory_gb": "lots" is not a number'),
+    ("name,cpu,memory_gb\nx,i5-12400,8,9\n", "Line 2: it has 4 cells, and the heading 3"),
+    ("name,cpu,memory_gb,count\nx,i5-12400,8,-3\n", 'Line 2: "count"'),
+    ("name,cpu,memory_gb\nx,i5-12400,8\nx,i5-12400,8\n", 'Line 3: the name "x" is on line 2 already'),
+    ("name,cpu,memory_gb,gpu\nx,i5-12400,8,Voodoo 2\n", 'the graphics card "Voodoo 2" is not known'),
+    ("name,cpu,memory_gb,gpu\nx,i5-12400,8,RTX 4060 Ti\n", "gpu_memory_gb must say which"),
+    ("name,cpu,memory_gb,hours\nx,i5-12400,8,18-8\n", "the first before the second"),
+    ("name,cpu,memory_gb,hours\nx,i5-12400,8,always\n", 'Line 2: "hours"'),
+    ("name,cpu,memory_gb,system\nx,i5-12400,8,beos\n", 'Line 2: "system"'),
+    ("name,cpu,memory_gb,count\nx,i5-12400,8,2000\ny,i5,8,2000\nz,i5,8,2000\n", "more than 5000"),
+    ("name,cpu,memory_gb\nx,i5-12400,8\0\n", "This is no CSV text"),
+    (f'name,cpu,memory_gb\nx,"{"i" * 200_000}",8\n', "Line 2: a cell has no end"),
+    (f"name,cpu,memory_gb\nx,{'i' * 200},8\n", 'Line 2: "cpu": it has more than 120 characters'),
+    ('name,cpu,memory_gb\nx,i5-12400,8\n\n"y,i5-12400,8\nz,i5-12400,8\n', "Line 4: a quotation mark"),
+    ('name,cpu,memory_gb\n"x"y,i5-12400,8\n', "Line 2: a quotation mark"),
+    ('name,cpu,memory_gb\n"x\ny",i5-12400,\n', 'Line 2: "memory_gb": it is missing'),
+    ("# ours\nname,name,cpu,memory_gb\n", 'Line 2: the column "name" is there twice'),
+    ("name,cpu,memory_gb,count\nPC,i5,8,2\nPC 1,i5,8,1\n", 'one of the 2 machines "PC" on line 2'),
+    ("name,cpu,memory_gb,cores\nPC,i5,8,1.5\n", 'Line 2: "cores": it must be a whole number'),
+    ("name,cpu,memory_gb,npu\nPC,i5,8,perhaps\n", 'Line 2: "npu": it must be yes or no'),
+    ("name,cpu,memory_gb,server\nPC,i5,8,tgi\n", 'Line 2: "server": it must be one of: vllm, mlx'),
+    ("name,cpu,memory_gb\n" + 99 * "PC,i5,lots\n", "There are 79 more mistakes"),
 )
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG)
 def test_a_wrong_inventory_is_refused_with_a_sentence_for_each_line(text: str, said: str) -> None:
     with pytest.raises(InventoryUnusable) as refused:
         read_inventory(text, PROFILES)
     assert said in str(refused.value)
+
+
+def test_a_file_is_read_as_spreadsheets_of_each_kind_write_it() -> None:
+    for written in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
+        text = inventory_text("name;cpu;memory_gb\r\nRéception;i5-12400;8\r\n".encode(written))
+        assert [kind.name for kind in read_inventory(text, PROFILES)] == ["Réception"], written
+    with pytest.raises(InventoryUnusable, match="no CSV text"):
+        inventory_text(b"PK\x03\x04\x00\x00")
+
+
+def test_names_that_only_look_like_a_number_of_another_line_are_let_be() -> None:
+    text = "name,count,cpu,memory_gb\nPC,2,i5-12400,8\nPC 3,1,i5-12400,8\nPC 1,2,i5-12400,8\n"
+    names = [node.id for kind in read_inventory(text, PROFILES) for node in kind.nodes()]
+    assert names == ["PC 1", "PC 2", "PC 3", "PC 1 1", "PC 1 2"]
 
 
 def test_every_wrong_line_is_told_at_once_and_nothing_is_taken() -> None:

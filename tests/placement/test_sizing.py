@@ -56,6 +56,15 @@ def test_more_people_wait_longer_and_in_the_end_are_refused() -> None:
     assert max(node.busy_share for node in days[2].nodes) > 3 * max(node.busy_share for node in days[0].nodes)
 
 
+@pytest.mark.parametrize(("employees", "requests"), [(1, 0.01), (1, 1.0), (3, 0.5)])
+def test_a_day_with_hardly_a_request_is_sized_by_what_it_has(employees: int, requests: float) -> None:
+    models, workload = sizing_models(["qwen3-4b"]), Workload(employees, requests, ())
+    cards = fleet()[1:2]
+    sized = size(cards, models, workload, Target())
+    assert sized.meets and sized.simulated and sized.simulated.figures.requests >= 1
+    assert [each.count for each in needed(cards, models[0], workload, Target())] == [1]
+
+
 def test_a_kind_that_is_too_slow_alone_is_not_searched_for() -> None:
     (model,) = sizing_models(["qwen3-4b"])
     (found,) = needed(fleet("name,cpu,memory_gb\nPC,Intel Core i5-8500,16\n"), model, people(), Target(0.5))

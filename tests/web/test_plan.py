@@ -1,6 +1,5 @@
-"""The plan's page and the sizing assistant: what is shown, decided and refused, from real rows and rules."""
+"""The plan's page: what is shown, decided and refused, from real rows and rules."""
 
-import io
 import json
 from pathlib import Path
 
@@ -238,38 +237,3 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
 def test_the_facts_inside_a_reason_are_french_too(site: Site, told: str, french: str) -> None:
     with site.app.test_request_context(), force_locale("fr"):
         assert in_words(told).replace("\N{NO-BREAK SPACE}", " ") == french
-
-
-INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;RTX 4090\n"
-
-
-def sized(admin: Visitor, **changed: object) -> tuple[int, str]:
-    form = {"employees": "30", "requests": "20", "first_word": "5", "model": "", "inventory": INVENTORY}
-    answer = admin.post("/plan/sizing", form | changed)
-    return answer.status_code, answer.text
-
-
-def test_a_fleet_is_sized_from_lines_or_a_file(site: Site, admin: Visitor) -> None:
-    status, page = sized(admin)
-    assert status == 200 and "is good enough" in page and "CAD 1" in page and "RTX 40" in page
-    file = (io.BytesIO(INVENTORY.replace("CAD", "Atelier").encode()), "machines.csv")
-    status, page = sized(admin, inventory="", file=file)
-    assert status == 200 and "Atelier 1" in page
-
-
-@pytest.mark.parametrize(
-    ("changed", "sentence"),
-    [
-        ({"employees": "many"}, "not “many”"),
-        ({"employees": "90000", "requests": "90"}, "be replayed here"),
-        ({"inventory": "name;cpu\nPC;i5\n"}, "memory_gb"),
-        ({"inventory": ""}, "no line with a machine"),
-        ({"model": "gpt-9"}, "Nothing is known of the model gpt-9"),
-    ],
-)
-def test_a_wrong_question_is_told_and_stays_in_the_form(
-    site: Site, admin: Visitor, changed: dict[str, str], sentence: str
-) -> None:
-    status, page = sized(admin, **changed)
-    assert status in {400, 404} and sentence in page.replace("&#39;", "'")
-    assert 'value="20"' in page or 'value="90"' in page

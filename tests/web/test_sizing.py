@@ -1,0 +1,92 @@
+"""The sizing assistant's page: a day replayed on lines or a file, and whatever is wrong with them told."""
+
+import html
+import io
+
+import pytest
+from flask_babel import force_locale
+
+from appliance.hardware import read_profiles
+from appliance.hardware.places import SHIPPED
+from appliance.placement import InventoryUnusable, read_inventory
+from tests.placement.test_inventory import WRONG
+from tests.web.conftest import Site, Visitor
+from webadmin.box_in_words import in_words
+
+INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;RTX 4090\n"
+
+
+def sized(admin: Visitor, **changed: object) -> tuple[int, str]:
+    form = {"employees": "30", "requests": "20", "first_word": "5", "model": "", "inventory": INVENTORY}
+    answer = admin.post("/plan/sizing", form | changed)
+    return answer.status_code, answer.text
+
+
+def test_a_fleet_is_sized_from_lines_or_a_file(site: Site, admin: Visitor) -> None:
+    status, page = sized(admin)
+    assert status == 200 and "is good enough" in page and "CAD 1" in page and "RTX 40" in page
+    file = (io.BytesIO(INVENTORY.replace("CAD", "Atelier").encode()), "machines.csv")
+    status, page = sized(admin, inventory="", file=file)
+    assert status == 200 and "Atelier 1" in page
+
+
+def test_a_machine_a_line_of_a_large_company_is_read(site: Site, admin: Visitor) -> None:
+    lines = "".join(f"WS-{number:05};AMD Ryzen 9 7950X;64;RTX 4090\n" for number in range(4000))
+    status, page = sized(admin, model="qwen3-4b", inventory=f"name;cpu;memory_gb;gpu\n{lines}")
+    assert status == 200 and "The 30 busiest of" in page
+
+
+def test_a_form_without_its_token_is_not_answered(site: Site, admin: Visitor) -> None:
+    answer = admin.client.post("/plan/sizing", data={"inventory": INVENTORY})
+    assert answer.status_code == 400 and "too old" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"employees": "many"}, "not “many”"),
+        ({"employees": "90000", "requests": "90"}, "be replayed here"),
+        ({"inventory": "name;cpu\nPC;i5\n"}, "memory_gb"),
+        ({"inventory": ""}, "no line with a machine"),
+        ({"file": (b"PK\0\0", "machines.xlsx")}, "Save the table as CSV"),
+        ({"file": ("name;cpu\nRéception;i5\n".encode("cp1252"), "machines.csv")}, "memory_gb"),
+        ({"inventory": f'name;cpu;memory_gb\nx;"{"i" * 140_000}";8\n'}, "Line 2: a cell has no end"),
+        ({"inventory": 1_500_000 * "x"}, "larger than a megabyte"),
+        ({"file": (1_500_000 * b"x", "machines.csv")}, "larger than a megabyte"),
+        ({"inventory": 'name;cpu;memory_gb\n"x;i5;8\n'}, "Line 2: a quotation mark is not closed"),
+        ({"inventory": "name;count;cpu;memory_gb\nPC;2;i5;8\nPC 1;1;i5;8\n"}, 'Line 3: the name "PC 1"'),
+        ({"model": "gpt-9"}, "Nothing is known of the model gpt-9"),
+    ],
+)
+def test_a_wrong_question_is_told_and_stays_in_the_form(
+    site: Site, admin: Visitor, changed: dict[str, str | tuple[bytes, str]], sentence: str
+) -> None:
+    form: dict[str, object] = {
+        name: (io.BytesIO(value[0]), value[1]) if isinstance(value, tuple) else value
+        for name, value in changed.items()
+    }
+    status, page = sized(admin, **form)
+    assert status in {400, 404} and sentence in html.unescape(page)
+    assert 'value="20"' in page or 'value="90"' in page
+
+
+def test_one_person_with_a_request_now_and_then_is_sized(site: Site, admin: Visitor) -> None:
+    status, page = sized(admin, employees="1", requests="0.01")
+    assert status == 200 and "is good enough" in page
+
+
+def test_whatever_is_wrong_with_an_inventory_has_its_french(site: Site) -> None:
+    profiles, _ = read_profiles([SHIPPED])
+    told: list[str] = []
+    for text, _ in WRONG:
+        with pytest.raises(InventoryUnusable) as refused:
+            read_inventory(text, profiles)
+        told += [*refused.value.wrong, refused.value.next_step]
+    (odd,) = read_inventory("name,cpu,memory_gb\nx,Zhaoxin KX-7000,16\n", profiles)
+    with site.app.test_request_context(), force_locale("fr"):
+        english = [sentence for sentence in (*told, *odd.notes) if in_words(sentence) == sentence]
+        assert english == []
+        assert in_words('Line 3: "count": it must be at least 1.') == (
+            "Ligne 3\N{NO-BREAK SPACE}: «\N{NO-BREAK SPACE}count\N{NO-BREAK SPACE}»\N{NO-BREAK SPACE}:"
+            " au moins 1."
+        )

@@ -1,0 +1,46 @@
+"""What the box says of an inventory in English: a part of the table of box_in_words, with its French."""
+
+
+def N_(message: str) -> str:
+    """Marks a text of the table: Babel looks for calls of this name."""
+    return message
+
+
+SIZING = (
+    N_("Line %(number)s: %(what)s."),
+    N_('"%(column)s": %(what)s'),
+    N_("it is missing"),
+    N_("it has more than %(count)s characters"),
+    N_("it must be hours like 8-18"),
+    N_("it must be more than %(least)s"),
+    N_("it must be at least %(least)s"),
+    N_("it must be at most %(most)s"),
+    N_("it must be a whole number"),
+    N_("it must be yes or no"),
+    N_("it must be one of: %(words)s"),
+    N_('"%(text)s" is not a number'),
+    N_('the name "%(name)s" is on line %(line)s already'),
+    N_('the name "%(name)s" is that of one of the %(count)s machines "%(of)s" on line %(line)s'),
+    N_('the graphics card "%(card)s" is not known; leave it out, or name it as its maker does'),
+    N_('"%(card)s" comes with several sizes of memory; gpu_memory_gb must say which'),
+    N_('the hours "%(hours)s" must lie within one day, the first before the second'),
+    N_("it has %(cells)s cells, and the heading %(columns)s"),
+    N_('there is no column "%(column)s"'),
+    N_('the column "%(column)s" is missing'),
+    N_('the column "%(column)s" is there twice'),
+    N_("a cell has no end"),
+    N_("a quotation mark is not closed, or text follows it"),
+    N_("It has no line with a machine."),
+    N_("It has more than %(count)s machines."),
+    N_("There are %(count)s more mistakes like these."),
+    N_("The inventory is larger than a megabyte."),
+    N_("This is no CSV text."),
+    N_("The columns are: %(columns)s."),
+    N_("Mend these lines; nothing was taken over."),
+    N_("Send machines only."),
+    N_("Save the table as CSV, and send that file."),
+    N_("Look at this line, or save the table as CSV once more."),
+    N_('The processor "%(cpu)s" is not known; it is taken for one without AVX2.'),
+    N_("Nothing is known of the model %(model)s."),
+    N_("Known are: %(models)s."),
+)
