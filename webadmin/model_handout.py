@@ -1,4 +1,4 @@
-"""How models travel to PCs: when, how fast, and how far each is."""
+"""How models travel to PCs: when, how fast, how much of a disk they may fill, and how far each is."""
 
 import json
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from webadmin import nodes_in_words
 from webadmin.audit_noting import noted
 from webadmin.database import activity, cellule
 from webadmin.live import LiveState
+from webadmin.typed_numbers import field_value, typed_number
 from webadmin.visitor import admins_only, signed_in
 
 blueprint = Blueprint("model_handout", __name__)
@@ -33,9 +34,11 @@ DAYS = (
     lazy_gettext("Sunday"),
 )
 MEGABYTE = 1_000_000
+GIGABYTE = 1_000_000_000
 HOURS = frozenset({"office_hours", "timezone"})
 """Fields of the choice that are told together."""
 _RATES = ("box", "receive", "send", "busy")
+_ROOMS = ("keep_free", "quota")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def changes() -> Response:
 @blueprint.post("/models/handout")
 @admins_only
 def choose() -> Response:
-    """When models travel and how fast; all of it holds, or nothing is changed."""
+    """When models travel, how fast, and what room they have; all of it holds, or nothing is changed."""
     try:
         chosen = chosen_in(request.form)
     except ValidationError as error:
@@ -85,17 +88,18 @@ def chosen_in(form: MultiDict[str, str]) -> HandoutChoice:
     """Raises pydantic.ValidationError, which names each field that can't be taken."""
     hours = tuple(form.get(f"hours_{day}", "").replace(" ", "") for day in range(7))
     given: dict[str, object] = {f"{name}_bytes_per_second": _bytes(form.get(name, "")) for name in _RATES}
+    given |= {f"{name}_bytes": _bytes(form.get(name, ""), GIGABYTE) for name in _ROOMS}
     given |= {"when": form.get("when", ""), "timezone": form.get("timezone", ""), "office_hours": hours}
     former = read_choice(cellule(), HandoutChoice)
     return HandoutChoice.model_validate(former.model_dump() | given)
 
 
-def _bytes(megabytes: str) -> object:
+def _bytes(typed: str, unit: int = MEGABYTE) -> object:
     """What isn't a number goes on as it is, for the check to name it."""
     try:
-        return round(float(megabytes.replace(",", ".") or 0) * MEGABYTE)
-    except (ValueError, OverflowError):
-        return megabytes
+        return round(typed_number(typed or "0") * unit)
+    except ValueError:
+        return typed
 
 
 def _on_their_way() -> list[OnItsWay]:
@@ -131,18 +135,21 @@ def _live_state(travelling: list[OnItsWay]) -> LiveState:
 def _page(status: int, *, wrong: frozenset[str] = frozenset()) -> Response:
     choice = read_choice(cellule(), HandoutChoice)
     travelling = _on_their_way()
-    rates = {name: getattr(choice, f"{name}_bytes_per_second") / MEGABYTE for name in _RATES}
+    kept = {name: field_value(getattr(choice, f"{name}_bytes_per_second") / MEGABYTE) for name in _RATES}
+    kept |= {name: field_value(getattr(choice, f"{name}_bytes") / GIGABYTE) for name in _ROOMS}
+    wrong_rooms = {f"{name}_bytes" for name in _ROOMS} & wrong
     page = render_template(
         "models_handout.html",
         choice=choice,
         days=DAYS,
         live=_live_state(travelling),
         permission=handout_permission(choice, now()),
-        rates=rates,
+        kept=kept,
         sent=request.form if status != 200 else {},
         travelling=travelling,
         wrong_hours=bool(wrong & HOURS),
-        wrong_speeds=bool(wrong - HOURS),
+        wrong_rooms=bool(wrong_rooms),
+        wrong_speeds=bool(wrong - HOURS - wrong_rooms),
         zones=sorted(available_timezones()),
     )
     return make_response(page, status)

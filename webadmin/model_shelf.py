@@ -71,6 +71,8 @@ class ShelfModel:
     fits: tuple[Fit, ...]
     pins: tuple[Pin, ...]
     """Where it must or must never be loaded."""
+    copies: int
+    """On how many machines an admin wants it at least; 0: as many as requests need."""
     is_split: bool
     """It runs on several machines together, and the page Plan ends that."""
     successor: str
@@ -143,7 +145,7 @@ def read_shelf() -> Shelf:
     nodes, rooms = nodes_in_words.fleet(), node_rooms(box_settings(), cellule())
     serving = serving_nodes(cellule(), activity())
     catalogue, checks = read_entries(), model_checks(activity())
-    pins, split = read_placement(cellule()).pins, {each.model for each in read_splits(cellule()).splits}
+    placement, split = read_placement(cellule()), {each.model for each in read_splits(cellule()).splits}
     states = model_states(held, aliases, serving, at=at)
     known = {model.name for model in held}
     gets = list_gets(activity())
@@ -155,7 +157,8 @@ def read_shelf() -> Shelf:
                 checks.get(state.model.name),
                 _loaded(nodes, state.model.name),
                 tuple(Fit(room, state.need.total_bytes) for room in rooms),
-                tuple(pin for pin in pins if pin.model == state.model.name),
+                tuple(pin for pin in placement.pins if pin.model == state.model.name),
+                placement.copies.get(state.model.name, 0),
                 state.model.name in split,
                 _successor(state, held),
             )

@@ -16,9 +16,9 @@ from appliance.models import (
 )
 from appliance.people import AuditEvent
 from appliance.storage import read_choice, write_choice
-from webadmin import figures
 from webadmin.audit_noting import noted
 from webadmin.database import box_settings, cellule
+from webadmin.typed_numbers import field_value, typed_number
 from webadmin.visitor import admins_only, signed_in
 
 blueprint = Blueprint("model_sources", __name__)
@@ -81,10 +81,10 @@ def forget_token() -> Response:
 
 def chosen_in(form: MultiDict[str, str]) -> ModelsChoice:
     """What a form says. Raises pydantic.ValidationError."""
-    quota = form.get("quota_gb", "").strip().replace(",", ".")
+    quota = form.get("quota_gb", "").strip()
     try:
-        quota_bytes: object = int(float(quota) * _GB) if quota else None
-    except (ValueError, OverflowError):
+        quota_bytes: object = round(typed_number(quota) * _GB) if quota else None
+    except ValueError:
         quota_bytes = quota
     return ModelsChoice.model_validate(
         {
@@ -110,7 +110,7 @@ def _page(status: int, *, wrong: set[str] | None = None) -> Response:
         render_template(
             "models_internet.html",
             choice=choice,
-            quota_gb="" if quota is None else figures.decimal(quota / _GB),
+            quota_gb="" if quota is None else field_value(quota / _GB),
             used_bytes=Store(box_settings().state_dir).used_bytes(),
             usual_hub=HUB_URL,
             has_token=has_hub_token(box_settings()),

@@ -21,7 +21,7 @@ from appliance.models import (
     remove_model,
 )
 from appliance.people import AuditEvent
-from appliance.placement import unload_model
+from appliance.placement import CopiesRefused, unload_model, wish_copies
 from appliance.settings import BOX_NODE
 from webadmin import models_in_words, nodes_in_words
 from webadmin.audit_noting import noted
@@ -141,6 +141,24 @@ def unload() -> Response:
     return _back(f"model-{model.name}")
 
 
+@blueprint.post("/models/copies")
+@admins_only
+def wish() -> Response:
+    """On how many machines a model is loaded at least; nothing: as many as requests need."""
+    name, typed = request.form.get("name", ""), request.form.get("copies", "").strip()
+    try:
+        model = held_model(cellule(), name)
+        if typed and not (typed.isascii() and typed.isdigit()):
+            raise CopiesRefused(f"“{typed[:20]}” is no number of machines.", next_step="Give a whole number.")
+        copies = int(typed[:9] or 0)
+        wish_copies(cellule(), model.name, copies, chosen_by=signed_in().id)
+    except Refusal as error:
+        return _page(error.http_status, error=explain(error), wrong=name)
+    noted(AuditEvent.ADMIN_MODELS_CHANGED, subject=model.name, detail=f"on {copies} machines at least")
+    flash(gettext("Saved. The next plan follows it."))
+    return _back(f"model-{model.name}")
+
+
 @blueprint.post("/models/remove")
 @admins_only
 def remove() -> Response:
@@ -183,6 +201,7 @@ def _shape(shelf: Shelf) -> list[object]:
                 each.state.aliases,
                 [[loaded.node.id, loaded.engine.ready, loaded.engine.trouble] for loaded in each.loaded],
                 [[pin.node, pin.never] for pin in each.pins],
+                each.copies,
                 [each.check.asked_at, each.check.ended_at] if each.check else None,
             ]
             for each in shelf.models

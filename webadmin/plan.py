@@ -1,6 +1,5 @@
 """Which model should run on which machine, why, what would change; and the admin's wishes in that."""
 
-import math
 from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
@@ -34,6 +33,7 @@ from appliance.placement import (
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
 from webadmin.live import LiveState
+from webadmin.typed_numbers import typed_number
 from webadmin.visitor import admins_only, signed_in
 
 blueprint = Blueprint("plan", __name__)
@@ -132,9 +132,7 @@ def apply() -> Response:
 def choose() -> Response:
     """How a new plan is applied, and how fast an answer must at least come."""
     try:
-        speed = float(request.form.get("speed", "").replace(",", "."))
-        if not math.isfinite(speed):
-            raise ValueError
+        speed = typed_number(request.form.get("speed", ""))
         choose_placement(
             cellule(),
             applying=Applying(request.form.get("applying", "")),

@@ -18,6 +18,7 @@ from appliance.placement import sizing_models
 from webadmin.box_in_words import in_words
 from webadmin.database import box_settings
 from webadmin.refusals import explain
+from webadmin.typed_numbers import typed_number
 from webadmin.visitor import admins_only
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _file() -> bytes:
 
 def _number(text: str, least: float, most: float) -> float:
     try:
-        number = float(text.replace(",", ".").replace(" ", ""))
+        number = typed_number(text)
     except ValueError:
         number = math.nan
     if not least <= number <= most:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from appliance.placement.store import (
         AppliedEngine,
         Applying,
+        CopiesRefused,
         Pin,
         PinRefused,
         PlacementChoice,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         remove_pin,
         set_pin,
         unload_model,
+        wish_copies,
         wish_split,
     )
 
@@ -86,9 +88,9 @@ _NAMES = {
     "splits": ("read_splits",),
     "stepping": ("NodeNow", "what_now"),
     "store": (
-        "AppliedEngine", "Applying", "Pin", "PinRefused", "PlacementChoice", "SplitWish", "applied_engines",
-        "apply_plan", "choose_placement", "read_measures", "read_placement", "remove_pin", "set_pin",
-        "unload_model", "wish_split",
+        "AppliedEngine", "Applying", "CopiesRefused", "Pin", "PinRefused", "PlacementChoice", "SplitWish",
+        "applied_engines", "apply_plan", "choose_placement", "read_measures", "read_placement", "remove_pin",
+        "set_pin", "unload_model", "wish_copies", "wish_split",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -98,6 +100,7 @@ __all__ = [
     "AppliedEngine",
     "Applying",
     "Change",
+    "CopiesRefused",
     "CurrentPlan",
     "Demand",
     "HeadState",
@@ -157,6 +160,7 @@ __all__ = [
     "told",
     "unload_model",
     "what_now",
+    "wish_copies",
     "wish_split",
 ]
 

@@ -5,7 +5,7 @@ A benchmark that failed is kept, too, with why. Of each node the last hundred ar
 
 from collections.abc import Collection, Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
@@ -28,6 +28,12 @@ class PinRefused(Refused):
     code = "pin_refused"
 
 
+class CopiesRefused(Refused):
+    """Fewer than none, or more than any fleet has."""
+
+    code = "copies_refused"
+
+
 class Applying(StrEnum):
     """What becomes of a new plan."""
 
@@ -45,6 +51,7 @@ class Pin(BaseModel):
     never: bool = False
 
 
+MOST_COPIES = 999
 UNLOADED_SECONDS = 3600.0
 """So long no plan brings back what an admin unloaded; who asks for it does, at any time."""
 
@@ -73,7 +80,9 @@ class PlacementChoice(Choice):
     applying: Applying = Applying.AUTOMATICALLY
     least_tokens_per_second: float = Field(default=READABLE_TOKENS_PER_SECOND, gt=0, le=1000)
     pins: tuple[Pin, ...] = Field(default=(), max_length=1000)
-    copies: dict[str, int] = Field(default_factory=dict)
+    copies: dict[str, Annotated[int, Field(ge=0, le=MOST_COPIES)]] = Field(default_factory=dict)
+    """By model, on how many nodes it is loaded at least."""
+
     splits: dict[str, SplitWish] = Field(default_factory=dict)
     """By model, where an admin said something of it."""
 
@@ -170,16 +179,26 @@ def wish_split(db: Database, model: str, wish: SplitWish | None, *, chosen_by: s
         write_choice(db, choice.model_copy(update={"splits": splits}), chosen_by=chosen_by)
 
 
+def wish_copies(db: Database, model: str, copies: int, *, chosen_by: str | None) -> None:
+    """At least so many nodes load it; 0: as many as requests need. Raises CopiesRefused."""
+    if not 0 <= copies <= MOST_COPIES:
+        raise CopiesRefused(f"A model is loaded on 0 to {MOST_COPIES} machines.")
+    with transaction(db):
+        choice = read_placement(db)
+        wished = {name: number for name, number in choice.copies.items() if name != model}
+        wished |= {model: copies} if copies else {}
+        write_choice(db, choice.model_copy(update={"copies": wished}), chosen_by=chosen_by)
+
+
 def choose_placement(
     db: Database,
     *,
     applying: Applying | None = None,
     least_tokens_per_second: float | None = None,
-    copies: dict[str, int] | None = None,
     chosen_by: str | None,
 ) -> None:
     """Changes what is given. Raises pydantic.ValidationError for a value out of range."""
-    given = {"applying": applying, "least_tokens_per_second": least_tokens_per_second, "copies": copies}
+    given = {"applying": applying, "least_tokens_per_second": least_tokens_per_second}
     with transaction(db):
         changed = read_placement(db).model_dump() | {
             name: value for name, value in given.items() if value is not None

@@ -12,6 +12,7 @@ from appliance.hardware import MachineFacts, Processor, read_profiles
 from appliance.hardware.places import SHIPPED
 from appliance.placement import (
     Applying,
+    CopiesRefused,
     Pin,
     applied_engines,
     apply_plan,
@@ -23,6 +24,7 @@ from appliance.placement import (
     read_placement,
     remove_pin,
     set_pin,
+    wish_copies,
 )
 from appliance.placement.fleet import demand_of_hours
 from appliance.placement.planning import plan
@@ -115,12 +117,21 @@ def test_pins_are_set_replaced_and_removed(cellule: Database) -> None:
 
 
 def test_a_choice_out_of_range_changes_nothing(cellule: Database) -> None:
-    choose_placement(cellule, least_tokens_per_second=5, copies={"small": 2}, chosen_by=None)
+    choose_placement(cellule, least_tokens_per_second=5, chosen_by=None)
     with pytest.raises(ValidationError):
         choose_placement(cellule, least_tokens_per_second=-1, applying=Applying.ASK, chosen_by=None)
     choice = read_placement(cellule)
     assert (choice.applying, choice.least_tokens_per_second) == (Applying.AUTOMATICALLY, 5)
-    assert choice.copies == {"small": 2}
+
+
+def test_copies_are_wished_until_they_are_left_to_the_plan(cellule: Database) -> None:
+    wish_copies(cellule, "small", 2, chosen_by=None)
+    assert read_placement(cellule).wishes(0.0).copies_of("small") == 2
+    for copies in (-1, 1000):
+        with pytest.raises(CopiesRefused):
+            wish_copies(cellule, "small", copies, chosen_by=None)
+    wish_copies(cellule, "small", 0, chosen_by=None)
+    assert read_placement(cellule).copies == {}
 
 
 def test_a_plan_is_applied_once_and_read_by_node(cellule: Database) -> None:

@@ -53,6 +53,7 @@ ADMIN_FORMS = (
     "/models/catalogue/x",
     "/models/bring/look",
     "/models/bring/carried",
+    "/models/copies",
     "/models/unload",
     "/models/uploads",
     "/models/uploads/x/chunk",

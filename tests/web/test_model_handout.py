@@ -19,6 +19,8 @@ FORM = {
     "receive": "12,5",
     "send": "0",
     "busy": "1",
+    "keep_free": "20",
+    "quota": "1,5",
 }
 
 
@@ -29,7 +31,9 @@ def test_rules_are_kept_and_shown_again(site: Site, admin: Visitor) -> None:
     assert (choice.when, choice.timezone) == (HandoutTime.OUTSIDE_OFFICE_HOURS, "Europe/Paris")
     assert choice.office_hours == ("09:00-17:30",) * 5 + ("", "")
     assert (choice.receive_bytes_per_second, choice.send_bytes_per_second) == (12_500_000, 0)
+    assert (choice.keep_free_bytes, choice.quota_bytes) == (20_000_000_000, 1_500_000_000)
     page = admin.get("/models/handout").text
+    assert 'value="1.5"' in page and 'value="20"' in page
     assert 'value="12.5"' in page and 'value="09:00-17:30"' in page
 
 
@@ -40,6 +44,9 @@ def test_rules_are_kept_and_shown_again(site: Site, admin: Visitor) -> None:
         ({"timezone": "Mars/Base"}, "Give hours as"),
         ({"box": "fast"}, "Give speeds as numbers"),
         ({"busy": "-1"}, "Give speeds as numbers"),
+        ({"keep_free": "much"}, "Give room as numbers of gigabytes"),
+        ({"quota": "-1"}, "Give room as numbers of gigabytes"),
+        ({"quota": "inf"}, "Give room as numbers of gigabytes"),
         ({"when": "never"}, "Give speeds as numbers"),
     ],
 )

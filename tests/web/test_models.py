@@ -224,6 +224,23 @@ def test_a_model_is_kept_off_a_machine_until_the_plan_decides_again(
     assert read_placement(site.db).pins == ()
 
 
+def test_a_model_is_wished_on_several_machines_until_the_plan_decides_again(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    taken_in(site, machine, "tiny")
+    said = admin.post("/models/copies", {"name": "tiny", "copies": "2"}, follow_redirects=True).text
+    assert "on 2 machines at least" in said and 'value="2"' in said
+    assert read_placement(site.db).copies == {"tiny": 2}
+    assert "2 copies are wished and" in admin.get("/plan").text, "one machine can't hold it twice"
+    for wrong in ("many", "-1", "1.5", "1000"):
+        refused = admin.post("/models/copies", {"name": "tiny", "copies": wrong})
+        assert refused.status_code == 400 and "machines." in refused.text
+    assert admin.post("/models/copies", {"name": "none", "copies": "1"}).status_code == 404
+    assert read_placement(site.db).copies == {"tiny": 2}
+    admin.post("/models/copies", {"name": "tiny", "copies": ""})
+    assert read_placement(site.db).copies == {}
+
+
 def test_a_loaded_model_is_unloaded_by_a_button_and_not_where_it_is_pinned(
     site: Site, admin: Visitor, machine: Host, stick: Path
 ) -> None:
@@ -333,10 +350,11 @@ def test_what_an_entry_does_not_say_of_its_size_is_computed() -> None:
 
 def test_the_choice_of_the_internet(site: Site, admin: Visitor) -> None:
     assert "not allowed" in admin.get("/models/internet").text
-    allow_internet(admin, hub_url="https://mirror.example/hf/", quota_gb="250,5")
+    allow_internet(admin, hub_url="https://mirror.example/hf/", quota_gb="2,250.5")
     choice = read_choice(site.db, ModelsChoice)
     assert (choice.internet_allowed, choice.hub_url) == (True, "https://mirror.example/hf")
-    assert choice.quota_bytes == 250_500_000_000
+    assert choice.quota_bytes == 2_250_500_000_000
+    assert 'value="2250.5"' in admin.get("/models/internet").text
     for wrong in ({"hub_url": "https://ana:secret@mirror.example"}, {"quota_gb": "much"}, {"quota_gb": "-1"}):
         answer = admin.post("/models/internet", {"internet_allowed": "no", **wrong})
         assert answer.status_code == 400
