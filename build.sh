@@ -36,8 +36,8 @@ Cellule Appliance
   ./build.sh release VERSION [--variant V] --keys DIR --channel DIR [--notes-en FILE] [--notes-fr FILE]
                           [--wave 5@0h,50@48h,100@96h] [--min-version V]
                           build, sign and put a release into a channel's folder
-  ./build.sh bench [NAME] measure engine, gateway, handout, join, openvino, simulation or image (needs root) against
-                          their peers, or sharding against its prediction (all without NAME)
+  ./build.sh bench [NAME] measure embeddings, engine, gateway, handout, join, openvino, simulation or image (needs
+                          root) against their peers, or sharding against its prediction (all without NAME)
   ./build.sh lock [image|drivers]
                           pin the dependencies of pyproject.toml anew, with hashes; those of the image; drivers
                           that Debian doesn't have (image/README.md)

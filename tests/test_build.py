@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.__main__ import BENCHES
+
 ROOT = Path(__file__).parents[1]
 TOLD = [
     ROOT / "README.md",
@@ -34,6 +36,11 @@ def test_help_names_every_command_that_the_product_tells_people_to_use() -> None
     }
     assert told
     assert not [(command, where) for command, where in told if command not in offered]
+
+
+def test_help_names_every_bench() -> None:
+    said = build("help").stdout.partition("bench [NAME]")[2].partition("./build.sh")[0]
+    assert set(BENCHES) <= set(re.findall(r"\w+", said))
 
 
 def test_run_takes_no_value_after_lan_and_nobody_says_it_does() -> None:

@@ -1,7 +1,8 @@
 """What the box itself is, and whether the models on every node are well: asked in turn, one at a time.
 
-A check is due when a model was never asked on that node, an hour after the last good answer, and ten minutes
-after a bad one. It waits while the engine has other work: the check must not be what makes people wait.
+Models that answer with text are asked. A check is due when one was never asked on that node, an hour after
+the last good answer, and ten minutes after a bad one. It waits while the engine has other work: the check
+must not be what makes people wait.
 """
 
 import http.client

@@ -2,10 +2,12 @@
 
 import pytest
 
-from appliance.hardware import read_profiles
+from appliance.hardware import MachineFacts, read_profiles
+from appliance.hardware.facts import Device
 from appliance.hardware.places import SHIPPED
 from appliance.placement.inventory import InventoryUnusable, inventory_text, read_inventory
 from appliance.placement.parts import graphics_named, parts
+from appliance.placement.ways import figures_of
 
 PROFILES, _ = read_profiles([SHIPPED])
 FLEET = """\
@@ -82,6 +84,22 @@ def test_every_card_of_the_list_is_recognised_as_its_own_kind_and_has_figures_of
         assert choice.profile.name not in ("vulkan-any", "nvidia-vulkan"), text
         way = kind.node.ways[0]
         assert way.figures and way.memory_bytes > memory * 0.6 * 2**30, text
+
+
+@pytest.mark.parametrize(
+    ("profile", "name", "gigabytes_per_second"),
+    [
+        ("nvidia-h100", "NVIDIA GH200 480GB", 4000),
+        ("nvidia-h100", "NVIDIA H200", 4800),
+        ("nvidia-h100", "NVIDIA H100 PCIe", 2000),
+        ("nvidia-a100", "NVIDIA A800 80GB PCIe", 1935),
+        ("nvidia-a100", "NVIDIA A100-SXM4-40GB", 1555),
+    ],
+)
+def test_a_card_has_the_figures_of_its_own_name(profile: str, name: str, gigabytes_per_second: float) -> None:
+    card = Device(pci="10de:0000", pci_class="0302", name=name)
+    figures = figures_of(PROFILES[profile], MachineFacts(), card)
+    assert figures and figures.bytes_per_second == gigabytes_per_second * 1e9
 
 
 def test_a_spreadsheet_with_semicolons_decimal_commas_and_a_mark_in_front_is_read() -> None:
