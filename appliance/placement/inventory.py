@@ -249,11 +249,11 @@ def _check_heading(names: Sequence[str], number: int) -> None:
     missing = [name for name in ("name", "cpu", "memory_gb") if name not in names]
     twice = [name for name in Line.model_fields if names.count(name) > 1]
     if unknown or missing or twice:
-        what = [f'there is no column "{name}"' for name in unknown]
-        what += [f'the column "{name}" is missing' for name in missing]
-        what += [f'the column "{name}" is there twice' for name in twice]
+        wrong = [f'Line {number}: there is no column "{name}".' for name in unknown]
+        wrong += [f'Line {number}: the column "{name}" is missing.' for name in missing]
+        wrong += [f'Line {number}: the column "{name}" is there twice.' for name in twice]
         raise InventoryUnusable(
-            f"Line {number}: {'; '.join(what)}.",
+            *_first(wrong),
             next_step=f"The columns are: {', '.join(Line.model_fields)}.",
         )
 

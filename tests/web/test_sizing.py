@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 
 import pytest
 from flask_babel import force_locale
@@ -13,6 +14,7 @@ from tests.placement.test_inventory import WRONG
 from tests.web.conftest import Site, Visitor
 from webadmin.box_in_words import in_words
 
+ENGLISH = r"\b(Line|is|it|the|must|has|are|be|and)\b"
 INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;RTX 4090\n"
 
 
@@ -84,8 +86,8 @@ def test_whatever_is_wrong_with_an_inventory_has_its_french(site: Site) -> None:
         told += [*refused.value.wrong, refused.value.next_step]
     (odd,) = read_inventory("name,cpu,memory_gb\nx,Zhaoxin KX-7000,16\n", profiles)
     with site.app.test_request_context(), force_locale("fr"):
-        english = [sentence for sentence in (*told, *odd.notes) if in_words(sentence) == sentence]
-        assert english == []
+        french = list(map(in_words, (*told, *odd.notes)))
+        assert [sentence for sentence in french if re.search(ENGLISH, sentence)] == []
         assert in_words('Line 3: "count": it must be at least 1.') == (
             "Ligne 3\N{NO-BREAK SPACE}: «\N{NO-BREAK SPACE}count\N{NO-BREAK SPACE}»\N{NO-BREAK SPACE}:"
             " au moins 1."
