@@ -13,6 +13,7 @@ from flask_babel import format_decimal, gettext
 
 from webadmin import figures
 from webadmin.model_sentences import MODELS
+from webadmin.shipped_sentences import CATALOGUE, PROFILES
 from webadmin.sizing_sentences import SIZING
 from webadmin.split_sentences import SPLITTING
 
@@ -67,6 +68,11 @@ _BOOT = (
     N_("The breadcrumb could not be written: %(why)s."),
 )
 _HARDWARE = (
+    N_("device %(pci)s"),
+    N_("class %(number)s"),
+    N_("processor with %(flags)s"),
+    N_("compute capability %(number)s"),
+    N_("Vulkan lists %(names)s"),
     N_("It fits, and %(title)s comes before it."),
     N_("It is of the same kind, with less memory."),
     N_("It is of the same kind, and one kind is taken."),
@@ -116,6 +122,9 @@ _PLACEMENT = (
     N_("The last resort: no other model runs on this node."),
     N_("%(way)s: %(alone)s tokens/s alone, %(together)s with %(number)s at once (%(why)s)."),
     N_("%(bandwidth)s GB/s over %(size)s GB for each token, %(how)s"),
+    N_("llama.cpp on %(device)s"),
+    N_("openvino on %(device)s"),
+    N_("adopted on %(device)s"),
     N_("measured, %(number)s benchmark here with %(way)s"),
     N_("measured, %(number)s benchmarks here with %(way)s"),
     N_("more than %(number)s at once is estimated"),
@@ -133,6 +142,7 @@ _PLACEMENT = (
     N_("It is pinned to %(node)s: %(why)s."),
     N_("It is pinned to %(node)s."),
     N_("It is asked for %(number)s times as much as its nodes can answer. %(more)s"),
+    N_("and %(number)s more"),
     N_("More copies are not possible."),
     N_("More copies are not possible: %(why)s."),
     N_("Every node has it already."),
@@ -301,6 +311,8 @@ def _with_known_end(told: str) -> str:
 
 
 def _known(sentence: str) -> str | None:
+    if sentence in _plain():
+        return str(gettext(sentence))
     for message, pattern in _patterns():
         if found := pattern.fullmatch(sentence):
             return str(gettext(message, **{name: _fact(name, it) for name, it in found.groupdict().items()}))
@@ -317,26 +329,40 @@ def _fact(name: str, told: str) -> str:
         return str(format_decimal(float(told), format=f"0.{'0' * len(told.partition('.')[2])}"))
     if _LONG_NUMBER.fullmatch(told):
         return figures.exact(int(told.replace(",", "")))
+    if told in _plain():
+        return str(gettext(told))
     return str(gettext("; ")).join(map(in_words, told.split("; ")))
+
+
+def _messages() -> tuple[str, ...]:
+    return (
+        *_BOOT,
+        *_SYSTEM,
+        *_HARDWARE,
+        *_PLACEMENT,
+        *PROFILES,
+        *CATALOGUE,
+        *SIZING,
+        *SPLITTING,
+        *_HOST,
+        *_INSTALLER,
+        *_KEEPING,
+        *_SUPPORT,
+        *MODELS,
+    )
+
+
+@lru_cache(maxsize=1)
+def _plain() -> frozenset[str]:
+    """Without a fact."""
+    return frozenset(message for message in _messages() if not _PLACEHOLDER.search(message))
 
 
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """The most telling first: of two that fit, the one with more words of its own."""
     messages = sorted(
-        (
-            *_BOOT,
-            *_SYSTEM,
-            *_HARDWARE,
-            *_PLACEMENT,
-            *SIZING,
-            *SPLITTING,
-            *_HOST,
-            *_INSTALLER,
-            *_KEEPING,
-            *_SUPPORT,
-            *MODELS,
-        ),
+        (message for message in _messages() if _PLACEHOLDER.search(message)),
         key=lambda message: -len(_PLACEHOLDER.sub("", message)),
     )
     return tuple((message, re.compile(_as_pattern(message), re.DOTALL)) for message in messages)

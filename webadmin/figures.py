@@ -49,6 +49,11 @@ def speed(tokens_per_second: float) -> str:
     return _unbroken(gettext("%(number)s tokens/s", number=format_decimal(tokens_per_second, format=digits)))
 
 
+def energy(kilowatt_hours: float) -> str:
+    """As 6.3 kWh."""
+    return _unbroken(gettext("%(number)s kWh", number=format_decimal(kilowatt_hours, format="#,##0.0")))
+
+
 def gigabytes(size_bytes: int) -> str:
     """Memory in GB of 2^30 bytes, as sellers of memory count."""
     return _unbroken(gettext("%(number)s GB", number=format_decimal(round(size_bytes / 2**30))))

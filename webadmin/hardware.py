@@ -147,9 +147,11 @@ def changes() -> Response:
 
 def facts(chosen: ChosenProfile) -> list[tuple[str, str]]:
     """What the profile says of serving, as pairs for the page."""
-    told = [(gettext("Engine"), f"{chosen.engine} · {chosen.backend}")]
+    engine = gettext("a server of its owner") if chosen.engine == "adopted" else chosen.engine.value
+    told = [(gettext("Engine"), f"{engine} · {chosen.backend}")]
     if chosen.model_bytes is not None:
-        told.append((gettext("Room for models"), figures.gigabytes(chosen.model_bytes)))
+        room = figures.size(chosen.model_bytes)
+        told.append((gettext("Room for models"), f"{chosen.count} × {room}" if chosen.count > 1 else room))
     told.append((gettext("Answers at once"), figures.count(chosen.parallel)))
     if chosen.prompt_tokens:
         limit = gettext("%(number)s tokens", number=figures.count(chosen.prompt_tokens))
@@ -159,7 +161,7 @@ def facts(chosen: ChosenProfile) -> list[tuple[str, str]]:
         idle=figures.count(chosen.idle_watts),
         busy=figures.count(chosen.busy_watts),
     )
-    told.append((gettext("Power"), watts))
+    told.append((gettext("Power"), watts.replace(" W", "\N{NO-BREAK SPACE}W")))
     told.append((gettext("Best files"), ", ".join(chosen.formats)))
     return told
 

@@ -16,6 +16,7 @@ from appliance.models import (
     ModelCheck,
     ModelState,
     Room,
+    Store,
     catalogue_folders,
     held_models,
     list_aliases,
@@ -34,6 +35,7 @@ from webadmin import nodes_in_words
 from webadmin.database import activity, box_settings, cellule
 
 _REFUSED_SHOWN_SECONDS = 3 * 86_400
+_TALKING = frozenset({NodeState.READY, NodeState.STARTING})
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ class NodeMemory:
     taken: tuple[Taken, ...]
 
     @property
+    def is_heard(self) -> bool:
+        """Whether it tells now what it has loaded."""
+        return self.node.state in _TALKING
+
+    @property
     def taken_bytes(self) -> int:
         return sum(each.taken_bytes for each in self.taken)
 
@@ -132,6 +139,8 @@ class Shelf:
     memory: tuple[NodeMemory, ...]
     under_way: tuple[Get, ...]
     refused: tuple[Get, ...]
+    disk_bytes: int
+    """What all models take of the box's disk."""
 
     @property
     def names(self) -> list[str]:
@@ -156,7 +165,7 @@ def read_shelf() -> Shelf:
                 catalogue.get(state.model.entry),
                 checks.get(state.model.name),
                 _loaded(nodes, state.model.name),
-                tuple(Fit(room, state.need.total_bytes) for room in rooms),
+                _fits(rooms, state.need.total_bytes),
                 tuple(pin for pin in placement.pins if pin.model == state.model.name),
                 placement.copies.get(state.model.name, 0),
                 state.model.name in split,
@@ -169,6 +178,7 @@ def read_shelf() -> Shelf:
         memory=tuple(_memory(node, rooms, held) for node in nodes),
         under_way=tuple(get for get in reversed(gets) if not get.state.is_over),
         refused=tuple(get for get in _last_of_each_name(gets) if _is_worth_telling(get, at)),
+        disk_bytes=Store(box_settings().state_dir).used_bytes(),
     )
 
 
@@ -185,8 +195,16 @@ def asked_get(number: str) -> Get:
 
 
 def _loaded(nodes: list[NodeOverview], model: str) -> tuple[Loaded, ...]:
-    talking = [node for node in nodes if node.state in {NodeState.READY, NodeState.STARTING}]
+    talking = [node for node in nodes if node.state in _TALKING]
     return tuple(Loaded(node, engine) for node in talking for engine in node.engines if engine.model == model)
+
+
+def _fits(rooms: list[Room], need_bytes: int) -> tuple[Fit, ...]:
+    """Where it has room first, of these the box, then the largest."""
+    fits = [Fit(room, need_bytes) for room in rooms]
+    return tuple(
+        sorted(fits, key=lambda fit: (not fit.fits, fit.room.node != BOX_NODE, -fit.room.room_bytes))
+    )
 
 
 def _successor(state: ModelState, held: list[HeldModel]) -> str:
@@ -202,7 +220,7 @@ def _memory(node: NodeOverview, rooms: list[Room], held: list[HeldModel]) -> Nod
     files = {model.name: model for model in held}
     taken = tuple(
         Taken(engine.model, _need(files.get(engine.model), engine), engine.ready)
-        for engine in (node.engines if node.state in {NodeState.READY, NodeState.STARTING} else ())
+        for engine in (node.engines if node.state in _TALKING else ())
     )
     return NodeMemory(node, room, taken)
 

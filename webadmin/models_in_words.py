@@ -65,8 +65,8 @@ STEPS = {
 }
 TROUBLES: dict[str, LazyString] = {
     "internet_not_allowed": lazy_gettext(
-        "Models from the internet are not allowed on this box. Allow them under “Internet”, or bring the"
-        " model on a USB stick."
+        "Models from the internet are not allowed on this box. Allow them under “Internet and disk”, or bring"
+        " the model on a USB stick."
     ),
     "model_name_refused": lazy_gettext(
         "A name has 1 to 64 letters, digits, dots, dashes and underscores, and begins with a letter or digit."
@@ -109,11 +109,6 @@ def lifecycle_label(state: LifecycleState) -> Label | None:
             return Label(gettext("Retired"), "bad")
 
 
-def source(model: HeldModel) -> str:
-    """Where it came from."""
-    return gettext("Part of the appliance") if model.ships else in_words(model.source)
-
-
 def origin(get: Get) -> str:
     """Where a get takes it from."""
     match get.order:
@@ -139,11 +134,6 @@ def progress(get: Get) -> str:
         return gettext("%(step)s: %(percent)s %%. %(what)s", step=step, percent=get.done_bytes, what=what)
     done, size = figures.size(get.done_bytes), figures.size(get.size_bytes)
     return gettext("%(step)s: %(done)s of %(all)s", step=step, done=done, all=size)
-
-
-def trouble(code: str, sentence: str) -> str:
-    """What a get or a check recorded, in the visitor's language."""
-    return str(TROUBLES[code]) if code in TROUBLES else in_words(sentence)
 
 
 def parameters(billions: float) -> str:

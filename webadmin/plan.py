@@ -30,6 +30,7 @@ from appliance.placement import (
     set_pin,
     wish_split,
 )
+from webadmin import nodes_in_words
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
 from webadmin.live import LiveState
@@ -60,8 +61,9 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Memory:
-    """One memory of a node, and what the plan puts into it."""
+    """One memory of a node, and what the plan puts into it; `is_system`: the processor's, not a card's."""
 
+    is_system: bool
     limit_bytes: int
     placed: tuple[Placed, ...]
 
@@ -81,6 +83,15 @@ class NodePlan:
     node: NodeFacts
     memories: tuple[Memory, ...]
     pins: tuple[Pin, ...]
+
+
+@dataclass(frozen=True)
+class NoPlace:
+    """A model that finds no place, or too few; a reason's machine is "" where it is of the one before."""
+
+    model: str
+    said: str
+    reasons: tuple[tuple[str, str], ...]
 
 
 @blueprint.get("/plan")
@@ -104,6 +115,7 @@ def show() -> str:
         live=_live_state(current, seen),
         has_models=any(not each.is_demo for each in current.models),
         models=sorted(each.name for each in current.models if not each.is_demo),
+        left_out=_left_out(current),
     )
 
 
@@ -187,10 +199,20 @@ def _seen() -> SeenSplits:
     return seen_splits(box_settings(), cellule(), activity())
 
 
-def _unplaced(current: CurrentPlan, seen: SeenSplits) -> list[Unplaced]:
+def _unplaced(current: CurrentPlan, seen: SeenSplits) -> list[NoPlace]:
     """Without what runs split: that is told for itself."""
     split = {each.split.model for each in seen.splits}
-    return [each for each in current.plan.unplaced if each.model not in split]
+    names = {node.name: _name(node) for node in current.nodes}
+    return [_no_place(each, names) for each in current.plan.unplaced if each.model not in split]
+
+
+def _no_place(unplaced: Unplaced, names: dict[str, str]) -> NoPlace:
+    said, _, reasons = unplaced.because.removesuffix(".").partition(": ")
+    told = []
+    for reason in reasons.split("; ") if reasons else ():
+        machine, _, own = reason.partition(": ")
+        told.append((names[machine], own) if machine in names and own else ("", reason))
+    return NoPlace(unplaced.model, f"{said}.", tuple(told))
 
 
 def _changes(current: CurrentPlan) -> list[Change]:
@@ -207,6 +229,7 @@ def _nodes(current: CurrentPlan) -> list[NodePlan]:
             node,
             tuple(
                 Memory(
+                    any(way.accelerator == "cpu" for way in node.ways if way.memory == memory),
                     max(way.memory_bytes for way in node.ways if way.memory == memory),
                     tuple(each for each in current.plan.on(node.id) if each.way.memory == memory),
                 )
@@ -216,6 +239,12 @@ def _nodes(current: CurrentPlan) -> list[NodePlan]:
         )
         for node in current.nodes
     ]
+
+
+def _left_out(current: CurrentPlan) -> list[str]:
+    """Machines that don't report, by name: nothing is planned for them."""
+    planned = {node.id for node in current.nodes}
+    return sorted(node.name for node in nodes_in_words.fleet() if node.id not in planned)
 
 
 def _name(node: NodeFacts) -> str:
@@ -230,6 +259,7 @@ def _live_state(current: CurrentPlan, seen: SeenSplits) -> LiveState:
             [[each.model, each.because] for each in current.plan.unplaced],
             current.choice.model_dump(mode="json"),
             len(current.measures),
+            _left_out(current),
             [
                 [
                     each.split.model,

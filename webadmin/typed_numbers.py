@@ -3,7 +3,7 @@
 import math
 import re
 
-from flask_babel import get_locale
+from flask_babel import format_decimal, get_locale
 
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
 
@@ -20,5 +20,5 @@ def typed_number(text: str) -> float:
 
 
 def field_value(number: float) -> str:
-    """For the field to show again: read back by `typed_number` as the same."""
-    return f"{number:.9g}"
+    """As the visitor would type it; `typed_number` reads it back as the same."""
+    return str(format_decimal(number, format="0.#########"))

@@ -9,7 +9,8 @@ from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.hardware import MachineFacts, gather, known_machines, profile_folders, profiles_in
-from appliance.models.held import held_models
+from appliance.models.held import HeldModel, held_models
+from appliance.models.states import LifecycleState, lifecycle_at
 from appliance.placement.benchmarks import measure_what_is_due
 from appliance.placement.current import CurrentPlan, apply_where_chosen, current_plan
 from appliance.placement.fleet import fleet_nodes, heard
@@ -24,7 +25,7 @@ def follow_benchmarks(settings: Settings) -> str:
     with open_cellule(settings.state_dir) as cellule, open_activity(settings.state_dir) as activity:
         machines = {BOX_NODE: box_facts(), **known_machines(activity)}
         nodes = fleet_nodes(cellule, heard(activity, now()), profiles, machines)
-        return measure_what_is_due(settings, cellule, activity, nodes, model_needs(held_models(cellule)))
+        return measure_what_is_due(settings, cellule, activity, nodes, model_needs(_served(cellule)))
 
 
 def follow_plan(settings: Settings) -> str:
@@ -45,7 +46,17 @@ def plan_of_box(settings: Settings, cellule: Database, activity: Database) -> Cu
     """The plan for the models that the box holds, on the fleet as it is now."""
     profiles, _ = profiles_in(profile_folders(settings))
     box = known_machines(activity).get(BOX_NODE) or box_facts()
-    return current_plan(cellule, activity, model_needs(held_models(cellule)), profiles, box)
+    return current_plan(cellule, activity, model_needs(_served(cellule)), profiles, box)
+
+
+def _served(cellule: Database) -> list[HeldModel]:
+    """Without those that are retired: requests for them are refused."""
+    at = now()
+    return [
+        model
+        for model in held_models(cellule)
+        if lifecycle_at(model.deprecated_at, model.retired_at, at) is not LifecycleState.RETIRED
+    ]
 
 
 @cache

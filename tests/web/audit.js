@@ -1,5 +1,5 @@
 // Finds what keeps people from reading or operating a page: WCAG 2.1 contrast (1.4.3), names of controls (4.1.2),
-// size of targets. Returns sentences; none is right. Evaluated in the page by the tests.
+// size of targets, what sticks out of its card. Returns sentences; none is right. Evaluated in the page by the tests.
 () => {
   const found = [];
   const channels = (color) => color.match(/[\d.]+/g).map(Number);
@@ -35,6 +35,9 @@
     if (getComputedStyle(control).display !== "inline" && Math.min(box.width, box.height) < 24) {
       found.push(`small target ${Math.round(box.width)}×${Math.round(box.height)}: ${control.textContent.trim().slice(0, 40)}`);
     }
+  }
+  for (const box of document.querySelectorAll(".card, .notice")) {
+    if (visible(box) && box.scrollWidth > box.clientWidth + 1) found.push(`sticks out: ${box.textContent.trim().slice(0, 40)}`);
   }
   const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
   for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) found.push(`id ${id} twice`);

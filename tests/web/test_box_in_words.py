@@ -1,6 +1,7 @@
 """What the box says in English is French on French pages: every sentence that its code can say."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ import appliance
 from appliance import boot, claim, host, keeping, models, storage, support, updating
 from appliance.boot.failure import CheckFailed
 from appliance.errors import Refusal
+from appliance.hardware import places as hardware_places
+from appliance.hardware import read_profiles
+from appliance.models import read_catalogue
+from appliance.models.entry import SHIPPED as CATALOGUE
 from tests.web.conftest import Site
 from webadmin import backups_in_words, models_in_words, refusals, updates_in_words
 from webadmin.box_in_words import in_words
@@ -157,3 +162,31 @@ def test_facts_and_several_sentences(site: Site, told: str, french: str) -> None
             assert in_words(told) == french
         with force_locale("en"):
             assert in_words(told) == told
+
+
+ENGLISH_WORD = r"\b(and|by|with|other|any|newer|integrated|processor|also|data centre|series|to|bit)\b"
+
+
+def shipped_texts() -> Iterator[str]:
+    """What files of the release say to readers of pages, sentence by sentence."""
+    profiles, _ = read_profiles([hardware_places.SHIPPED])
+    for profile in profiles.values():
+        yield from [profile.title] if re.search(ENGLISH_WORD, profile.title, re.IGNORECASE) else []
+        yield profile.needs.missing_is_mended_by
+        yield from (bad.because for bad in profile.bad)
+    entries, _ = read_catalogue([CATALOGUE])
+    for entry in entries.values():
+        for text in (entry.note, entry.licence.note, entry.lifecycle.because):
+            yield from re.split(r"(?<=\.) ", text) if text else []
+
+
+def test_what_shipped_files_say_is_french(site: Site) -> None:
+    texts = set(shipped_texts())
+    assert len(texts) > 70
+    with site.app.test_request_context(), force_locale("fr"):
+        assert sorted(text for text in texts if in_words(text) == text) == []
+        told = in_words(
+            "Known not to work: The firmware release 20251125 makes Strix Halo fault and hang under ROCm;"
+            " 20260110 and newer are mended."
+        )
+    assert told.startswith("Connu pour ne pas fonctionner") and "c’est réparé à partir du 20260110" in told

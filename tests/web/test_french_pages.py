@@ -1,4 +1,4 @@
-"""A French admin reads no English on the pages of the machine's life, whatever has happened to the box."""
+"""A French admin reads no English on the pages of machine and models, whatever has happened to them."""
 
 import re
 import threading
@@ -15,6 +15,7 @@ from appliance.host.simulated import SimulatedHost
 from appliance.keeping import backup_key, confirm_backup_key
 from appliance.people import Role
 from appliance.support.bundle import BundleState
+from tests.web import planted_fleet as fleet
 from tests.web import planted_life as life
 from tests.web.conftest import TRANSLATIONS, Site, Visitor
 
@@ -97,6 +98,24 @@ def test_the_reader_itself() -> None:
 def test_pages_of_a_quiet_box(site: Site, zoe: Visitor, english: list[str]) -> None:
     for path in ("/overview", "/machine", "/machine/software", "/updates", "/backups", "/support"):
         assert_french(zoe, path, english)
+
+
+MODEL_PAGES = (
+    "/models", "/models/catalogue", "/models/catalogue/qwen3-8b", "/models/bring", "/models/internet",
+    "/models/handout", "/hardware", "/plan", "/plan/sizing",
+)  # fmt: skip
+
+
+def test_models_of_a_new_box(site: Site, zoe: Visitor, english: list[str]) -> None:
+    for path in MODEL_PAGES:
+        assert_french(zoe, path, english)
+
+
+def test_models_in_every_state_on_a_fleet(site: Site, zoe: Visitor, english: list[str]) -> None:
+    fleet.live(site.settings, site.db, site.activity)
+    read = {path: assert_french(zoe, path, english) for path in MODEL_PAGES}
+    assert "wide 4 copies sont souhaitées" in read["/plan"] and "processeur avec avx2" in read["/hardware"]
+    assert "Hors du plan, faute de nouvelles : Mac Studio" in read["/plan"].replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_story_and_a_bad_start(site: Site, zoe: Visitor, english: list[str]) -> None:

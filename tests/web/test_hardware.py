@@ -13,6 +13,7 @@ from appliance.hardware import (
 )
 from appliance.hardware.places import SHIPPED
 from appliance.settings import BOX_NODE
+from tests.web import planted_fleet
 from tests.web.conftest import Site, Visitor
 
 MACHINES = Path(__file__).parents[1] / "hardware" / "machines"
@@ -121,3 +122,12 @@ def test_the_trouble_of_an_adopted_server_is_told(site: Site, admin: Visitor) ->
     report = json.dumps({"name": "CAD", "engines": engines})
     site.activity.table("node_reports").upsert({"node": "w1", "at": now(), "report": report}, pk="node")
     assert "It answers nonsense." in admin.get("/hardware").text
+
+
+def test_a_silent_pc_and_a_crashed_engine_are_told_with_what_to_do(site: Site, admin: Visitor) -> None:
+    planted_fleet.live(site.settings, site.db, site.activity)
+    page = admin.get("/hardware").text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "It does not report any more; what stands here is what it told last." in page
+    assert "ended by itself" in page and "failed to allocate 4200.00 MiB" in page
+    assert "keep the model off this machine, or take a smaller one" in page
+    assert "8 × 75.9 GB" in page and "a server of its owner · vllm" in page

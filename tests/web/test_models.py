@@ -29,6 +29,7 @@ from appliance.placement import read_placement
 from appliance.storage import read_choice
 from tests.bench.random_model import TINY, random_model
 from tests.console.conftest import brokering
+from tests.web import planted_fleet
 from tests.web.conftest import Site, Visitor
 
 ENTRIES = Path(__file__).with_name("catalogue")
@@ -433,3 +434,17 @@ def test_the_pages_speak_french(site: Site, admin: Visitor, machine: Host, stick
     assert "Ce boîtier ne va rien chercher sur internet." in admin.get("/models/catalogue").text
     assert "Ce qui sort de l’entreprise" in admin.get("/models/internet").text
     assert "Les poids du modèle font à eux seuls" in admin.get("/models/catalogue/giant-code").text
+
+
+def test_where_a_model_fits_comes_first_and_what_a_silent_pc_has_is_not_known(
+    site: Site, admin: Visitor
+) -> None:
+    planted_fleet.live(site.settings, site.db, site.activity)
+    page = admin.get("/models").text
+    card = page.partition('id="model-wide"')[2].partition("</article>")[0]
+    shown, _, hidden = card.partition("more machines")
+    assert "Server" in shown and "Mac Studio" in shown and "too large" not in shown
+    assert "Ivy" in hidden and "too large" in hidden
+    memory = page.partition('id="memory"')[2].partition("Mac Studio")[2].partition('class="memory"')[0]
+    assert "what it has loaded is not known now" in memory and "free" not in memory
+    assert 'lang="en"' not in page.partition("<main")[2].partition("</main>")[0]

@@ -14,7 +14,7 @@ from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.facts import ModelFacts
 from appliance.models.held import HeldModel, add_held
-from appliance.placement import Applying, SplitWish, applied_engines, read_placement
+from appliance.placement import Applying, SplitWish, applied_engines, plan_of_box, read_placement
 from appliance.placement.sharding import (
     Alternative,
     NoSplit,
@@ -28,6 +28,7 @@ from appliance.placement.sharding import (
 from appliance.placement.splits import Split, SplitModels, Unsplit, keep_splits
 from appliance.settings import BOX_NODE
 from tests.placement.test_sharding import BOX, MIXTURE, READABLE, station
+from tests.web import planted_fleet
 from tests.web.conftest import Site, Visitor
 from tests.web.test_hardware import MACHINES
 from webadmin.box_in_words import in_words
@@ -223,7 +224,7 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
         (
             "llama.cpp on CPU: 25.0 tokens/s alone, 34.3 with 8 at once (measured, 1 benchmark here with"
             " llama.cpp on CPU; more than 1 at once is estimated).",
-            "llama.cpp on CPU : 25,0 jetons/s seul, 34,3 avec 8 à la fois (mesuré, 1 essai ici avec"
+            "llama.cpp sur CPU : 25,0 jetons/s seul, 34,3 avec 8 à la fois (mesuré, 1 essai ici avec"
             " llama.cpp on CPU ; au-delà de 1 à la fois, c’est estimé).",
         ),
         (
@@ -237,3 +238,17 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
 def test_the_facts_inside_a_reason_are_french_too(site: Site, told: str, french: str) -> None:
     with site.app.test_request_context(), force_locale("fr"):
         assert in_words(told).replace("\N{NO-BREAK SPACE}", " ") == french
+
+
+def test_what_finds_no_place_is_told_machine_by_machine_without_what_is_silent_or_retired(
+    site: Site, admin: Visitor
+) -> None:
+    planted_fleet.live(site.settings, site.db, site.activity)
+    page = admin.get("/plan").text
+    nowhere = page.partition('id="unplaced"')[2].partition("</section>")[0]
+    assert "4 copies are wished and" in nowhere and "<strong>Ivy</strong>" in nowhere
+    assert "<strong>This box</strong>" in nowhere and "box: " not in nowhere
+    assert "Not planned for, as they don't report now: Mac Studio" in page
+    planned = {model.name for model in plan_of_box(site.settings, site.db, site.activity).models}
+    assert "leaving" in planned and "retired" not in planned
+    assert "Main memory:" in page and "Graphics memory:" in page
