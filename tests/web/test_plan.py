@@ -225,7 +225,7 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
             "llama.cpp on CPU: 25.0 tokens/s alone, 34.3 with 8 at once (measured, 1 benchmark here with"
             " llama.cpp on CPU; more than 1 at once is estimated).",
             "llama.cpp sur CPU : 25,0 jetons/s seul, 34,3 avec 8 à la fois (mesuré, 1 essai ici avec"
-            " llama.cpp on CPU ; au-delà de 1 à la fois, c’est estimé).",
+            " llama.cpp sur CPU ; au-delà de 1 à la fois, c’est estimé).",
         ),
         (
             "It runs with llama.cpp on cpu instead of llama.cpp · cuda; with 8 answers at once instead of 2;"
