@@ -66,7 +66,12 @@ class Store:
 
     def used_bytes(self) -> int:
         """Of files that are in the store; one that two models share counts once."""
-        return sum(file.stat().st_size for file in blobs_dir(self.state_dir).iterdir())
+        total = 0
+        for file in blobs_dir(self.state_dir).iterdir():
+            # a model may be removed while a page counts
+            with suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
 
     def require_room(
         self,

@@ -47,6 +47,13 @@ def test_a_bundle_has_its_names_and_each_file_is_there_once(store: Store) -> Non
         assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o444), "engines are another user"
 
 
+def test_what_is_removed_while_it_is_counted_counts_for_nothing(store: Store) -> None:
+    bundle = add(store, "a", CONTENT)
+    # listed, and not there when it is looked at
+    (store.state_dir / "models" / "blobs" / ("0" * 64)).symlink_to("gone")
+    assert store.used_bytes() == bundle.size_bytes
+
+
 def test_what_an_engine_is_started_with(store: Store, tmp_path: Path) -> None:
     bundle = add(store, "a", CONTENT)
     assert engine_path(tmp_path, bundle) == bundle_folder(tmp_path, bundle.digest)
