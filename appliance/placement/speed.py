@@ -58,7 +58,8 @@ def estimate(
         word = "not measured yet"
         source = SpeedSource.PREDICTED if way.figures else SpeedSource.ASSUMED
     reads = files.weights_bytes * model.active_share
-    because = f"{figures.bytes_per_second / 1e9:.0f} GB/s over {reads / 1e9:.1f} GB for each token, {word}"
+    size = f"{reads / 1e9:.1f}" if reads >= 5e7 else f"{reads / 1e9:.2g}"
+    because = f"{figures.bytes_per_second / 1e9:.0f} GB/s over {size} GB for each token, {word}"
     return Speed(
         plain.prompt * correction,
         plain.alone * correction,
