@@ -1,7 +1,8 @@
 """From what recognition found on a machine to the ways in which it can compute. Pure.
 
 Each device is taken once, by the profile that comes first for it; all of them stay ways, not only the choice:
-which one serves a model is decided by speed. On processors OpenVINO is a second way beside llama.cpp.
+which one serves a model is decided by speed. On processors OpenVINO is a second way beside llama.cpp. A
+server that somebody else runs is a way beside those: it takes no device from our own engines.
 """
 
 import re
@@ -22,18 +23,36 @@ def ways_of(facts: MachineFacts, recognition: Recognition) -> tuple[Way, ...]:
     """The best first, as recognition ranks them."""
     found = [recognition.choice] if recognition.choice else []
     found += [candidate for candidate, _ in recognition.others if candidate.fits]
+    published = _published(facts, recognition)
     ways: list[Way] = []
-    taken: set[str] = set()
+    taken: set[tuple[bool, str]] = set()
     for candidate in found:
         if not candidate.model_bytes:
             continue
         way = _way(facts, candidate)
         device = candidate.device.pci if candidate.device else "processor"
+        way = replace(way, figures=published.get(device, way.figures))
+        is_ours = way.engine is not EngineName.ADOPTED
         # an engine is told a device's name: of two cards that are called alike, it takes the better
-        if not {device, way.name} & taken:
-            taken |= {device, way.name}
+        names = {(is_ours, device), (is_ours, way.name)}
+        if not names & taken:
+            taken |= names
             ways.append(way)
     return (*ways, *_openvino_on_processor(facts, ways))
+
+
+def _published(facts: MachineFacts, recognition: Recognition) -> dict[str, HardwareFigures]:
+    """What is published of each device, by the profile that knows it best, whether or not it can serve."""
+    candidates = [
+        *([recognition.choice] if recognition.choice else []),
+        *(each for each, _ in recognition.others),
+    ]
+    found: dict[str, HardwareFigures] = {}
+    for candidate in sorted(candidates, key=lambda each: each.profile.preference, reverse=True):
+        figures = figures_of(candidate.profile, facts, candidate.device) if candidate.device else None
+        if candidate.device and figures:
+            found.setdefault(candidate.device.pci, figures)
+    return found
 
 
 def _way(facts: MachineFacts, candidate: Candidate) -> Way:
