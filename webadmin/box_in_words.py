@@ -94,6 +94,8 @@ _HARDWARE = (
     N_("Correct the hardware profile."),
     N_("llama.cpp could not load %(file)s."),
     N_("It must be a complete GGUF file of a known architecture."),
+    N_("Intel's OpenCL driver is not installed: OpenVINO can't open the graphics without it."),
+    N_("Intel's Level Zero NPU driver is not installed: OpenVINO can't open the NPU without it."),
     N_("Known not to work: %(why)s"),
     N_("It has %(have)s GiB of memory, and %(needed)s are needed."),
     N_("It answered as expected in %(seconds)s s."),

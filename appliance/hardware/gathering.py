@@ -13,6 +13,7 @@ import psutil
 
 from appliance.hardware.facts import Device, MachineFacts, Processor
 from appliance.hardware.tools import NVIDIA_SMI, ROCMINFO, VULKANINFO
+from appliance.hardware.user_mode_drivers import has_user_mode_driver
 
 _TOOL_SECONDS = 20
 _ARCHITECTURES = {"AMD64": "x86_64", "ARM64": "aarch64"}  # as Windows has them
@@ -122,14 +123,18 @@ def _engines() -> Iterator[str]:
         backend = file.name.split("ggml-")[1].partition(".")[0].partition("-")[0]
         if backend in _BACKENDS:
             yield f"llama.cpp/{_BACKENDS[backend]}"
-    for backend, plugin in _OPENVINO_PLUGINS.items():
-        if find_spec("openvino_genai") and list(
-            _package("openvino").glob(f"libs/*openvino_{plugin}_plugin*")
-        ):
-            yield f"openvino/{backend}"
+    yield from openvino_engines(_package("openvino") if find_spec("openvino_genai") else None)
     for command, backend in _SERVERS.items():
         if shutil.which(command):
             yield f"adopted/{backend}"
+
+
+def openvino_engines(package: Path | None, root: Path = Path("/")) -> Iterator[str]:
+    """By the plugins in OpenVINO's folder; under Linux those whose device can be opened, too."""
+    for backend, plugin in _OPENVINO_PLUGINS.items():
+        is_there = package and list(package.glob(f"libs/*openvino_{plugin}_plugin*"))
+        if is_there and (platform.system() != "Linux" or has_user_mode_driver(backend, root)):
+            yield f"openvino/{backend}"
 
 
 def _package(name: str) -> Path:

@@ -9,6 +9,11 @@ from appliance.hardware.versions import is_in, nvidia_card, versions
 
 _GIB = 2**30
 KNOWN_BAD = "Known not to work:"
+_BEYOND_OPENVINO = {
+    "openvino/gpu": "Intel's OpenCL driver is not installed: OpenVINO can't open the graphics without it.",
+    "openvino/npu": "Intel's Level Zero NPU driver is not installed: OpenVINO can't open the NPU without it.",
+}
+"""What lacks where OpenVINO itself is there: its plugins for all devices come together."""
 
 
 def obstacles(profile: Profile, facts: MachineFacts, device: Device | None) -> Iterator[str]:
@@ -52,7 +57,12 @@ def _missing(profile: Profile, facts: MachineFacts, device: Device | None) -> It
     if needs.vulkan and not listed_by_vulkan(facts, device):
         yield "Vulkan does not list it."
     if profile.engine_name not in facts.engines:
-        yield f"The engine {profile.engine_name} can't be started here."
+        yield _why_not_started(profile.engine_name, facts)
+
+
+def _why_not_started(engine: str, facts: MachineFacts) -> str:
+    beyond = _BEYOND_OPENVINO.get(engine, "") if "openvino/cpu" in facts.engines else ""
+    return beyond or f"The engine {engine} can't be started here."
 
 
 def _is_bad(bad: Bad, have: Mapping[str, str], runtimes: Mapping[str, str]) -> bool:

@@ -104,6 +104,21 @@ def test_the_reason_says_what_is_the_matter(machine: str, profile: str) -> None:
     assert WHY_NOT[machine, profile] in reasons[profile]
 
 
+def test_without_intels_drivers_outside_of_the_kernel_the_processor_is_taken_and_why_is_said() -> None:
+    record = (MACHINES / "lunar-lake-laptop.json").read_text()
+    facts = MachineFacts.model_validate_json(record)
+    bare = facts.model_copy(
+        update={"engines": frozenset({"llama.cpp/cpu", "openvino/cpu"}), "runtimes": {"openvino": "2026.2.0"}}
+    )
+    found = recognise(bare, PROFILES)
+    assert found.choice is not None and found.choice.profile.name == "cpu-x86-avx2"
+    reasons = {each.profile.name: reason for each, reason in found.others}
+    assert reasons["intel-igpu"].startswith("Intel's OpenCL driver is not installed")
+    assert "intel-opencl-icd" in reasons["intel-igpu"]
+    assert reasons["intel-npu-series2"].startswith("Intel's Level Zero NPU driver is not installed")
+    assert "github.com/intel/linux-npu-driver" in reasons["intel-npu-series2"]
+
+
 def test_a_switch_between_cards_and_the_display_of_a_server_are_no_accelerators() -> None:
     for machine in ("eight-h100-server", "sapphire-rapids-server", "qemu-virtual-machine"):
         assert recognised(machine).unknown == ()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.hardware import Device, MachineFacts, gather
+from appliance.hardware.gathering import openvino_engines
 
 CPUINFO = "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Core(TM) Ultra 7 155H\nflags\t\t: sse4_2 avx2\n"
 
@@ -48,6 +49,35 @@ def test_devices_drivers_and_processor_are_read_where_linux_shows_them(laptop: t
 def test_a_machine_that_shows_nothing_has_few_facts_and_no_trouble(tmp_path: Path) -> None:
     facts = gather(tmp_path / "sys", tmp_path / "proc")
     assert facts.devices == () and facts.model == "" and facts.memory_bytes > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they come with the kernel's driver")
+def test_openvino_can_be_started_on_what_has_its_user_mode_driver(tmp_path: Path) -> None:
+    wheel, root = tmp_path / "openvino", tmp_path / "root"
+    libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
+    vendors = root / "etc" / "OpenCL" / "vendors"
+    for folder in (wheel / "libs", libraries / "intel-opencl", vendors):
+        folder.mkdir(parents=True)
+    for plugin in ("cpu", "gpu", "npu"):  # as every wheel has them
+        (wheel / "libs" / f"libopenvino_intel_{plugin}_plugin.so").touch()
+    assert {*openvino_engines(wheel, root)} == {"openvino/cpu"}
+    (libraries / "libOpenCL.so.1").touch()
+    (vendors / "rusticl.icd").write_text("libRusticlOpenCL.so.1")
+    (vendors / "intel.icd").write_text("/usr/lib/x86_64-linux-gnu/intel-opencl/libigdrcl.so\n")
+    assert {*openvino_engines(wheel, root)} == {"openvino/cpu"}, "the package was removed, its file stayed"
+    (libraries / "intel-opencl" / "libigdrcl.so").touch()
+    assert {*openvino_engines(wheel, root)} == {"openvino/cpu", "openvino/gpu"}
+    (libraries / "libze_loader.so.1").touch()
+    (libraries / "libze_intel_npu.so.1").touch()
+    assert {*openvino_engines(wheel, root)} == {"openvino/cpu", "openvino/gpu", "openvino/npu"}
+    assert not [*openvino_engines(None, root)]
+
+
+def test_openvino_opens_every_device_that_the_facts_name() -> None:
+    openvino = pytest.importorskip("openvino")
+    named = {engine.partition("/")[2] for engine in gather().engines if engine.startswith("openvino/")}
+    opened = {device.partition(".")[0].lower() for device in openvino.Core().available_devices}
+    assert opened <= named  # a driver may be there without its device
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
