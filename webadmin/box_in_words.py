@@ -156,6 +156,14 @@ _PLACEMENT = (
     N_("%(way)s runs %(formats)s, and %(model)s is there as %(has)s"),
     N_("an admin keeps it off %(node)s"),
     N_(
+        "%(way)s is given up for now: its engine ended %(number)s times in a row while it was loaded"
+        " (%(why)s), and is tried again after %(hours)s h or when the machine changes."
+    ),
+    N_(
+        "%(way)s is given up for now: its engine ended %(number)s times in a row while it was loaded"
+        " (%(why)s), and is tried again after %(hours)s h or when the machine changes"
+    ),
+    N_(
         "%(way)s has %(free)s GiB left, and %(model)s (%(format)s) needs %(need)s:"
         " %(weights)s of weights, the rest for its cache and its work"
     ),

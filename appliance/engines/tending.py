@@ -31,6 +31,7 @@ from appliance.engines.endings import FINISH_SIGNAL, KILL_AFTER_SECONDS
 from appliance.engines.last_words import LastWords
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.spec import EngineSpec, read_specs
+from appliance.hardware.profile import EngineName
 from appliance.settings import Settings, load_settings
 
 log = logging.getLogger("cellule.engines")
@@ -38,6 +39,7 @@ log = logging.getLogger("cellule.engines")
 LOOK_EVERY_SECONDS = 0.5
 STOP_WITHIN_SECONDS = 10
 ASK_EVERY_SECONDS, ASK_TIMEOUT_SECONDS = 10.0, 5.0
+READY_TIMEOUT_SECONDS = 1.0
 STUCK_AFTER_ANSWERS = 3
 """So many questions whether it lives without an answer, and it is killed."""
 FIRST_READY_WITHIN_SECONDS = 900.0
@@ -55,6 +57,11 @@ class EngineState(BaseModel):
     """Epoch seconds of the start, or of the end."""
     restarts: int = 0
     said: str = ""
+    failed_loads: int = 0
+    """So many starts in a row ended before it was ever ready."""
+    digest: str = ""
+    engine: EngineName = EngineName.LLAMA_CPP
+    device: str = ""
 
 
 class EngineStates(BaseModel):
@@ -98,7 +105,7 @@ class TendedEngine:
         self._socket = listen
         self._delay = RestartDelay()
         self._restart_at: float | None = None
-        self._restarts, self._said = 0, ""
+        self._restarts, self._said, self._failed_loads = 0, "", 0
         self._unanswered, self._ask_at = 0, 0.0
         self._kill_at = float("inf")
         self._start()
@@ -108,6 +115,7 @@ class TendedEngine:
         if self._restart_at is None and self._process.poll() is not None:
             self._note_end()
         elif self._restart_at is None:
+            self._ask_whether_it_is_ready()
             self._ask_whether_it_lives()
         elif time.monotonic() >= self._restart_at:
             self._restarts += 1
@@ -148,6 +156,10 @@ class TendedEngine:
             since=self._since,
             restarts=self._restarts,
             said=self._said,
+            failed_loads=self._failed_loads,
+            digest=self.spec.digest,
+            engine=self.spec.engine,
+            device=self.spec.device,
         )
 
     def _start(self) -> None:
@@ -169,17 +181,24 @@ class TendedEngine:
     def _note_end(self) -> None:
         delay = self._delay.after(time.monotonic() - self._started_at)
         self._said = self._last_words.told()
+        self._failed_loads = 0 if self._was_ready else self._failed_loads + 1
         self._since = now()
         self._restart_at = time.monotonic() + delay
         log.warning("engine %s ended: %s Again in %.1f s.", self.spec.name, self._said, delay)
+
+    def _ask_whether_it_is_ready(self) -> None:
+        """Each time until it is: one that ends before that failed to load."""
+        if self._was_ready or not self._socket.exists():
+            return
+        if _says(self._socket, "ready", READY_TIMEOUT_SECONDS):
+            self._was_ready, self._failed_loads = True, 0
 
     def _ask_whether_it_lives(self) -> None:
         if time.monotonic() < self._ask_at:
             return
         self._ask_at = time.monotonic() + ASK_EVERY_SECONDS
-        self._unanswered = 0 if _says(self._socket, "live") else self._unanswered + 1
-        if not self._was_ready and self._unanswered == 0:
-            self._was_ready = _says(self._socket, "ready")
+        lives = _says(self._socket, "live", ASK_TIMEOUT_SECONDS)
+        self._unanswered = 0 if lives else self._unanswered + 1
         may_load = not self._was_ready and time.monotonic() - self._started_at < FIRST_READY_WITHIN_SECONDS
         if self._unanswered >= STUCK_AFTER_ANSWERS and not may_load:
             log.warning("engine %s is stuck and is killed", self.spec.name)
@@ -265,12 +284,12 @@ def _read_states(file: Path) -> EngineStates:
         return EngineStates()
 
 
-def _says(listen: Path, health: str) -> bool:
+def _says(listen: Path, health: str, within_seconds: float) -> bool:
     """Whether it is `live`, or `ready`."""
-    connection = http.client.HTTPConnection("localhost", timeout=ASK_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection("localhost", timeout=within_seconds)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
-        connection.sock.settimeout(ASK_TIMEOUT_SECONDS)
+        connection.sock.settimeout(within_seconds)
         connection.sock.connect(str(listen))
         connection.request("GET", f"/health/{health}")
         return bool(json.loads(connection.getresponse().read(65536)).get(health))

@@ -175,6 +175,8 @@ class EngineEnding(Message):
     restarts: int = Field(default=0, ge=0)
     is_running: bool = False
     """Whether it was started again already."""
+    failed_loads: int = Field(default=0, ge=0)
+    """So many starts in a row ended before it was ever ready."""
 
 
 class EngineReport(Message):

@@ -176,6 +176,21 @@ class Running:
     memory_bytes: int = 0
     loaded_seconds: float = 1e9
     """Since it was first seen ready."""
+    failed_loads: int = 0
+    """So many starts in a row ended before it was ready."""
+    last_end: str = ""
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A way by which a model is not loaded for now, for its engine ended there whenever it was."""
+
+    node: str
+    digest: str
+    engine: EngineName
+    device: str
+    because: str
+    """Follows the way's name: "... is given up ..."."""
 
 
 class SpeedSource(StrEnum):

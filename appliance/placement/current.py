@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from appliance.clock import now
 from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Wishes
+from appliance.placement.failed_ways import machines_as_of, ways_given_up
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
     demand_of_hours,
@@ -20,6 +21,7 @@ from appliance.placement.fleet import (
     placeable,
     running_engines,
 )
+from appliance.placement.giving_up import without_given_up
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
 from appliance.placement.splits import beside_splits, read_splits, without_heads
@@ -81,11 +83,13 @@ def current_plan(
     splits = read_splits(cellule).splits
     nodes = beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits)
     running = without_heads(placeable(running_engines(activity, reports, models, at), models), splits)
+    given_up = ways_given_up(activity, machines_as_of(machines, reports), at)
+    running = without_given_up(running, given_up)
     measures, choice = read_measures(activity), read_placement(cellule)
     wishes = choice.wishes(at)
     found = plan(
         nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=wishes,
-        running=running,
+        running=running, given_up=given_up,
     )  # fmt: skip
     return CurrentPlan(found, nodes, running, measures, choice, wishes, tuple(models))
 

@@ -160,6 +160,7 @@ def _running(
     memory = room_taken(model, files[0], context, slots).memory_bytes if model and files else 0
     last = asked.get((node, str(said.get("model"))), at - ASKED_WITHIN_SECONDS)
     loaded = _loaded_seconds(node, said, at)
+    ending = said.get("ending") or {}
     return Running(
         node=node,
         model=str(said.get("model")),
@@ -173,6 +174,8 @@ def _running(
         loaded_seconds=loaded,
         ready=bool(said.get("ready")),
         memory_bytes=memory,
+        failed_loads=int(ending.get("failed_loads") or 0),
+        last_end=str(ending.get("said") or ""),
     )
 
 

@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.engines.spec import EngineSpec, read_specs, write_specs
+from appliance.engines.tending import read_engine_states
 from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.rules import ordinary_wish
 from appliance.enrolment.wishes import forget_wishes, set_wish, wish_for
@@ -23,6 +24,7 @@ from appliance.models.held import HeldModel, held_models
 from appliance.models.layout import blob_path, engine_path
 from appliance.models.unloadable import keep_unloadable
 from appliance.placement.contract import (
+    GivenUp,
     Measured,
     ModelNeed,
     NodeFacts,
@@ -34,6 +36,7 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
+from appliance.placement.failed_ways import machines_as_of, of_the_box, remember_failed_ways
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
     fleet_nodes,
@@ -43,6 +46,7 @@ from appliance.placement.fleet import (
     waiting_requests,
 )
 from appliance.placement.following import box_facts
+from appliance.placement.giving_up import without_given_up
 from appliance.placement.memory import room_taken
 from appliance.placement.needs import model_needs
 from appliance.placement.nowhere import tell_nowhere
@@ -74,6 +78,7 @@ class Facts:
     waiting: Mapping[str, int]
     wishes: Wishes
     measures: Sequence[Measured]
+    given_up: Sequence[GivenUp]
     absent_too: Sequence[NodeFacts]
     """With those that were heard of not long ago."""
     lasting: Wishes
@@ -125,16 +130,24 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
     profiles, _ = profiles_in(profile_folders(settings))
     machines = {BOX_NODE: box_facts(), **known_machines(activity)}
     absent_too = heard(activity, at, ABSENT_AFTER_SECONDS)
+    running = placeable(running_engines(activity, reports, needs, at), needs)
+    given_up = remember_failed_ways(
+        activity,
+        [*running, *of_the_box(read_engine_states(settings).engines)],
+        machines_as_of(machines, reports),
+        at,
+    )
     return Facts(
         held=held,
         needs={need.name: need for need in needs},
         nodes=beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits),
         absent_too=beside_splits(fleet_nodes(cellule, absent_too, profiles, machines), splits),
-        running=without_heads(placeable(running_engines(activity, reports, needs, at), needs), splits),
+        running=without_heads(without_given_up(running, given_up), splits),
         waiting=waiting,
         wishes=choice.wishes(at),
         lasting=choice.wishes(inf),
         measures=read_measures(activity),
+        given_up=given_up,
         splits=decided,
         at=at,
     )
@@ -211,6 +224,7 @@ def _place_waiting(facts: Facts, planned: dict[str, list[Placed]]) -> None:
         planned=planned,
         running=facts.led,
         measures=facts.measures,
+        given_up=facts.given_up,
         wishes=facts.wishes,
         settle=lambda node, placed: _now(node, placed, facts),
     )
@@ -228,6 +242,7 @@ def _tell_nowhere(cellule: Database, facts: Facts, planned: Mapping[str, Sequenc
         facts.absent_too,
         measures=facts.measures,
         wishes=facts.lasting,
+        given_up=facts.given_up,
         splits=facts.splits,
         at=facts.at,
     )

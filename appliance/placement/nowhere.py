@@ -10,7 +10,7 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from appliance.models.unloadable import keep_unloadable, read_unloadable
-from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Wishes
+from appliance.placement.contract import GivenUp, Measured, ModelNeed, NodeFacts, Wishes
 from appliance.placement.planning import plan
 from appliance.placement.splits import SplitModels
 
@@ -27,6 +27,7 @@ def tell_nowhere(
     *,
     measures: Sequence[Measured],
     wishes: Wishes,
+    given_up: Sequence[GivenUp],
     splits: SplitModels,
     at: float,
 ) -> None:
@@ -35,7 +36,9 @@ def tell_nowhere(
     `wishes` are those that last: what an admin unloaded comes back for who asks.
     """
     told = read_unloadable(cellule)
-    reasons = {need.name: why for need in homeless if (why := why_nowhere(need, nodes, measures, wishes))}
+    reasons = {
+        need.name: why for need in homeless if (why := why_nowhere(need, nodes, measures, wishes, given_up))
+    }
     for model in _NOWHERE_SINCE.keys() - reasons.keys():
         del _NOWHERE_SINCE[model]
     sure = {
@@ -47,11 +50,15 @@ def tell_nowhere(
 
 
 def why_nowhere(
-    need: ModelNeed, nodes: Sequence[NodeFacts], measures: Sequence[Measured], wishes: Wishes
+    need: ModelNeed,
+    nodes: Sequence[NodeFacts],
+    measures: Sequence[Measured],
+    wishes: Wishes,
+    given_up: Sequence[GivenUp] = (),
 ) -> str:
     """Why no node could run the model even if nothing else were there; "" where one could. Pure."""
     own = replace(wishes, copies=(), pinned=frozenset(pin for pin in wishes.pinned if pin[1] == need.name))
-    alone = plan(nodes, [need], measures=measures, wishes=own)
+    alone = plan(nodes, [need], measures=measures, wishes=own, given_up=given_up)
     if any(each.model == need.name for each in alone.placed):
         return ""
     return " ".join(each.because for each in alone.unplaced if each.model == need.name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from appliance.engines.options import Kind
 from appliance.placement.contract import (
+    GivenUp,
     Measured,
     ModelFiles,
     ModelNeed,
@@ -46,6 +47,7 @@ class Known:
     measures: Sequence[Measured]
     wishes: Wishes
     running: Sequence[Running]
+    given_up: Sequence[GivenUp] = ()
     _speeds: dict[tuple[str, str, str, str, str], Speed] = field(default_factory=dict)
 
     def speed(self, node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles) -> Speed:
@@ -53,6 +55,18 @@ class Known:
         if key not in self._speeds:
             self._speeds[key] = estimate(node, way, model, files, self.measures)
         return self._speeds[key]
+
+    def why_given_up(self, node: NodeFacts, files: ModelFiles, way: Way) -> str:
+        """A sentence that names the way; "" where it is not."""
+        wanted = (node.id, files.digest, way.engine, way.device)
+        return next(
+            (
+                f"{way.name} {each.because}"
+                for each in self.given_up
+                if (each.node, each.digest, each.engine, each.device) == wanted
+            ),
+            "",
+        )
 
     def runs(self, node: NodeFacts, model: ModelNeed, files: ModelFiles, way: Way) -> bool:
         """Whether this very engine with these files runs now."""
@@ -76,6 +90,8 @@ class Option:
     """This very engine with these files."""
     slots: int
     """At once, as far as a reader can bear; the room is for one until the rest is shared."""
+    others: tuple[str, ...] = ()
+    """Why other ways of the node were not taken, where that is more than a prediction; sentences."""
 
     @property
     def capacity(self) -> float:
@@ -124,6 +140,7 @@ def consider(
                 why_not.append(found)
     best = max(options, key=_rank, default=None)
     if best is not None:
+        best = replace(best, others=_told_of_others(node, model, known))
         why_not += [
             f"{each.way.name} gives {each.worth:.1f} tokens/s with prompts, {best.way.name} {best.worth:.1f}"
             for each in options
@@ -141,6 +158,8 @@ def as_it_runs(
     if not ways or not forms:
         return None
     way, files = ways[0], forms[0]
+    if known.why_given_up(node, files, way):
+        return None
     speed = known.speed(node, way, model, files)
     least = known.wishes.least_tokens_per_second * STILL_READABLE
     if model.kind is Kind.TEXT and not pinned and speed.alone < least:
@@ -153,7 +172,8 @@ def as_it_runs(
     room = room_taken(model, files, context, slots)
     if room.memory_bytes > free_bytes(way, placed):
         return None
-    return Option(node, model, files, way, room, speed, True, bearable)
+    others = _told_of_others(node, model, known)
+    return Option(node, model, files, way, room, speed, True, bearable, others)
 
 
 def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> int:
@@ -162,6 +182,11 @@ def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> i
     while slots > 1 and together_at(speed, slots) / slots < least_tokens_per_second:
         slots -= 1
     return slots
+
+
+def _told_of_others(node: NodeFacts, model: ModelNeed, known: Known) -> tuple[str, ...]:
+    pairs = [(way, files) for way in node.ways for files in usable_files(model, way)]
+    return tuple(filter(None, (known.why_given_up(node, files, way) for way, files in pairs)))
 
 
 def _on_way(
@@ -182,6 +207,9 @@ def _on_way(
     free = free_bytes(way, placed)
     wished = known.wishes.least_tokens_per_second
     for files in forms:
+        if why := known.why_given_up(node, files, way):
+            yield why
+            continue
         speed = known.speed(node, way, model, files)
         runs_now = known.runs(node, model, files, way)
         least = wished * (STILL_READABLE if runs_now else 1)

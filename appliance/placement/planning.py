@@ -14,6 +14,7 @@ from appliance.engines.options import Kind
 from appliance.placement.changes import changes
 from appliance.placement.contract import (
     Demand,
+    GivenUp,
     Measured,
     ModelNeed,
     NodeFacts,
@@ -75,7 +76,8 @@ class _Table:
                 option.room.context_tokens, option.room.weights_bytes, option.room.kv_bytes,
                 option.room.compute_bytes, option.speed,
                 f"{because} {option.way.name}: {option.speed.alone:.1f} tokens/s alone, "
-                f"{option.speed.together:.1f} with {option.speed.at_once} at once ({option.speed.because}).",
+                f"{option.speed.together:.1f} with {option.speed.at_once} at once ({option.speed.because})."
+                + "".join(f" {other}." for other in option.others),
             )
         )  # fmt: skip
 
@@ -110,9 +112,10 @@ def plan(
     demand: Sequence[Demand] = (),
     wishes: Wishes = Wishes(),  # noqa: B008 frozen
     running: Sequence[Running] = (),
+    given_up: Sequence[GivenUp] = (),
 ) -> Plan:
     """The plan for these facts; the order in which they are given doesn't matter."""
-    known = Known(measures, wishes, running)
+    known = Known(measures, wishes, running, given_up)
     asked = {each.model: each for each in demand if any(model.name == each.model for model in models)}
     by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
     ordered = sorted(nodes, key=lambda node: node.id)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from appliance.placement.contract import (
     Demand,
+    GivenUp,
     Measured,
     ModelNeed,
     NodeFacts,
@@ -34,6 +35,7 @@ class Fleet:
     measures: Sequence[Measured]
     wishes: Wishes
     settle: Callable[[NodeFacts, Sequence[Placed]], NodeNow]
+    given_up: Sequence[GivenUp] = ()
 
     def running_on(self, node: NodeFacts) -> list[Running]:
         return [each for each in self.running if each.node == node.id]
@@ -77,8 +79,9 @@ def _closer(node: NodeFacts, need: ModelNeed, fleet: Fleet) -> list[Placed]:
     asked = Demand(need.name, 1, need.context_tokens, need.context_tokens)
     wishes = _of_node(fleet.wishes, node)
     found = plan(
-        [node], [*others, need], measures=fleet.measures, demand=[asked], wishes=wishes, running=running
-    ).placed
+        [node], [*others, need], measures=fleet.measures, demand=[asked], wishes=wishes, running=running,
+        given_up=fleet.given_up,
+    ).placed  # fmt: skip
     if {each.model for each in found} != {need.name, *(each.name for each in others)}:
         return []
     return [*found, *(each for each in planned if fleet.needs[each.model].is_demo)]
@@ -120,7 +123,8 @@ def _least(node: NodeFacts, need: ModelNeed, fleet: Fleet) -> Sequence[Placed]:
 
 def _alone(node: NodeFacts, need: ModelNeed, fleet: Fleet) -> Sequence[Placed]:
     wishes = _of_node(fleet.wishes, node)
-    return plan([node], [need], measures=fleet.measures, wishes=wishes).placed
+    found = plan([node], [need], measures=fleet.measures, wishes=wishes, given_up=fleet.given_up)
+    return found.placed
 
 
 def _loads(node: NodeFacts, need: ModelNeed, now: NodeNow) -> bool:

@@ -221,4 +221,20 @@ ACTIVITY = (
             )""",
         ),
     ),
+    Migration(
+        "0006_failed_ways",
+        (
+            """CREATE TABLE failed_ways (
+                node TEXT NOT NULL,
+                digest TEXT NOT NULL,
+                engine TEXT NOT NULL,
+                device TEXT NOT NULL,
+                times INTEGER NOT NULL,
+                at REAL NOT NULL,
+                machine TEXT NOT NULL,
+                why TEXT NOT NULL,
+                PRIMARY KEY (node, digest, engine, device)
+            ) WITHOUT ROWID""",
+        ),
+    ),
 )

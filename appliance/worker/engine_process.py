@@ -69,6 +69,7 @@ class EngineProcess:
         self._delay = RestartDelay()
         self._restart_at: float | None = None
         self._ending: EngineEnding | None = None
+        self._was_ready, self._failed_loads = False, 0
         self._kill_at = float("inf")
         self._start()
 
@@ -88,6 +89,9 @@ class EngineProcess:
         """The engine's own readiness answer; "not ready" when it doesn't give one. Sets `is_ready`."""
         health = self._health()
         self.is_ready = health.ready
+        if health.ready and not self._was_ready:
+            self._was_ready, self._failed_loads = True, 0
+            self._ending = self._ending and self._ending.model_copy(update={"failed_loads": 0})
         return health
 
     def finish(self) -> None:
@@ -117,7 +121,8 @@ class EngineProcess:
         self.is_ready = False
         self._restart_at = time.monotonic() + delay
         restarts = self._ending.restarts if self._ending else 0
-        self._ending = EngineEnding(at=now(), said=said, restarts=restarts)
+        self._failed_loads = 0 if self._was_ready else self._failed_loads + 1
+        self._ending = EngineEnding(at=now(), said=said, restarts=restarts, failed_loads=self._failed_loads)
 
     def _start(self) -> None:
         spec = self.spec
@@ -131,6 +136,7 @@ class EngineProcess:
         self._last_words = LastWords(self._process)
         self._started_at = time.monotonic()
         self._restart_at = None
+        self._was_ready = False
         log.info("engine %s starts on %s:%d", spec.model, self._address, spec.port)
 
     def _health(self) -> EngineReport:

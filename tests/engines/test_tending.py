@@ -138,9 +138,19 @@ def test_what_dies_comes_back_and_what_can_not_start_is_told(
     killed = state(settings, "good")
     assert killed and "SIGKILL" in killed.said
     wait_until(
-        lambda: (one := state(settings, "broken")) and "could not load" in one.said,
+        lambda: (one := state(settings, "good")) and one.failed_loads == 0,
+        within_seconds=10,
+        what="a start that succeeded is no failed one",
+    )
+    wait_until(
+        lambda: (one := state(settings, "broken")) and "status 1: llama.cpp could not load" in one.said,
         within_seconds=30,
         what="it is told why the broken one does not start",
+    )
+    wait_until(
+        lambda: (one := state(settings, "broken")) and one.failed_loads >= 3,
+        within_seconds=40,
+        what="it is told how often it failed to load",
     )
 
 

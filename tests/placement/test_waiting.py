@@ -142,7 +142,7 @@ HUGE = model("huge", 60)
 
 
 def told(settings: Settings, nodes: Sequence[NodeFacts], at: float, **more: object) -> dict[str, str]:
-    given = {"measures": (), "wishes": Wishes(), "splits": SplitModels()} | more
+    given = {"measures": (), "wishes": Wishes(), "given_up": (), "splits": SplitModels()} | more
     with open_cellule(settings.state_dir) as db:
         tell_nowhere(db, [WANTED, HUGE], nodes, at=at, **given)  # type: ignore[arg-type]
         return dict(read_unloadable(db))

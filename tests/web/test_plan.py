@@ -233,6 +233,14 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
             "Il tourne avec llama.cpp sur cpu au lieu de llama.cpp · cuda ; avec 8 réponses à la fois au lieu"
             " de 2 ; avec un contexte de 4096 jetons au lieu de 8192.",
         ),
+        (
+            "Pinned here. llama.cpp on cuda is given up for now: its engine ended 3 times in a row while it"
+            " was loaded (It ended by signal SIGSEGV: it said nothing), and is tried again after 1 h or when"
+            " the machine changes.",
+            "Épinglé ici. llama.cpp on cuda est écarté pour l’instant : son moteur s’est arrêté 3 fois de"
+            " suite pendant le chargement (Il a été arrêté par le signal SIGSEGV : il n’a rien dit) ; nouvel"
+            " essai après 1 h, ou quand la machine change.",
+        ),
     ],
 )
 def test_the_facts_inside_a_reason_are_french_too(site: Site, told: str, french: str) -> None:

@@ -86,7 +86,7 @@ def test_one_that_ends_by_itself_is_told_and_started_again_later_each_time(engin
     told = wait_until(restarted, within_seconds=60, what="it was started twice again", every_seconds=0.1)
     assert told.ending
     assert told.ending.said.startswith("It ended with status 1: llama.cpp finds no vulkan device here")
-    assert not told.ready and told.trouble == told.ending.said
+    assert not told.ready and told.trouble == told.ending.said and told.ending.failed_loads == 2
     wait_for(engines, "two", slots=2)
 
 
@@ -97,6 +97,7 @@ def test_one_that_was_killed_answers_again_and_what_happened_stays_told(engines:
     process.kill()
     wait_until(engines.tend, within_seconds=5, what="its end is news")
     assert (dead := reported(engines, "one")) and dead.trouble.startswith("It ended by signal SIGKILL: ")
+    assert dead.ending and dead.ending.failed_loads == 0, "it had been ready"
     again = wait_for(engines, "one", slots=2)
     assert (
         again.trouble == "" and again.ending and (again.ending.restarts, again.ending.is_running) == (1, True)
