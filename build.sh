@@ -18,7 +18,7 @@ Cellule Appliance
                           HTTPS on the LAN and other PCs can join as workers (needs root)
   ./build.sh engine --model FILE.gguf --name NAME [--state DIR]
                           give a box that runs from the same DIR one more model; Ctrl-C takes it away
-  ./build.sh convert FOLDER OUT [--weights fp16|int8|int4] [--state FILE]
+  ./build.sh convert FOLDER OUT [--weights fp16|int8|int4|int4-cw|int4-gq] [--state FILE]
                           make an OpenVINO model of a folder with safetensors; Ctrl-C stops it and leaves
                           nothing. The first call sets up the converter (1.6 GB)
   ./build.sh converter    set up the converter alone, and print its Python; a box that is started then

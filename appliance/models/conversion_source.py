@@ -24,14 +24,25 @@ class NotConvertible(Refused):
 
 
 class Weights(StrEnum):
-    """How the weights are kept: 16-bit floats, or integers of 8 or 4 bits."""
+    """How the weights are kept: 16-bit floats, or integers of 8 or 4 bits.
+
+    NPUs take 4 bits only symmetric, with one scale for each row ("channel-wise") or for each 128 weights.
+    """
 
     FP16 = "fp16"
     INT8 = "int8"
     INT4 = "int4"
+    INT4_CHANNEL_WISE = "int4-cw"
+    INT4_GROUPS = "int4-gq"
 
 
-BYTES_A_WEIGHT = {Weights.FP16: 2.0, Weights.INT8: 1.05, Weights.INT4: 0.7}
+BYTES_A_WEIGHT = {
+    Weights.FP16: 2.0,
+    Weights.INT8: 1.05,
+    Weights.INT4: 0.7,
+    Weights.INT4_CHANNEL_WISE: 0.7,
+    Weights.INT4_GROUPS: 0.7,
+}
 """With scales and the layers that stay at more bits."""
 TASKS = {
     Kind.TEXT: "text-generation-with-past",

@@ -61,7 +61,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./build.sh convert", description="Convert a model to OpenVINO.")
     parser.add_argument("folder", type=Path, help="with config.json, *.safetensors and the tokenizer")
     parser.add_argument("out", type=Path, help="the new folder")
-    parser.add_argument("--weights", type=Weights, default=Weights.INT8, choices=list(Weights))
+    parser.add_argument(
+        "--weights",
+        type=Weights,
+        default=Weights.INT8,
+        choices=list(Weights),
+        help="int4-cw or, for models below a billion weights, int4-gq: those that NPUs take",
+    )
     parser.add_argument("--state", type=Path, help="a JSON file that tells how far it is")
     return parser.parse_args()
 

@@ -28,6 +28,15 @@ from appliance.models.reading import format_of, must_convert
 
 _COPIED = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
 """What sentence-transformers say of pooling and length; the converter leaves it behind."""
+_FOR_NPU = ("--weight-format", "int4", "--sym", "--ratio", "1.0", "--group-size")
+_COMPRESSION = {
+    Weights.FP16: ("--weight-format", "fp16"),
+    Weights.INT8: ("--weight-format", "int8"),
+    Weights.INT4: ("--weight-format", "int4"),
+    Weights.INT4_CHANNEL_WISE: (*_FOR_NPU, "-1"),
+    Weights.INT4_GROUPS: (*_FOR_NPU, "128"),
+}
+"""As optimum-cli is told."""
 _NICENESS = 10
 _LAST_LINES = 12
 _STOP_SECONDS = 10.0
@@ -137,7 +146,7 @@ def _command(job: Conversion, source: Source, made: Path) -> list[str]:
     return [
         str(job.python), "-m", "optimum.commands.optimum_cli", "export", "openvino",
         "--model", str(job.source.absolute()), "--task", TASKS[source.kind], "--library", library,
-        "--weight-format", job.weights.value, str(made),
+        *_COMPRESSION[job.weights], str(made),
     ]  # fmt: skip
 
 

@@ -22,6 +22,9 @@ _LARGEST_CONFIG_BYTES = 16 * 2**20
 _TOKENIZER = ("openvino_tokenizer.xml", "openvino_tokenizer.bin")
 _DETOKENIZER = ("openvino_detokenizer.xml", "openvino_detokenizer.bin")
 _CACHE = re.compile(r"past_key_values\.\d+\.(key|value)")
+_GROUP_SIZE = 128
+_LAYERS_OF_8_BITS = 2
+"""The embeddings and the last layer, which the converter leaves at 8 bits."""
 _NAMES = {"i4": "int4", "u4": "int4", "nf4": "nf4", "i8": "int8", "u8": "int8", "f16": "fp16", "f32": "fp32"}
 
 
@@ -41,8 +44,10 @@ def openvino_facts(files: Mapping[str, Path]) -> ModelFacts:
     _refuse_missing(files, parts)
     graphs = [read_graph(files[f"{name}.xml"], files[f"{name}.bin"]) for name in parts.graphs]
     by_type: Counter[str] = Counter()
+    forms: Counter[tuple[str, int, int]] = Counter()
     for graph in graphs:
         by_type.update(graph.values_by_type)
+        forms.update(graph.forms)
     if not by_type:
         raise ModelFileUnusable("The model has no weights.")
     template = _template(files)
@@ -55,7 +60,7 @@ def openvino_facts(files: Mapping[str, Path]) -> ModelFacts:
         architecture=_text(config, "model_type") or _text(_json(files, "model_index.json"), "_class_name"),
         name=_text(config, "_name_or_path"),
         parameters=sum(by_type.values()),
-        quantisation=_quantisation(by_type),
+        quantisation=_quantisation(by_type, forms),
         weights_bytes=sum(files[f"{name}.bin"].stat().st_size for name in parts.graphs),
         layers=_number(text, "num_hidden_layers") or len(kv_heads),
         heads=_number(text, "num_attention_heads"),
@@ -172,6 +177,21 @@ def _text(config: Mapping[str, Any], key: str) -> str:
     return value[:200] if isinstance(value, str) else ""
 
 
-def _quantisation(by_type: Counter[str]) -> str:
+def _quantisation(by_type: Counter[str], forms: Counter[tuple[str, int, int]]) -> str:
+    """ "int4-cw" and "int4-gq" are the forms that an NPU takes, "int4" is any other of 4 bits.
+
+    Signed integers of 4 bits are symmetric: they need no zero points. One scale for each row (channel-wise)
+    leaves the weights in two dimensions, one for each group of 128 in three.
+    https://docs.openvino.ai/2025/openvino-workflow-generative/inference-with-genai/inference-with-genai-on-npu.html
+    """
     most = by_type.most_common(1)[0][0]
-    return _NAMES.get(most, most)
+    name = _NAMES.get(most, most)
+    small = {form for form in forms if form[0] in ("i4", "u4", "nf4")}
+    left = sum(count for (kind, _, _), count in forms.items() if kind in ("i8", "u8"))
+    if most not in ("i4", "nf4") or {kind for kind, _, _ in small} != {most} or left > _LAYERS_OF_8_BITS:
+        return name
+    if {dimensions for _, dimensions, _ in small} == {2}:
+        return f"{name}-cw"
+    if {(dimensions, width) for _, dimensions, width in small} == {(3, _GROUP_SIZE)}:
+        return f"{name}-gq"
+    return name

@@ -29,6 +29,8 @@ class Graph:
     """`values_by_type` counts the weights of each element type; `caches` are keys and values, by variable."""
 
     values_by_type: Counter[str] = field(default_factory=Counter)
+    forms: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    """How many constants hold weights, by element type, number of dimensions and the last one's width."""
     caches: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes, 0 where a width is open: batch, heads, tokens, head width."""
 
@@ -104,6 +106,7 @@ def _take_constant(graph: Graph, data: Element, name: str, weights_bytes: int) -
     # scales and zero points of compressed weights are one value wide
     if size >= _WEIGHT_BYTES and shape[-1] != 1:
         graph.values_by_type[kind] += values
+        graph.forms[kind, len(shape), shape[-1]] += 1
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from importlib import import_module
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,39 @@ def test_the_facts_come_from_the_graph_itself(ir: Path) -> None:
     assert abs(facts.parameters / gguf.parameters - 1) < 0.01
     assert facts.weights_bytes == (ir / "openvino_model.bin").stat().st_size
     assert facts.chat_template and not facts.tools_in_template
+
+
+@pytest.mark.parametrize(
+    ("constants", "quantisation"),
+    [
+        ({"i4": "128,256"}, "int4-cw"),
+        ({"i4": "128,2,128"}, "int4-gq"),
+        ({"nf4": "128,256"}, "nf4-cw"),
+        ({"i4": "128,4,64"}, "int4"),
+        ({"u4": "128,256"}, "int4"),
+        ({"i4": "128,256", "u4": "128,64"}, "int4"),
+    ],
+)
+def test_four_bits_that_an_npu_takes_are_told_from_the_weights(
+    tmp_path: Path, constants: dict[str, str], quantisation: str
+) -> None:
+    write_ir(tmp_path / "ir")
+    xml = tmp_path / "ir" / "openvino_model.xml"
+    embeddings = '<data element_type="u8" shape="64,64" offset="0" size="4096" />'
+    data = []
+    for kind, shape in constants.items():
+        size = prod(map(int, shape.split(","))) // 2
+        data += [f'<data element_type="{kind}" shape="{shape}" offset="0" size="{size}" />'] * 2
+
+    def graph(*constants: str) -> str:
+        layers = (f'<layer type="Const" version="opset1">{each}</layer>' for each in constants)
+        return f"<net><layers>{''.join(layers)}</layers></net>"
+
+    (tmp_path / "ir" / "openvino_model.bin").write_bytes(bytes(16384))
+    xml.write_text(graph(*data, embeddings, embeddings))
+    assert facts_of(tmp_path / "ir").quantisation == quantisation
+    xml.write_text(graph(*data, *[embeddings] * 5))
+    assert facts_of(tmp_path / "ir").quantisation == quantisation.partition("-")[0]
 
 
 def test_a_configuration_adds_what_the_graph_does_not_say(ir: Path) -> None:

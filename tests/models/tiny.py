@@ -41,14 +41,14 @@ def tiny_source(kind: Kind) -> Path:
     return _kept("sources", _make_sources) / kind.value
 
 
-def tiny_openvino(kind: Kind) -> Path:
-    """A folder that the engine serves, weights of 8 bits."""
+def tiny_openvino(kind: Kind, weights: Weights = Weights.INT8) -> Path:
+    """A folder that the engine serves."""
 
     def make(folder: Path) -> None:
-        job = Conversion(tiny_source(kind), folder, Weights.INT8, converter())
+        job = Conversion(tiny_source(kind), folder, weights, converter())
         convert(job, lambda _progress: None, lambda: None)
 
-    return _kept(f"openvino-{kind}", make)
+    return _kept(f"openvino-{kind}" if weights is Weights.INT8 else f"openvino-{kind}-{weights}", make)
 
 
 def _make_sources(folder: Path) -> None:

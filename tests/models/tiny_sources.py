@@ -1,6 +1,6 @@
 """Tiny models with random weights, as a hub would give them: run by the conversion's own Python.
 
-    python tiny_sources.py FOLDER    makes FOLDER/embeddings, rerank, transcription, images
+    python tiny_sources.py FOLDER    makes FOLDER/text, embeddings, rerank, transcription, images
 
 They know nothing; every part of them is the real architecture, with a real tokenizer, in a few hundred kB.
 The seed is fixed, so what they answer is the same wherever they are made.
@@ -19,6 +19,8 @@ from transformers import (
     CLIPTextModel,
     CLIPTokenizer,
     GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     WhisperConfig,
     WhisperFeatureExtractor,
@@ -55,6 +57,28 @@ def word_tokenizer(bos: str, eos: str, *, pad: str, unknown: str) -> PreTrainedT
         mask_token="[MASK]",
         model_max_length=128,
     )
+
+
+def text(folder: Path) -> None:
+    """Wide enough for groups of 128 weights; each byte is a token."""
+    names = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({name: index for index, name in enumerate(names)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=256,
+        max_position_embeddings=256,
+        bos_token_id=fast.bos_token_id,
+        eos_token_id=fast.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
 
 
 def embeddings(folder: Path) -> None:
@@ -203,6 +227,6 @@ def _clip_tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 if __name__ == "__main__":
-    for kind in (embeddings, rerank, transcription, images):
+    for kind in (text, embeddings, rerank, transcription, images):
         torch.manual_seed(0)
         kind(Path(sys.argv[1]) / kind.__name__)

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from appliance.host import Host, this_machine
 from appliance.models import (
     CarriedOrder,
     ModelsChoice,
+    Weights,
     ask_get,
     engine_path,
     expected_size,
@@ -31,6 +34,7 @@ from tests.bench.random_model import TINY, random_model
 from tests.console.conftest import brokering
 from tests.web import planted_fleet
 from tests.web.conftest import Site, Visitor
+from webadmin import create_app
 
 ENTRIES = Path(__file__).with_name("catalogue")
 STICK_NAME = "tiny-Q8_0.gguf"
@@ -96,6 +100,24 @@ def test_a_stick_is_looked_at_and_one_model_chosen(
     for words in ("tiny-Q8_0.gguf on a USB stick", "Tiny Chat 4M", "On disk", "Needs", "apache-2.0", "Tools"):
         assert words in page, words
     assert "Weights: 0.00 billion parameters" in page
+
+
+def test_weights_for_npus_are_a_choice_where_the_box_converts(
+    site: Site, admin: Visitor, machine: Host, stick: Path
+) -> None:
+    safetensors = stick / "office"
+    safetensors.mkdir()
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        (safetensors / name).write_text("{}")
+    settings = site.settings.model_copy(update={"converter": Path(sys.executable)})
+    assert admin.account
+    converting = replace(site, settings=settings, app=create_app(settings)).signed_in(admin.account)
+    page = converting.post("/models/bring/look", {"origin": "stick"}).text
+    assert "4 bits for NPUs: one scale for each row" in page
+    form = {"origin": "stick", "path": "office", "name": "office", "weights": "int4-cw"}
+    assert converting.post("/models/bring/carried", form).location == "/models"
+    [get] = list_gets(site.activity)
+    assert isinstance(get.order, CarriedOrder) and get.order.weights is Weights.INT4_CHANNEL_WISE
 
 
 def test_a_stick_that_is_not_there_and_a_nas_nobody_chose(site: Site, admin: Visitor, machine: Host) -> None:
