@@ -155,6 +155,9 @@ _PLACEMENT = (
     N_("%(way)s would answer with %(speed)s tokens/s (%(why)s), and a reader needs %(wished)s"),
     N_("%(way)s runs %(formats)s, and %(model)s is there as %(has)s"),
     N_("an admin keeps it off %(node)s"),
+    N_("%(way)s could load %(model)s (%(format)s), and was not measured with it yet"),
+    N_("%(way)s is tried tonight to be measured."),
+    N_("Measured here, %(way)s gives %(speed)s tokens/s with prompts, and %(other)s gives %(slower)s."),
     N_(
         "%(way)s is given up for now: its engine ended %(number)s times in a row while it was loaded"
         " (%(why)s), and is tried again after %(hours)s h or when the machine changes."

@@ -36,6 +36,8 @@ class ModelFacts(BaseModel):
     feed_forward_width: int = Field(default=0, ge=0)
     context_tokens: int = Field(default=0, ge=0)
     """As trained."""
+    has_plain_positions: bool = False
+    """They are not stretched (rope scaling), which not every engine knows."""
     vocabulary: int = Field(default=0, ge=0)
     experts: int = Field(default=0, ge=0)
     experts_used: int = Field(default=0, ge=0)

@@ -53,6 +53,8 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
         feed_forward_width=_number(first, f"{architecture}.expert_feed_forward_length")
         or _largest(first, f"{architecture}.feed_forward_length"),
         context_tokens=_number(first, f"{architecture}.context_length"),
+        has_plain_positions=_has_plain_positions(first, architecture)
+        and not any(tensor.name.startswith("rope_f") for tensor in tensors),
         vocabulary=_vocabulary(first),
         experts=_number(first, f"{architecture}.expert_count"),
         experts_used=_number(first, f"{architecture}.expert_used_count"),
@@ -93,6 +95,11 @@ def _refuse_missing_parts(headers: Sequence[GgufHeader]) -> None:
     numbers = [header.number("split.no") for header in headers]
     if parts > 1 and numbers != list(range(parts)):
         raise ModelFileUnusable("The model's files are not the parts of one model, in their order.")
+
+
+def _has_plain_positions(header: GgufHeader, architecture: str) -> bool:
+    """Besides the tensors rope_freqs and rope_factors_*, which stretch them by themselves."""
+    return header.text(f"{architecture}.rope.scaling.type") in ("", "none")
 
 
 def _number(header: GgufHeader, key: str) -> int:

@@ -80,6 +80,8 @@ class ModelFiles:
     digest: str
     format: str
     weights_bytes: int
+    openvino_reads: bool = False
+    """It is a GGUF that OpenVINO can load, too: used so where that was measured to be faster."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,16 @@ class GivenUp:
     device: str
     because: str
     """Follows the way's name: "... is given up ..."."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A way that a node should take tonight, for nobody measured it yet."""
+
+    node: str
+    digest: str
+    engine: EngineName
+    device: str
 
 
 class SpeedSource(StrEnum):

@@ -6,12 +6,14 @@ a new plan by itself; else it waits for his word.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlite_utils import Database
 
 from appliance.clock import now
 from appliance.hardware import MachineFacts, Profile, known_machines
-from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Wishes
+from appliance.hardware.profile import EngineName
+from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Trial, Wishes
 from appliance.placement.failed_ways import machines_as_of, ways_given_up
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
@@ -22,6 +24,7 @@ from appliance.placement.fleet import (
     running_engines,
 )
 from appliance.placement.giving_up import without_given_up
+from appliance.placement.options import Known
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
 from appliance.placement.splits import beside_splits, read_splits, without_heads
@@ -29,9 +32,11 @@ from appliance.placement.store import (
     Applying,
     PlacementChoice,
     apply_plan,
+    last_failures,
     read_measures,
     read_placement,
 )
+from appliance.placement.trials import ANOTHER_NIGHT_SECONDS, MOST_FAILURES, trials_of_night
 from appliance.settings import BOX_NODE
 
 
@@ -87,11 +92,25 @@ def current_plan(
     running = without_given_up(running, given_up)
     measures, choice = read_measures(activity), read_placement(cellule)
     wishes = choice.wishes(at)
+    known = Known(measures, wishes, running, given_up)
+    trials = () if choice.applying is Applying.ASK else _trials(activity, nodes, models, known, at)
     found = plan(
         nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=wishes,
-        running=running, given_up=given_up,
+        running=running, given_up=given_up, trials=trials,
     )  # fmt: skip
     return CurrentPlan(found, nodes, running, measures, choice, wishes, tuple(models))
+
+
+def _trials(
+    activity: Database, nodes: Sequence[NodeFacts], models: Sequence[ModelNeed], known: Known, at: float
+) -> tuple[Trial, ...]:
+    failed = {
+        Trial(node, digest, EngineName(engine), device)
+        for (node, digest, engine, device), (failed_at, number) in last_failures(activity).items()
+        if number >= MOST_FAILURES or at - failed_at < ANOTHER_NIGHT_SECONDS
+    }
+    hour = datetime.fromtimestamp(at).astimezone().hour
+    return trials_of_night(nodes, models, known, local_hour=hour, failed=failed)
 
 
 def apply_where_chosen(cellule: Database, current: CurrentPlan) -> bool:

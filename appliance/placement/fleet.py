@@ -17,7 +17,7 @@ from appliance.enrolment import Worker, WorkerState, adopted_engines, list_worke
 from appliance.hardware import MachineFacts, Processor, Profile, recognise
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import Demand, ModelNeed, NodeFacts, Running, Way
-from appliance.placement.memory import room_taken
+from appliance.placement.memory import as_loaded, room_taken
 from appliance.placement.ways import ways_of
 from appliance.settings import BOX_NODE, SILENT_AFTER_SECONDS, WORKER_ENGINE_PORTS
 
@@ -157,7 +157,10 @@ def _running(
     files = [each for each in model.files if each.digest == digest] if model else []
     if model and not digest and model.files:
         files = [model.files[0]]
-    memory = room_taken(model, files[0], context, slots).memory_bytes if model and files else 0
+    engine = EngineName(said.get("engine") or EngineName.LLAMA_CPP)
+    memory = 0
+    if model and files:
+        memory = room_taken(model, as_loaded(files[0], engine), context, slots).memory_bytes
     last = asked.get((node, str(said.get("model"))), at - ASKED_WITHIN_SECONDS)
     loaded = _loaded_seconds(node, said, at)
     ending = said.get("ending") or {}
@@ -165,7 +168,7 @@ def _running(
         node=node,
         model=str(said.get("model")),
         digest=files[0].digest if files else digest,
-        engine=EngineName(said.get("engine") or EngineName.LLAMA_CPP),
+        engine=engine,
         device=str(said.get("device") or "CPU"),
         slots=slots if is_text else 0,
         context_tokens=context if is_text else 0,

@@ -47,7 +47,7 @@ from appliance.placement.fleet import (
 )
 from appliance.placement.following import box_facts
 from appliance.placement.giving_up import without_given_up
-from appliance.placement.memory import room_taken
+from appliance.placement.memory import as_loaded, room_taken
 from appliance.placement.needs import model_needs
 from appliance.placement.nowhere import tell_nowhere
 from appliance.placement.planning import plan
@@ -200,7 +200,7 @@ def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, Model
     files = next((each for each in need.files if each.digest == applied.digest), None) if need else None
     if need is None or way is None or files is None:
         return None
-    room = room_taken(need, files, applied.context_tokens, applied.slots)
+    room = room_taken(need, as_loaded(files, way.engine), applied.context_tokens, applied.slots)
     return Placed(
         node=node.id,
         model=need.name,

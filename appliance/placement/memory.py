@@ -6,12 +6,13 @@ the narrowest of their ways allows.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName
 from appliance.hardware.profile import Kind as Accelerator
 from appliance.models.memory import cache_and_compute_bytes
+from appliance.models.openvino_gguf import MEMORY_FOR_A_BYTE
 from appliance.placement.contract import LEAST_CONTEXT_TOKENS, ModelFiles, ModelNeed, Placed, Way
 
 GIB = 2**30
@@ -78,13 +79,26 @@ def least_bytes(model: ModelNeed, files: ModelFiles) -> int:
     return room_taken(model, files, least_context(model), 1).memory_bytes
 
 
+def as_loaded(files: ModelFiles, engine: EngineName) -> ModelFiles:
+    """With the size of what the engine makes of them in memory."""
+    if not is_foreign(files, engine):
+        return files
+    return replace(files, weights_bytes=int(files.weights_bytes * MEMORY_FOR_A_BYTE))
+
+
+def is_foreign(files: ModelFiles, engine: EngineName) -> bool:
+    """Whether the engine makes a form of its own of the files when it loads them."""
+    return engine is EngineName.OPENVINO and files.format.startswith("gguf:")
+
+
 def usable_files(model: ModelNeed, way: Way) -> Sequence[ModelFiles]:
     """The forms of a model that `way` can run, the best first."""
-    found = [(order, files) for files in model.files if (order := _order(files.format, way)) is not None]
+    found = [(order, files) for files in model.files if (order := _order(files, way)) is not None]
     return [files for _, files in sorted(found, key=lambda pair: (pair[0], pair[1].digest))]
 
 
-def _order(form: str, way: Way) -> int | None:
+def _order(files: ModelFiles, way: Way) -> int | None:
+    form = files.format
     if form in way.formats:
         return way.formats.index(form)
     # an NPU runs only weights that were made for it; the others run any form of their family
@@ -94,4 +108,4 @@ def _order(form: str, way: Way) -> int | None:
         return len(way.formats)
     if way.engine is EngineName.OPENVINO and form.startswith("openvino:"):
         return len(way.formats)
-    return None
+    return len(way.formats) + 1 if way.engine is EngineName.OPENVINO and files.openvino_reads else None

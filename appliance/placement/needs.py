@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from appliance.models.held import HeldModel
+from appliance.models.openvino_gguf import openvino_reads
 from appliance.placement.contract import ModelFiles, ModelNeed
 
 CONTEXT_TOKENS = 8192
@@ -19,7 +20,14 @@ def _need(model: HeldModel) -> ModelNeed:
     shared = facts.experts_used / facts.experts if facts.experts and facts.experts_used else 1.0
     return ModelNeed(
         name=model.name,
-        files=(ModelFiles(model.digest, f"{facts.format}:{facts.quantisation}", facts.weights_bytes),),
+        files=(
+            ModelFiles(
+                model.digest,
+                f"{facts.format}:{facts.quantisation}",
+                facts.weights_bytes,
+                openvino_reads=openvino_reads(facts, files=len(model.bundle.files)),
+            ),
+        ),
         facts=facts,
         parameters=float(facts.parameters),
         # attention and embeddings are no experts', but they are the smaller part

@@ -1,10 +1,12 @@
 """How a model could run on one node: every engine that could, with its speed; the fastest; or why none. Pure.
 
 The engine is chosen by figures: measured where a benchmark ran, predicted elsewhere. What runs now stays
-unless another is faster by STAY, so that two engines of nearly one speed don't take turns.
+unless another is faster by STAY, so that two engines of nearly one speed don't take turns. An engine that
+makes a form of its own of the files (OpenVINO of a GGUF) costs memory and time: it is taken where it was
+measured to be faster than what the files were made for, else only to be measured (placement.trials).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from appliance.engines.options import Kind
@@ -17,13 +19,17 @@ from appliance.placement.contract import (
     Placed,
     Running,
     Speed,
+    SpeedSource,
+    Trial,
     Way,
     Wishes,
 )
 from appliance.placement.memory import (
     GIB,
     Room,
+    as_loaded,
     free_bytes,
+    is_foreign,
     least_bytes,
     room_for_one,
     room_taken,
@@ -48,6 +54,7 @@ class Known:
     wishes: Wishes
     running: Sequence[Running]
     given_up: Sequence[GivenUp] = ()
+    trials: Collection[Trial] = ()
     _speeds: dict[tuple[str, str, str, str, str], Speed] = field(default_factory=dict)
 
     def speed(self, node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles) -> Speed:
@@ -67,6 +74,9 @@ class Known:
             ),
             "",
         )
+
+    def is_tried(self, node: NodeFacts, files: ModelFiles, way: Way) -> bool:
+        return Trial(node.id, files.digest, way.engine, way.device) in self.trials
 
     def runs(self, node: NodeFacts, model: ModelNeed, files: ModelFiles, way: Way) -> bool:
         """Whether this very engine with these files runs now."""
@@ -92,6 +102,7 @@ class Option:
     """At once, as far as a reader can bear; the room is for one until the rest is shared."""
     others: tuple[str, ...] = ()
     """Why other ways of the node were not taken, where that is more than a prediction; sentences."""
+    is_tried: bool = False
 
     @property
     def capacity(self) -> float:
@@ -100,12 +111,17 @@ class Option:
     @property
     def worth(self) -> float:
         """Tokens a second of answers whose prompts are read, too: what a node is worth to a model."""
-        return 1 / (1 / self.capacity + _PROMPT_TOKENS_FOR_EACH_ANSWERED / self.speed.prompt)
+        return worth(self.speed, self.slots)
 
     def busy_share(self, prompt_tokens_per_hour: float, answer_tokens_per_hour: float) -> float:
         """How much of its time the engine would work if all of that came to it."""
         seconds = prompt_tokens_per_hour / self.speed.prompt + answer_tokens_per_hour / self.capacity
         return max(seconds / 3600 / self.node.lent_share, 1e-9)
+
+
+def worth(speed: Speed, slots: int) -> float:
+    """See Option.worth."""
+    return 1 / (1 / together_at(speed, slots) + _PROMPT_TOKENS_FOR_EACH_ANSWERED / speed.prompt)
 
 
 @dataclass(frozen=True)
@@ -140,7 +156,7 @@ def consider(
                 why_not.append(found)
     best = max(options, key=_rank, default=None)
     if best is not None:
-        best = replace(best, others=_told_of_others(node, model, known))
+        best = replace(best, others=_told_of_others(best, known))
         why_not += [
             f"{each.way.name} gives {each.worth:.1f} tokens/s with prompts, {best.way.name} {best.worth:.1f}"
             for each in options
@@ -169,11 +185,15 @@ def as_it_runs(
     if model.kind is Kind.TEXT:
         bearable = readable_slots(speed, way.parallel, least)
     slots = min(slots, bearable)
-    room = room_taken(model, files, context, slots)
+    room = room_taken(model, as_loaded(files, way.engine), context, slots)
     if room.memory_bytes > free_bytes(way, placed):
         return None
-    others = _told_of_others(node, model, known)
-    return Option(node, model, files, way, room, speed, True, bearable, others)
+    option = Option(
+        node, model, files, way, room, speed, True, bearable, is_tried=known.is_tried(node, files, way)
+    )
+    if not _may_stay(option, placed, known):
+        return None
+    return replace(option, others=_told_of_others(option, known))
 
 
 def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> int:
@@ -184,9 +204,36 @@ def readable_slots(speed: Speed, most: int, least_tokens_per_second: float) -> i
     return slots
 
 
-def _told_of_others(node: NodeFacts, model: ModelNeed, known: Known) -> tuple[str, ...]:
-    pairs = [(way, files) for way in node.ways for files in usable_files(model, way)]
-    return tuple(filter(None, (known.why_given_up(node, files, way) for way, files in pairs)))
+def _may_stay(option: Option, placed: Sequence[Placed], known: Known) -> bool:
+    """While a way is tried no other stays; and what costs more must be the best."""
+    node, files = option.node, option.files
+    if option.is_tried:
+        return True
+    another = any(known.is_tried(node, files, way) for way in node.ways)
+    if not another and not is_foreign(files, option.way.engine):
+        return True
+    best = consider(node, option.model, placed, known, must_be_readable=False).best
+    return best is not None and best.way == option.way
+
+
+def _told_of_others(taken: Option, known: Known) -> tuple[str, ...]:
+    return tuple(filter(None, _others(taken, known)))
+
+
+def _others(taken: Option, known: Known) -> Iterator[str]:
+    node, model = taken.node, taken.model
+    if taken.is_tried:
+        yield f"{taken.way.name} is tried tonight to be measured"
+    for way in node.ways:
+        for files in usable_files(model, way):
+            yield known.why_given_up(node, files, way)
+            speed = known.speed(node, way, model, files)
+            if way != taken.way and {speed.source, taken.speed.source} == {SpeedSource.MEASURED}:
+                slots = readable_slots(speed, way.parallel, known.wishes.least_tokens_per_second)
+                yield (
+                    f"Measured here, {taken.way.name} gives {taken.worth:.1f} tokens/s with prompts, "
+                    f"and {way.name} gives {worth(speed, slots):.1f}"
+                )
 
 
 def _on_way(
@@ -210,19 +257,22 @@ def _on_way(
         if why := known.why_given_up(node, files, way):
             yield why
             continue
-        speed = known.speed(node, way, model, files)
+        speed, is_tried = known.speed(node, way, model, files), known.is_tried(node, files, way)
+        if is_foreign(files, way.engine) and speed.source is not SpeedSource.MEASURED and not is_tried:
+            yield f"{way.name} could load {model.name} ({files.format}), and was not measured with it yet"
+            continue
         runs_now = known.runs(node, model, files, way)
         least = wished * (STILL_READABLE if runs_now else 1)
         if must_be_readable and model.kind is Kind.TEXT and speed.alone < least:
             slow = f"{way.name} would answer with {speed.alone:.1f} tokens/s ({speed.because})"
             yield f"{slow}, and a reader needs {wished:g}"
             continue
-        room = room_for_one(_within(model, way), files, free)
+        room = room_for_one(_within(model, way), as_loaded(files, way.engine), free)
         if room is None:
             yield _does_not_fit(model, files, way, free, placed)
             continue
         slots = way.parallel if model.kind is not Kind.TEXT else readable_slots(speed, way.parallel, least)
-        yield Option(node, model, files, way, room, speed, runs_now, slots)
+        yield Option(node, model, files, way, room, speed, runs_now, slots, is_tried=is_tried)
         return
 
 
@@ -237,6 +287,7 @@ def _within(model: ModelNeed, way: Way) -> ModelNeed:
 def _does_not_fit(model: ModelNeed, files: ModelFiles, way: Way, free: int, placed: Iterable[Placed]) -> str:
     beside = [each.model for each in placed if each.way.memory == way.memory]
     taken = f" beside {', '.join(sorted(beside))}" if beside else ""
+    files = as_loaded(files, way.engine)
     least = least_bytes(model, files)
     return (
         f"{way.name} has {max(0, free) / GIB:.1f} GiB left{taken}, and {model.name} ({files.format}) needs "
@@ -244,5 +295,7 @@ def _does_not_fit(model: ModelNeed, files: ModelFiles, way: Way, free: int, plac
     )
 
 
-def _rank(option: Option) -> tuple[float, str, str]:
-    return option.worth * (STAY if option.runs_now else 1), option.way.engine.value, option.way.device
+def _rank(option: Option) -> tuple[bool, float, str, str]:
+    stays = option.runs_now and not is_foreign(option.files, option.way.engine)
+    worth_here = option.worth * (STAY if stays else 1)
+    return option.is_tried, worth_here, option.way.engine.value, option.way.device

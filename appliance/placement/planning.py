@@ -21,6 +21,7 @@ from appliance.placement.contract import (
     Placed,
     Plan,
     Running,
+    Trial,
     Unplaced,
     Wishes,
 )
@@ -113,9 +114,10 @@ def plan(
     wishes: Wishes = Wishes(),  # noqa: B008 frozen
     running: Sequence[Running] = (),
     given_up: Sequence[GivenUp] = (),
+    trials: Sequence[Trial] = (),
 ) -> Plan:
     """The plan for these facts; the order in which they are given doesn't matter."""
-    known = Known(measures, wishes, running, given_up)
+    known = Known(measures, wishes, running, given_up, trials)
     asked = {each.model: each for each in demand if any(model.name == each.model for model in models)}
     by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
     ordered = sorted(nodes, key=lambda node: node.id)

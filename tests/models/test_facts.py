@@ -92,6 +92,18 @@ def test_heads_of_each_layer_a_window_and_experts(tmp_path: Path) -> None:
     assert facts.kv_values_per_token == 4 * 2 * (16 + 16)
 
 
+def test_positions_that_are_stretched(tmp_path: Path) -> None:
+    def by_metadata(writer: gguf.GGUFWriter) -> None:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+
+    def by_tensor(writer: gguf.GGUFWriter) -> None:
+        writer.add_tensor("rope_freqs.weight", np.ones(8, np.float32))
+
+    assert facts_of(written(tmp_path / "a.gguf")).has_plain_positions
+    for name, more in (("b.gguf", by_metadata), ("c.gguf", by_tensor)):
+        assert not facts_of(written(tmp_path / name, more=more)).has_plain_positions
+
+
 def test_layers_that_remember_in_a_state(tmp_path: Path) -> None:
     """As Qwen3.5: every fourth layer has a cache, the others a state of fixed size."""
 

@@ -14,6 +14,7 @@ from appliance.engines.spec import read_specs
 from appliance.enrolment.contract import DesiredEngine
 from appliance.enrolment.wishes import Wish, set_wish, wish_for
 from appliance.hardware import MachineFacts, keep_hardware
+from appliance.hardware.profile import EngineName
 from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
@@ -33,8 +34,10 @@ from appliance.placement import (
     splitting,
     unload_model,
 )
+from appliance.placement.contract import Measured
 from appliance.placement.sharding import WhyNot
 from appliance.placement.splitting import split_models
+from appliance.placement.store import record_measure
 from appliance.settings import BOX_NODE, Settings
 from appliance.storage import open_activity, open_cellule
 from tests.bench.random_model import TINY, random_model
@@ -106,6 +109,22 @@ def test_a_model_that_came_is_loaded_by_the_plan_and_let_go_when_it_must_not_be_
     follow_plan(box.settings)
     report(box, BOX_NODE, name="box", engines=[said | {"busy": 1}])
     assert lead(box.settings) == "" and specs(box) == {"noise"}, "an answer is not broken off"
+
+
+def test_a_gguf_that_openvino_was_measured_to_serve_faster_is_served_by_it(
+    box: ModelBox, tending: None, tmp_path: Path
+) -> None:
+    bring(box, tmp_path, "noise")
+    digest = box.model("noise").digest
+    for engine, speed in ((EngineName.LLAMA_CPP, 100.0), (EngineName.OPENVINO, 400.0)):
+        measured = Measured(BOX_NODE, "noise", digest, engine, "CPU", "", 9 * speed, speed, speed, 1, now())
+        record_measure(box.activity, measured)
+    follow_plan(box.settings)
+    lead(box.settings)
+    said = running(box, "noise")
+    assert (said["engine"], said["sha256"]) == ("openvino", digest)
+    report(box, BOX_NODE, name="box", engines=[said])
+    assert lead(box.settings) == "", "it runs as it should"
 
 
 def test_what_an_admin_unloads_goes_after_its_answers_and_comes_back_for_who_asks(

@@ -15,11 +15,10 @@ from appliance.engines.served import ModelUnusable
 from appliance.errors import Refusal
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.models.gguf_header import GgufHeader, read_gguf_header
+from appliance.models.openvino_gguf import GGUF_ARCHITECTURES
 
 MODEL_FILE = "openvino_model.xml"
 TOKENIZER_FILE = "openvino_tokenizer.xml"
-GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
-"""What GenAI can make a network of from a GGUF file."""
 _KV_BYTES_PER_VALUE = 2
 _SAMPLING = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
 
