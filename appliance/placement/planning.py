@@ -117,7 +117,7 @@ def plan(
     trials: Sequence[Trial] = (),
 ) -> Plan:
     """The plan for these facts; the order in which they are given doesn't matter."""
-    known = Known(measures, wishes, running, given_up, trials)
+    known = Known(measures, wishes, running, given_up, frozenset(trials))
     asked = {each.model: each for each in demand if any(model.name == each.model for model in models)}
     by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
     ordered = sorted(nodes, key=lambda node: node.id)
