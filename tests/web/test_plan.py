@@ -237,15 +237,15 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
             "openvino on CPU: 41.3 tokens/s alone, 97.0 with 4 at once (measured, 1 benchmark here with"
             " openvino on CPU). Measured here, openvino on CPU gives 57.1 tokens/s with prompts, and"
             " llama.cpp on CPU gives 28.6.",
-            "openvino on CPU : 41,3 jetons/s seul, 97,0 avec 4 à la fois (mesuré, 1 essai ici avec openvino"
-            " on CPU). Mesuré ici, openvino on CPU donne 57,1 jetons/s questions comprises, et llama.cpp on"
-            " CPU en donne 28,6.",
+            "openvino sur CPU : 41,3 jetons/s seul, 97,0 avec 4 à la fois (mesuré, 1 essai ici avec openvino"
+            " sur CPU). Mesuré ici, openvino sur CPU donne 57,1 jetons/s questions comprises, et llama.cpp"
+            " sur CPU en donne 28,6.",
         ),
         (
             "Pinned here. llama.cpp on cuda is given up for now: its engine ended 3 times in a row while it"
             " was loaded (It ended by signal SIGSEGV: it said nothing), and is tried again after 1 h or when"
             " the machine changes.",
-            "Épinglé ici. llama.cpp on cuda est écarté pour l’instant : son moteur s’est arrêté 3 fois de"
+            "Épinglé ici. llama.cpp sur cuda est écarté pour l’instant : son moteur s’est arrêté 3 fois de"
             " suite pendant le chargement (Il a été arrêté par le signal SIGSEGV : il n’a rien dit) ; nouvel"
             " essai après 1 h, ou quand la machine change.",
         ),
