@@ -15,6 +15,10 @@ _CONVERTING = (
     N_("The model is converted."),
     N_("The program that converts models is not on this machine."),
     N_("Convert the model on another computer (./build.sh convert), and bring what it makes."),
+    N_(
+        "Converting %(size)s of safetensors needs %(needed)s of memory: the weights twice, and the converter"
+        " itself. This machine has %(have)s in all."
+    ),
     N_("The conversion needs %(needed)s of %(what)s; %(free)s are free."),
     N_("memory"),
     N_("room on the disk"),

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from appliance.errors import Refused
 from appliance.models.choice import ModelsChoice
-from appliance.models.converting import check_names
+from appliance.models.converting import check_files
 from appliance.models.demo import verify_demo_model
 from appliance.models.entry import Entry, Variant, VariantFormat, catalogue_folders, read_catalogue
 from appliance.models.fitting import Taken, node_rooms, refuse_too_large, taken_by
@@ -89,7 +89,7 @@ def ask_get(
     """The core begins within seconds; of an upload, the first chunk may come.
 
     Raises NameRefused, ModelNameTaken, EntryUnknown, ModelRetired, LicenceForbids, LicenceNotAccepted,
-    InternetNotAllowed, LargerThanMemory, ModelFileUnusable, NoConverter, StoreFull.
+    InternetNotAllowed, LargerThanMemory, ModelFileUnusable, NoConverter, ConversionTooLarge, StoreFull.
     """
     refuse_taken(db, name)
     if nodes := serving_nodes(db, activity).get(name):
@@ -103,7 +103,7 @@ def ask_get(
     if entry is not None:
         _check_entry(entry, accepted=order.licence_accepted, at=at)
     if isinstance(order, UploadOrder):
-        check_names([file.path for file in order.files], settings.converter)
+        check_files({file.path: file.size_bytes for file in order.files}, settings.converter)
     choice = read_choice(db, ModelsChoice)
     if isinstance(order, HubOrder) and not choice.internet_allowed:
         raise InternetNotAllowed(

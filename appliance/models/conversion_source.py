@@ -65,8 +65,7 @@ class Source:
     bytes: int
 
     def memory_needed_bytes(self) -> int:
-        """The whole model as it lies there, once more while it is written, and the converter itself."""
-        return 2 * self.bytes + _CONVERTER_BYTES
+        return conversion_memory_bytes(self.bytes)
 
     def disk_needed_bytes(self, weights: Weights) -> int:
         return conversion_disk_bytes(self.weights, weights)
@@ -79,6 +78,11 @@ _TOKENIZER_BYTES = 100_000_000
 def converted_bytes(parameters: int, weights: Weights) -> int:
     """About what the converted model takes."""
     return int(BYTES_A_WEIGHT[weights] * parameters)
+
+
+def conversion_memory_bytes(source_bytes: int) -> int:
+    """The whole model as it lies there, once more while it is written, and the converter itself."""
+    return 2 * source_bytes + _CONVERTER_BYTES
 
 
 def conversion_disk_bytes(parameters: int, weights: Weights) -> int:

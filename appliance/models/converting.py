@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
@@ -23,7 +23,8 @@ import psutil
 
 from appliance.errors import Broken, Refused, TryAgain
 from appliance.models.conversion_progress import Progress, Step, after_line, at
-from appliance.models.conversion_source import TASKS, Source, Weights, read_source
+from appliance.models.conversion_source import TASKS, Source, Weights, conversion_memory_bytes, read_source
+from appliance.models.memory import told_bytes
 from appliance.models.reading import format_of, must_convert
 
 _COPIED = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
@@ -49,6 +50,12 @@ class NoConverter(Refused):
 
 class OutTaken(Refused):
     code: ClassVar[str] = "folder_taken"
+
+
+class ConversionTooLarge(Refused):
+    """It needs more memory than this machine has, whatever else ends here."""
+
+    code: ClassVar[str] = "conversion_larger_than_memory"
 
 
 class NotEnoughRoom(TryAgain):
@@ -79,10 +86,11 @@ class Conversion:
 def convert(job: Conversion, tell: Tell, go_on: GoOn) -> Source:
     """Runs the whole conversion; minutes to hours. `tell` is called in this thread, percent never falling.
 
-    Raises NotConvertible, NoConverter, OutTaken, NotEnoughRoom before anything is started; ConversionFailed,
-    and what `go_on` raises, after everything was cleared away.
+    Raises NotConvertible, ConversionTooLarge, NoConverter, OutTaken, NotEnoughRoom before anything is begun;
+    ConversionFailed, and what `go_on` raises, after everything was cleared away.
     """
     source = read_source(job.source)
+    require_memory(source.bytes, psutil.virtual_memory().total)
     check(source, job, psutil.virtual_memory().available, shutil.disk_usage(_existing(job.out)).free)
     job.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".converting-", dir=job.out.parent) as work:
@@ -100,7 +108,7 @@ def convert(job: Conversion, tell: Tell, go_on: GoOn) -> Source:
 
 
 def check(source: Source, job: Conversion, free_memory_bytes: int, free_disk_bytes: int) -> None:
-    """Whether there is all that it takes. Raises NoConverter, OutTaken, NotEnoughRoom."""
+    """Whether all that it takes is free now. Raises NoConverter, OutTaken, NotEnoughRoom."""
     require_converter(job.python)
     if job.out.exists() and (not job.out.is_dir() or any(job.out.iterdir())):
         raise OutTaken(f"{job.out} exists already.", next_step="Name a new folder, or remove it first.")
@@ -126,15 +134,28 @@ def require_converter(python: Path | None) -> Path:
     return python
 
 
-def check_names(names: Collection[str], converter: Path | None) -> None:
-    """By the files' names alone: nobody should send or fetch for hours what is refused in the end.
+def require_memory(source_bytes: int, machine_bytes: int) -> None:
+    """Raises ConversionTooLarge where safetensors of that size can't be converted here at any time. Pure."""
+    needed = conversion_memory_bytes(source_bytes)
+    if needed > machine_bytes:
+        raise ConversionTooLarge(
+            f"Converting {told_bytes(source_bytes)} of safetensors needs {told_bytes(needed)} of memory: the "
+            f"weights twice, and the converter itself. This machine has {told_bytes(machine_bytes)} in all.",
+            next_step="Convert the model on another computer (./build.sh convert), and bring what it makes.",
+        )
 
-    Raises ModelFileUnusable, NoConverter.
+
+def check_files(sizes: Mapping[str, int], converter: Path | None) -> None:
+    """By the files' names and sizes alone: nobody should send or fetch for hours what is refused in the end.
+
+    Raises ModelFileUnusable, NoConverter, ConversionTooLarge.
     """
-    if must_convert(names):
+    if must_convert(sizes):
         require_converter(converter)
+        source_bytes = sum(size for path, size in sizes.items() if path.endswith(".safetensors"))
+        require_memory(source_bytes, psutil.virtual_memory().total)
     else:
-        format_of(names)
+        format_of(sizes)
 
 
 def _existing(path: Path) -> Path:

@@ -24,7 +24,7 @@ from appliance.models.bundle import Bundle, ModelFormat
 from appliance.models.carrying import MediumGone, copy_model, files_of, medium, waiting_for_medium
 from appliance.models.choice import ModelsChoice
 from appliance.models.conversion_source import parameters_in
-from appliance.models.converting import Conversion, check_names, convert, require_converter
+from appliance.models.converting import Conversion, check_files, convert, require_converter
 from appliance.models.entry import Entry, catalogue_folders, read_catalogue
 from appliance.models.facts import ModelFacts
 from appliance.models.fitting import Taken, node_rooms, refuse_too_large, taken_by
@@ -176,7 +176,7 @@ class Getting:
 
         def judge(listing: Listing, parameters: int | None = None) -> None:
             measure_get(self.activity, self.get, 0, listing.size_bytes)
-            check_names(listing.sizes, self.settings.converter)
+            check_files(listing.sizes, self.settings.converter)
             if (licence := entry.licence if entry else told_licence(listing.licence)) is not None:
                 check_licence(licence, accepted=order.licence_accepted)
             self._ask_room(db, store, taken_by(listing.sizes, order.weights, parameters))

@@ -19,11 +19,13 @@ from appliance.models.conversion_state import ConversionState
 from appliance.models.converting import (
     Conversion,
     ConversionFailed,
+    ConversionTooLarge,
     NoConverter,
     NotEnoughRoom,
     OutTaken,
     check,
     convert,
+    require_memory,
 )
 from tests.models.tiny import ROOT, converter, tiny_source
 from tests.waiting import wait_until
@@ -85,6 +87,12 @@ def test_without_converter_memory_or_disk_nothing_is_started(source: Path, tmp_p
     (job.out / "kept").touch()
     with pytest.raises(OutTaken):
         check(found, job, 10**12, 10**12)
+
+
+def test_memory_that_the_machine_has_is_waited_for_and_more_is_refused() -> None:
+    require_memory(10**9, 3_200_000_000)
+    with pytest.raises(ConversionTooLarge, match=r"needs 3\.2 GB of memory.* has 3 GB in all"):
+        require_memory(10**9, 3 * 10**9)
 
 
 def test_the_converters_lines_become_steps_that_never_go_back() -> None:

@@ -1,6 +1,8 @@
 """Safetensors from a stick or an upload become an OpenVINO model in the store, or nothing of them is left."""
 
+import json
 import shutil
+import struct
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,7 @@ from appliance.models import (
 )
 from appliance.models import fitting as fitting_module
 from appliance.models.bundle import ModelFormat
-from appliance.models.converting import NoConverter
+from appliance.models.converting import ConversionTooLarge, NoConverter
 from appliance.models.getting import stopping
 from appliance.models.turns import turns
 from tests.models.conftest import ModelBox
@@ -95,6 +97,20 @@ def test_room_is_asked_for_the_conversion_before_a_byte_comes(
     get = box.get("encoder", ORDER)
     assert (get.state, get.code) == (GetState.REFUSED, "model_store_full")
     assert read_get(box.activity, get.id).done_bytes == 0 and box.incoming() == []
+
+
+def test_what_no_memory_here_could_ever_convert_is_refused_at_once(loaded: ModelBox) -> None:
+    """Neither sent for hours first, nor begun again and again."""
+    size_bytes = 2**40
+    files = (UploadFile(path="model.safetensors", size_bytes=size_bytes),)
+    with pytest.raises(ConversionTooLarge, match=r"1,100 GB of safetensors needs 2,200 GB .* in all"):
+        loaded.ask("own", UploadOrder(files=files))
+    with (loaded.stick / "encoder" / "model.safetensors").open("r+b") as weights:
+        header = json.dumps({"w": {"dtype": "U8", "shape": [size_bytes], "data_offsets": [0, size_bytes]}})
+        weights.write(struct.pack("<Q", len(header)) + header.encode())
+        weights.truncate(8 + len(header) + size_bytes)
+    get = loaded.get("encoder", ORDER.model_copy(update={"even_if_too_large": True}))
+    assert (get.state, get.code, get.done_bytes) == (GetState.REFUSED, "conversion_larger_than_memory", 0)
 
 
 def test_a_flipped_byte_is_found_before_the_conversion(loaded: ModelBox) -> None:
