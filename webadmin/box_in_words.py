@@ -12,6 +12,7 @@ from functools import lru_cache
 from flask_babel import format_decimal, gettext
 
 from webadmin import figures
+from webadmin.handout_sentences import HANDOUT
 from webadmin.model_sentences import MODELS
 from webadmin.shipped_sentences import CATALOGUE, PROFILES
 from webadmin.sizing_sentences import SIZING
@@ -178,6 +179,8 @@ _SYSTEM = (
     N_("[Errno %(number)s] %(why)s"),
     N_("Connection refused"),
     N_("Connection reset by peer"),
+    N_("Network is unreachable"),
+    N_("No route to host"),
     N_("No such file or directory"),
     N_("Permission denied"),
     N_("No space left on device"),
@@ -357,6 +360,7 @@ def _messages() -> tuple[str, ...]:
         *CATALOGUE,
         *SIZING,
         *SPLITTING,
+        *HANDOUT,
         *_HOST,
         *_INSTALLER,
         *_KEEPING,

@@ -135,7 +135,7 @@ class PieceSource(ABC):
 class BoxSource(PieceSource):
     """The box's front inside the tunnel."""
 
-    name = "the box"
+    name = "The box"
 
     def __init__(self, address: Address, pin: bytes) -> None:
         super().__init__()

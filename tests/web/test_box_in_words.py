@@ -3,8 +3,9 @@
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from flask_babel import force_locale
@@ -12,11 +13,16 @@ from flask_babel import force_locale
 import appliance
 from appliance import boot, claim, host, keeping, models, storage, support, updating
 from appliance.boot.failure import CheckFailed
+from appliance.enrolment import app as enrolment_app
+from appliance.enrolment import pinned, reception
 from appliance.errors import Refusal
+from appliance.handout import box_files, hours, pieces, serving
 from appliance.hardware import places as hardware_places
 from appliance.hardware import read_profiles
 from appliance.models import read_catalogue
 from appliance.models.entry import SHIPPED as CATALOGUE
+from appliance.worker import fetching, model_room, model_store, piece_sources
+from appliance.worker import handout as worker_handout
 from tests.web.conftest import Site
 from webadmin import backups_in_words, models_in_words, refusals, updates_in_words
 from webadmin.box_in_words import in_words
@@ -39,13 +45,23 @@ NOT_IN_PAGES = {
     # each has its own sentence by `problem`, in webadmin.machine_forms
     "host/certificate.py",
 }
+ON_THEIR_WAY: dict[ModuleType, set[str] | None] = {
+    **dict.fromkeys((box_files, hours, pieces, serving), None),
+    **dict.fromkeys((fetching, model_room, model_store, piece_sources, pinned, worker_handout), None),
+    reception: {"not_to_have"},
+    enrolment_app: {"enrolment_broken"},
+}
+"""What a PC tells of models on their way, in its own words or the box's: a page has the sentence and no code.
+Of the last two, the refusals of those codes."""
 TOLD_WITH_MORE = {
     "support_request_out_of_time": "with both clocks, in webadmin.support",
     "bundle_not_trusted": "of an install, in updates_in_words.install_trouble",
 }
 SAID_OF_A_FILE = "self._refuse"
 """Its text follows the file's name (appliance/models/gguf_header.py)."""
-RESULTS = {"AcceleratorState", "Judgement"}
+NOT_COME = "self._fail"
+"""Its second argument says why a model has not come (appliance/worker/handout.py)."""
+RESULTS = {"AcceleratorState", "Judgement", "Permission"}
 """Pure rules that give their sentence back as `sentence`; the first argument says whether it is a failure."""
 
 
@@ -80,10 +96,17 @@ def said_in(path: Path, codes: dict[str, str]) -> Iterator[Said]:
             if text := text_of(node.args[0]):
                 yield Said(f"{path}:{node.lineno}", "", f"§ {text}.")
             continue
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == NOT_COME:
+            if text := text_of(node.args[1]):
+                yield Said(f"{path}:{node.lineno}", "", text)
+            continue
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         name, texts = node.func.id, [*node.args[:2]]
-        if name in RESULTS:
+        troubles = [keyword.value for keyword in node.keywords if keyword.arg == "trouble"]
+        if troubles:
+            texts = troubles
+        elif name in RESULTS:
             texts = texts[1:] if text_of(texts[1]) and ast.unparse(texts[0]) == "False" else []
         elif name not in codes:
             continue
@@ -107,7 +130,13 @@ def said() -> list[Said]:
         for path in sorted(Path(str(package.__file__)).parent.rglob("*.py"))
         if str(path.relative_to(root)) not in NOT_IN_PAGES
     ]
-    return [each for path in paths for each in said_in(path, codes)]
+    on_their_way = [
+        replace(each, code="")
+        for module, wanted in ON_THEIR_WAY.items()
+        for each in said_in(Path(str(module.__file__)), codes)
+        if wanted is None or each.code in wanted
+    ]
+    return [each for path in paths for each in said_in(path, codes)] + on_their_way
 
 
 def has_words(code: str) -> bool:
@@ -152,6 +181,14 @@ def test_every_sentence_of_the_code_has_its_french(site: Site, said: list[Said])
             "The USB stick can't be read: mount: wrong fs type Use one formatted with FAT or exFAT.",
             "La clé USB est illisible\N{NO-BREAK SPACE}: mount: wrong fs type"
             " Utilisez-en une formatée en FAT ou exFAT.",
+        ),
+        (
+            "Office hours of Monday are 08:00-18:00; models travel afterwards.",
+            "Lundi, les heures de bureau sont 08:00-18:00\N{NO-BREAK SPACE}; les modèles voyagent ensuite.",
+        ),
+        (
+            "The box does not give pieces now: timed out.",
+            "Le boîtier ne donne pas de morceaux pour l’instant\N{NO-BREAK SPACE}: délai dépassé.",
         ),
         ("A word of a later release.", "A word of a later release."),
     ],
