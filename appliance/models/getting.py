@@ -159,9 +159,11 @@ class Getting:
             bundle = self._verified(files, given, format_of(files), pieces.append)
             licence = self._licence(entry, facts)
             model = self._model(bundle, facts, licence)
+            # reading a large model takes minutes, and whoever needs the store would wait for them
+            damaged = self._damaged_in(store, bundle)
             with store.alone():
                 turns.take_room(self.get)
-                store.add(files, bundle, pieces)
+                store.add(files, bundle, damaged, pieces)
                 add_held(db, model)
         shutil.rmtree(self._folder, ignore_errors=True)
         return model
@@ -257,6 +259,13 @@ class Getting:
                     next_step="Get the model again.",
                 )
         return bundle
+
+    def _damaged_in(self, store: Store, bundle: Bundle) -> frozenset[str]:
+        """Of the files that the store has already, those that what came is to mend."""
+        held = store.held_already(bundle)
+        if held:
+            measure_get(self.activity, self.get, 0, sum(file.size_bytes for file in held))
+        return store.damaged(held, _StoppableMeter(self.activity, self.get).add)
 
     def _licence(self, entry: Entry | None, facts: ModelFacts) -> Licence | None:
         """The entry's, else the file's own word, which may forbid what nobody had said before."""

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -110,18 +110,40 @@ class Store:
                 next_step="Remove a model that nobody uses.",
             )
 
-    def add(self, incoming: Mapping[str, Path], bundle: Bundle, pieces: Iterable[PieceList] = ()) -> Path:
+    def held_already(self, bundle: Bundle) -> list[BundleFile]:
+        """Those of its files that came with other models before."""
+        return [file for file in bundle.files if blob_path(self.state_dir, file.sha256).exists()]
+
+    def damaged(
+        self, held: Iterable[BundleFile], on_bytes: Callable[[int], None] = lambda _: None
+    ) -> frozenset[str]:
+        """The hashes of files in the store that have lost them. Reads them all: not within `alone`."""
+        return frozenset(
+            file.sha256
+            for file in held
+            if not self._is_sound(blob_path(self.state_dir, file.sha256), on_bytes)
+        )
+
+    def add(
+        self,
+        incoming: Mapping[str, Path],
+        bundle: Bundle,
+        damaged: Collection[str],
+        pieces: Iterable[PieceList] = (),
+    ) -> Path:
         """Moves files that were verified (`hash_files`) into the store; their folder there.
 
         The lists of their `pieces` are kept for the hand-out. What is there already is kept, and the file
-        that came is removed. Within `alone`. Raises StoreFull.
+        that came is removed, unless it is `damaged`. Within `alone`. Raises StoreFull.
         """
         folder = bundle_folder(self.state_dir, bundle.digest)
         draft = folder.with_name(f".{bundle.digest}")
+        to_mend = set(damaged)
         with _no_room():
             shutil.rmtree(draft, ignore_errors=True)
             for file in bundle.files:
-                self._move_in(incoming[file.path], file.sha256)
+                self._move_in(incoming[file.path], file.sha256, is_damaged=file.sha256 in to_mend)
+                to_mend.discard(file.sha256)
                 link = draft / file.path
                 _make_folders(draft, link.parent)
                 link.hardlink_to(blob_path(self.state_dir, file.sha256))
@@ -166,17 +188,24 @@ class Store:
         self._remove_orphan_blobs()
         return len(orphans)
 
-    def _move_in(self, file: Path, sha256: str) -> None:
+    def _is_sound(self, blob: Path, on_bytes: Callable[[int], None]) -> bool:
+        try:
+            return _sha256(blob, on_bytes) == blob.name
+        except FileNotFoundError:
+            return True  # removed meanwhile: there is nothing to mend
+
+    def _move_in(self, file: Path, sha256: str, *, is_damaged: bool) -> None:
         blob = blob_path(self.state_dir, sha256)
-        if blob.exists() and _sha256(blob, lambda _: None) == sha256:
+        # one that came since the damaged ones were looked for had its hash a moment ago
+        if blob.exists() and not is_damaged:
             file.unlink()
             return
-        damaged = blob.stat().st_ino if blob.exists() else None
+        former = blob.stat().st_ino if blob.exists() else None
         file.chmod(_FILE_MODE)
         file.replace(blob)
         sync_folder(blob.parent)
-        if damaged is not None:
-            self._mend_links(damaged, blob)
+        if former is not None:
+            self._mend_links(former, blob)
 
     def _mend_links(self, damaged: int, blob: Path) -> None:
         """Bundles that hold the damaged file get the good one. An engine that has it open keeps the old."""

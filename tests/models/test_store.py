@@ -25,8 +25,9 @@ def arrive(store: Store, name: str, content: dict[str, bytes]) -> tuple[dict[str
 
 def add(store: Store, name: str, content: dict[str, bytes]) -> Bundle:
     files, bundle = arrive(store, name, content)
+    damaged = store.damaged(store.held_already(bundle))
     with store.alone():
-        store.add(files, bundle)
+        store.add(files, bundle, damaged)
     return bundle
 
 
@@ -82,8 +83,11 @@ def test_a_good_copy_mends_a_damaged_one_everywhere(store: Store) -> None:
     folder = bundle_folder(store.state_dir, bundle.digest)
     (folder / "sub" / "config.json").chmod(0o644)
     (folder / "sub" / "config.json").write_bytes(b"[]")
-    add(store, "b", {"openvino_model.xml": b"<net>other</net>", "config.json": b"{}"})
+    again = {"openvino_model.xml": b"<net>other</net>", "config.json": b"{}", "the_same.json": b"{}"}
+    store.verify(add(store, "b", again))
     store.verify(bundle)
+    links = [path.stat().st_ino for path in (store.state_dir / "models").rglob("*.json")]
+    assert len(links) == 3 and len(set(links)) == 1
 
 
 def test_removing_keeps_what_another_bundle_needs(store: Store) -> None:
@@ -117,7 +121,7 @@ def test_a_bundle_that_comes_again_is_no_harm_and_neither_is_a_cut_off_one(store
     draft = store.state_dir / "models" / f".{bundle.digest}"
     (draft / "left").mkdir(parents=True)
     with store.alone():
-        store.add(files, bundle)
+        store.add(files, bundle, damaged=())
     assert not draft.exists()
     assert add(store, "b", CONTENT) == bundle
     store.verify(bundle)

@@ -1,13 +1,17 @@
 """Several gets at once: a small one is not held up by a large one, and nothing is promised twice."""
 
+import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from appliance.models import CarriedOrder, Get, GetState, HubOrder, ask_cancel, read_get
+from appliance.models import gets as gets_module
+from appliance.models import store as store_module
+from appliance.models.layout import engine_path
 from appliance.models.turns import MOST_AT_ONCE, turns
 from tests.models.conftest import ModelBox
 from tests.models.hub_server import HubServer
@@ -68,6 +72,39 @@ def test_whoever_waits_is_cancelled_at_once(
         ask_cancel(online.activity, waiting.id)
         assert "cancelled" in online.turn()
         assert read_get(online.activity, waiting.id).state is GetState.CANCELLED
+
+
+def test_what_the_store_has_already_is_read_without_its_lock_and_can_be_cancelled(
+    box: ModelBox, tiny_gguf: Path, small: CarriedOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.put_on_stick(tiny_gguf)
+    assert box.get("first", small).state is GetState.DONE
+    second = box.ask("second", small)
+    read = store_module._sha256
+
+    def reading(path: Path, on_bytes: Callable[[int], None]) -> str:
+        with (box.settings.state_dir / "models" / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ask_cancel(box.activity, second.id)
+        return read(path, on_bytes)
+
+    monkeypatch.setattr(store_module, "_sha256", reading)
+    monkeypatch.setattr(gets_module, "_REPORT_STEP_BYTES", 1)
+    box.turn()
+    assert read_get(box.activity, second.id).state is GetState.CANCELLED
+    assert box.incoming() == []
+
+
+def test_a_damaged_file_of_the_store_is_mended_by_a_get_of_the_same(
+    box: ModelBox, tiny_gguf: Path, small: CarriedOrder
+) -> None:
+    box.put_on_stick(tiny_gguf)
+    box.get("first", small)
+    damaged = engine_path(box.settings.state_dir, box.model("first").bundle)
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"\0" * damaged.stat().st_size)
+    assert box.get("second", small).state is GetState.DONE
+    assert damaged.read_bytes() == tiny_gguf.read_bytes()
 
 
 def test_one_reads_a_stick_at_a_time(online: ModelBox, small: CarriedOrder) -> None:
