@@ -275,7 +275,10 @@ class Safekeeping(Protocol):
         """
 
     def mount_nas(self, plan: NasPlan) -> str:
-        """Mounts a NAS folder for the service user, in place of the one before; where its files lie now."""
+        """Mounts a NAS folder for the service user, in place of another; where its files lie now.
+
+        One that is mounted by the same plan stays as it is: somebody may be at work in it.
+        """
 
     def unmount_nas(self) -> None:
         """Takes the NAS folder away; none is fine."""

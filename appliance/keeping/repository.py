@@ -10,11 +10,10 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
-from appliance.errors import Refusal
 from appliance.host import Host, HostFailed, NasKind, NasPlan
+from appliance.keeping.nas import mounted_nas
 from appliance.keeping.places import keeping_dir
 from appliance.keeping.restic import Repository
 from appliance.keeping.targets import (
@@ -38,13 +37,13 @@ def open_target(settings: Settings, target: Target, host: Host) -> Iterator[Repo
     """The target's repository while the work lasts. Raises what `troubles` names."""
     match target:
         case SmbTarget() | NfsTarget():
-            folder = _mount(host, nas_plan(target, target_secret(settings)))
-            try:
+            plan = nas_plan(target, target_secret(settings))
+            with ExitStack() as mounted:
+                try:
+                    folder = mounted.enter_context(mounted_nas(settings, host, plan))
+                except HostFailed as error:
+                    raise trouble_in(error.sentence) from error
                 yield Repository(str(folder / target.folder))
-            finally:
-                # what keeps a folder busy is over once its programs are; the next mount clears it away
-                with suppress(Refusal):
-                    host.unmount_nas()
         case SftpTarget():
             _reach(target.host, target.port)
             yield _by_sftp(settings, target)
@@ -87,13 +86,6 @@ def host_key_fingerprint(host_key: str) -> str:
     """As OpenSSH prints it: SHA256:…"""
     digest = hashlib.sha256(base64.b64decode(host_key.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
-
-
-def _mount(host: Host, plan: NasPlan) -> Path:
-    try:
-        return Path(host.mount_nas(plan))
-    except HostFailed as error:
-        raise trouble_in(error.sentence) from error
 
 
 def _reach(host: str, port: int) -> None:

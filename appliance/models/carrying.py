@@ -11,14 +11,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import Refusal, Refused, TryAgain
 from appliance.host import Host, HostFailed, NotFound
 from appliance.keeping import BackupChoice, NfsTarget, SmbTarget
-from appliance.keeping.places import at_work
+from appliance.keeping.nas import mounted_nas
 from appliance.keeping.repository import nas_plan
 from appliance.keeping.targets import target_secret
 from appliance.models.bundle import MOST_FILES
@@ -77,7 +77,7 @@ class Carried:
 def medium(settings: Settings, host: Host, origin: str) -> Iterator[Path]:
     """Where its files lie while the work lasts.
 
-    Raises NotFound of the host, NoNasFolder, KeepingBusy while a backup uses the NAS, MediumGone, StoreFull.
+    Raises NotFound of the host, NoNasFolder, MediumGone, StoreFull.
     """
     with _stick(host) if origin == "stick" else _nas(settings, host) as folder:
         try:
@@ -115,14 +115,24 @@ def _stick(host: Host) -> Iterator[Path]:
 
 @contextmanager
 def _nas(settings: Settings, host: Host) -> Iterator[Path]:
-    # a backup mounts the same share, in place of what was mounted before
-    with at_work(settings):
-        folder = _mount_nas(settings, host)
+    with open_cellule(settings.state_dir) as db:
+        target = read_choice(db, BackupChoice).target
+    if not isinstance(target, SmbTarget | NfsTarget):
+        raise NoNasFolder(
+            "No NAS folder is chosen.",
+            next_step=f"Choose one for the backups (SMB or NFS); models lie in its folder {NAS_FOLDER}.",
+        )
+    with ExitStack() as mounted:
+        plan = nas_plan(target, target_secret(settings))
         try:
-            yield folder
-        finally:
-            with suppress(Refusal):
-                host.unmount_nas()
+            folder = mounted.enter_context(mounted_nas(settings, host, plan)) / NAS_FOLDER
+        except HostFailed as error:
+            raise NoNasFolder(f"The NAS can't be mounted: {error.sentence}") from error
+        if not folder.is_dir():
+            raise NoNasFolder(
+                f"The NAS share has no folder {NAS_FOLDER}.", next_step="Make it, with models in it."
+            )
+        yield folder
 
 
 def carried_models(folder: Path) -> list[Carried]:
@@ -233,24 +243,3 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 def _has_link(folder: Path, path: Path) -> bool:
     steps = [path, *path.parents]
     return any(step.is_symlink() for step in steps[: steps.index(folder)])
-
-
-def _mount_nas(settings: Settings, host: Host) -> Path:
-    with open_cellule(settings.state_dir) as db:
-        target = read_choice(db, BackupChoice).target
-    if not isinstance(target, SmbTarget | NfsTarget):
-        raise NoNasFolder(
-            "No NAS folder is chosen.",
-            next_step=f"Choose one for the backups (SMB or NFS); models lie in its folder {NAS_FOLDER}.",
-        )
-    try:
-        folder = Path(host.mount_nas(nas_plan(target, target_secret(settings)))) / NAS_FOLDER
-    except HostFailed as error:
-        raise NoNasFolder(f"The NAS can't be mounted: {error.sentence}") from error
-    if not folder.is_dir():
-        with suppress(Refusal):
-            host.unmount_nas()
-        raise NoNasFolder(
-            f"The NAS share has no folder {NAS_FOLDER}.", next_step="Make it, with models in it."
-        )
-    return folder

@@ -37,9 +37,13 @@ def mount_nas(plan: NasPlan) -> str:
     return str(NAS_DIR)
 
 
+def is_nas_mounted() -> bool:
+    return NAS_DIR.is_mount()
+
+
 def unmount_nas() -> None:
     """Takes the folder away, even from under a program that hangs in it; none is fine. Raises HostFailed."""
-    if not NAS_DIR.is_mount():
+    if not is_nas_mounted():
         return
     done = attempt("systemd-umount", str(NAS_DIR))
     if done.returncode != 0:
