@@ -6,9 +6,9 @@ One answer's next token passes the nodes one after the other, so the times add u
             + sum over parts of: round trips × latency + bytes passed / bandwidth + overhead
 
 The first sum is the roofline of memory-bound work (Williams, Waterman, Patterson, CACM 52(4), 2009). The
-second is what llama.cpp's RPC costs: a row of the model's width at 32 bit to each part and one back, with
-small messages around them; ROUND_TRIPS, MESSAGE_BYTES and OVERHEAD_SECONDS are measured by
-`./build.sh bench sharding`, with llama-cpp-python 0.3.36.
+second is what llama.cpp's RPC costs. Everything for a part is sent without waiting, and one answer is waited
+for; a test counts messages and bytes with llama-cpp-python 0.3.36, and `./build.sh bench sharding` holds the
+time against the clock.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,14 @@ from dataclasses import dataclass
 
 from appliance.engines.sharding.sizes import Weights, part_bytes, passing_bytes
 
-ROUND_TRIPS = 1.5
-MESSAGE_BYTES = 12_000
+ROUND_TRIPS = 1
+ROWS_PASSED = 3
+"""At most, each of the model's width at 32 bit: two to the part that follows layers of the head, else one,
+and one back."""
+MESSAGE_BYTES = 4_600
+"""Around the rows: 2.6 kB, and a mask of 2 bytes for each token in the cache, usually about a thousand."""
 OVERHEAD_SECONDS = 0.001
+"""Of sending, of being woken and of beginning to compute."""
 _FLOAT_BYTES = 4
 
 
@@ -94,12 +99,17 @@ def seconds_per_layer(model: SplitModel, node: SplitNode) -> float:
     return max(model.weights.layer_bytes) * model.active_share / node.bytes_per_second
 
 
+def passed_bytes(model: SplitModel) -> int:
+    """Between the head and one part for a token, both ways together."""
+    return ROWS_PASSED * model.row_bytes + MESSAGE_BYTES
+
+
 def _link_seconds(model: SplitModel, share: Share) -> float:
     if share.is_head:
         return 0.0
-    passed = 2 * model.row_bytes + MESSAGE_BYTES
     node = share.node
-    return ROUND_TRIPS * node.link_seconds + passed / node.link_bytes_per_second + OVERHEAD_SECONDS
+    passing = passed_bytes(model) / node.link_bytes_per_second
+    return ROUND_TRIPS * node.link_seconds + passing + OVERHEAD_SECONDS
 
 
 def split_seconds(model: SplitModel, shares: Sequence[Share]) -> float:
@@ -118,9 +128,9 @@ def told_share(model: SplitModel, share: Share) -> str:
     )
     if share.is_head:
         return f"{reading}."
-    passed = f"{(2 * model.row_bytes + MESSAGE_BYTES) / 1000:.0f} kB"
+    passed = f"{passed_bytes(model) / 1000:.0f} kB"
     return (
-        f"{reading}; its link takes {ROUND_TRIPS:g} × {1000 * node.link_seconds:.1f} ms and {passed} at "
+        f"{reading}; its link takes {ROUND_TRIPS} × {1000 * node.link_seconds:.1f} ms and {passed} at "
         f"{node.link_bytes_per_second / 1e6:.0f} MB/s, {1000 * _link_seconds(model, share):.1f} ms."
     )
 

@@ -2,8 +2,8 @@
 
 The model is random, 100 M parameters at Q8_0; head and parts compute on one thread each, one after the other,
 so two processors are enough, if nothing else takes them. The speed that planning is told is the unsplit
-model's own, measured in turn with the split one. The latency is made by `delayed_link`, for not every kernel
-has netem; it comes on top of what loopback and the link itself take. Compared is the best of ROUNDS of each.
+model's own, measured in turn with the split one, and the round trip is the link's own, measured as well. The
+latency is made by `delayed_link`, for not every kernel has netem. Compared is the best of ROUNDS of each.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from appliance.engines.sharding.sizes import Weights
 from appliance.engines.sharding.weights import read_weights
 from appliance.placement.split_cost import Share, SplitModel, SplitNode, split_seconds
-from tests.bench.delayed_link import delayed_link
+from tests.bench.delayed_link import delayed_link, measured_round_trip
 from tests.bench.random_model import Shape, random_model
 from tests.conftest import free_port
 from tests.engines.serving import RunningEngine, engine_process
@@ -25,7 +25,7 @@ CACHE = Path(os.environ.get("CELLULE_CACHE", Path.home() / ".cache" / "cellule")
 SHAPE = Shape("Random 100M", 32768, 768, 2304, 10, 12, 6)
 KV_TOKENS = 1024
 GENERATED_TOKENS = 40
-ROUNDS = 5
+ROUNDS = 8
 SPLITS = ((5,), (4, 4))
 """Layers on each part; the head keeps the rest of ten."""
 ROUND_TRIP_SECONDS = (0.0003, 0.002, 0.01)
@@ -61,12 +61,13 @@ def main() -> bool:
 
 def _compare(setup: Setup, layers: Sequence[int], round_trip_seconds: float) -> float:
     """Prints a line; predicted over measured."""
+    trip = measured_round_trip(free_port(), free_port(), round_trip_seconds / 2)
     unsplit, measured = _measured(setup, layers, round_trip_seconds)
     speed = setup.weights.weights_bytes / unsplit
-    predicted = _predicted(setup.weights, layers, round_trip_seconds, speed)
+    predicted = _predicted(setup.weights, layers, trip, speed)
     print(
         f"{'+'.join(map(str, layers)):>4} of {setup.weights.layers} layers on parts, round trip "
-        f"{1000 * round_trip_seconds:4.1f} ms: {1000 * measured:5.1f} ms a token, predicted "
+        f"{1000 * trip:4.1f} ms: {1000 * measured:5.1f} ms a token, predicted "
         f"{1000 * predicted:5.1f}, ratio {predicted / measured:.2f}; in one piece {1000 * unsplit:.1f} ms",
         flush=True,
     )
