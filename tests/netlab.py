@@ -146,7 +146,8 @@ class Lab:
         try:
             return process.wait(limit_seconds)
         except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"{process.args!r} did not stop within {limit_seconds} s") from error
+            said = self.log(process)[-2000:]
+            raise AssertionError(f"{process.args!r} did not stop within {limit_seconds} s: {said}") from error
 
     def pids(self, name: str) -> list[int]:
         """Every process on a computer, also those that left their parent."""
