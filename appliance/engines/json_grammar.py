@@ -13,6 +13,8 @@ from appliance.errors import Refused
 MAX_DEPTH = 32
 MAX_SCHEMA_BYTES = 65536
 MAX_REPEATS = 1000
+MAX_REPEATS_TOGETHER = 10_000
+"""Of all different limits of one schema: more would hold up everybody's answers while they are compiled."""
 _ANNOTATIONS = {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated"}
 _ANNOTATIONS |= {"readOnly", "writeOnly", "$defs", "definitions"}
 _WORDS_OF_TYPE: dict[str, set[str]] = {
@@ -88,6 +90,10 @@ class _GrammarWriter:
         self._root = root
         self._param = param
         self._of_reference: dict[str, str] = {}
+        self._of_body: dict[str, str] = {}
+        self._resolving = frozenset[str]()
+        """References that are being followed, and nothing was written since."""
+        self._repeats = 0
         self._names = 0
 
     def refusal(self, path: str, what: str) -> SchemaNotOffered:
@@ -123,7 +129,10 @@ class _GrammarWriter:
         return self._typed(kinds, schema, path, depth)
 
     def _define(self, body: str, name: str | None = None) -> str:
-        name = name or self._new_name()
+        """The rule's name; without one given, two of the same body are one rule, which is compiled once."""
+        if name is None and body in self._of_body:
+            return self._of_body[body]
+        name = self._of_body[body] = name or self._new_name()
         self.rules.append((name, body or '""'))
         return name
 
@@ -142,9 +151,13 @@ class _GrammarWriter:
         if target is None:
             raise self.refusal(path, f"{reference} does not exist")
         key = str(reference)
+        if key in self._resolving:
+            raise self.refusal(path, f"{reference} leads back to itself and to no value")
         if key not in self._of_reference:
             name = self._of_reference[key] = self._new_name()
+            outer, self._resolving = self._resolving, self._resolving | {key}
             self._define(self.rule_of(target, key[1:], depth + 1), name)
+            self._resolving = outer
         return self._of_reference[key]
 
     def _alternatives(self, schema: dict[str, Any], word: str, path: str, depth: int) -> str:
@@ -168,10 +181,12 @@ class _GrammarWriter:
         return self._define(f"({' | '.join(texts)}) space")
 
     def _typed(self, kind: str, schema: dict[str, Any], path: str, depth: int) -> str:
-        if kind == "object":
-            return self._object(schema, path, depth)
-        if kind == "array":
-            return self._array(schema, path, depth)
+        if kind in ("object", "array"):
+            # within its brackets a reference may lead back to it
+            outer, self._resolving = self._resolving, frozenset()
+            rule = (self._object if kind == "object" else self._array)(schema, path, depth)
+            self._resolving = outer
+            return rule
         if kind == "string":
             return self._string(schema, path)
         if schema.get("minimum", 0) != 0:
@@ -187,7 +202,7 @@ class _GrammarWriter:
             if schema["format"] not in _FORMATS or "minLength" in schema or "maxLength" in schema:
                 raise self.refusal(path, f"the format {schema['format']!r} is not offered here")
             body = _FORMATS[schema["format"]]
-        return self._define(f'"\\"" {body} "\\"" space')
+        return self._repeated(f'"\\"" {body} "\\"" space', low if high is None else high, path)
 
     def _array(self, schema: dict[str, Any], path: str, depth: int) -> str:
         item = self.rule_of(schema.get("items", {}), f"{path}/items", depth + 1)
@@ -197,7 +212,16 @@ class _GrammarWriter:
         most_after = "" if high is None else high - 1
         more = f'("," space {item}){{{max(0, low - 1)},{most_after}}}'
         items = f"{item} {more}" if low else f"({item} {more})?"
-        return self._define(f'"[" space {items} "]" space')
+        return self._repeated(f'"[" space {items} "]" space', low if high is None else high, path)
+
+    def _repeated(self, body: str, repeats: int, path: str) -> str:
+        """As `_define`, for a rule with limits."""
+        before = len(self.rules)
+        name = self._define(body)
+        self._repeats += repeats * (len(self.rules) - before)
+        if self._repeats > MAX_REPEATS_TOGETHER:
+            raise self.refusal(path, f"its different limits are more than {MAX_REPEATS_TOGETHER} together")
+        return name
 
     def _limits(self, schema: dict[str, Any], path: str, least: str, most: str) -> tuple[int, int | None]:
         low, high = schema.get(least, 0), schema.get(most)

@@ -139,6 +139,35 @@ def test_a_schema_nested_without_end_is_refused() -> None:
         grammar_of_schema(schema, "response_format")
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"$ref": "#/$defs/a"},
+        {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/a"}]},
+        {"anyOf": [{"$ref": "#/$defs/b"}, {"type": "null"}]},
+    ],
+)
+def test_a_reference_that_leads_back_to_itself_alone_is_refused(inner: dict[str, Any]) -> None:
+    """No engine can begin such a value; within an object or a list it may lead back."""
+    schema = {"$ref": "#/$defs/a", "$defs": {"a": inner, "b": {"$ref": "#/$defs/a"}}}
+    with pytest.raises(SchemaNotOffered, match="back to itself"):
+        grammar_of_schema(schema, "response_format")
+    grammar_of_schema({**schema, "$defs": {"a": {"type": "array", "items": inner}, "b": {}}}, "")
+
+
+def test_equal_parts_of_a_schema_are_one_rule() -> None:
+    properties = {f"p{number}": {"type": "string", "maxLength": 1000} for number in range(300)}
+    grammar = grammar_of_schema({"type": "object", "properties": properties}, "response_format")
+    assert grammar.count("char{0,1000}") == 1
+
+
+def test_limits_that_would_take_minutes_to_compile_are_refused() -> None:
+    """As a request of OpenVINO's for 100 properties, each with another limit, held up everybody's answers."""
+    properties = {f"p{number}": {"type": "string", "maxLength": 1000 - number} for number in range(100)}
+    with pytest.raises(SchemaNotOffered, match="together"):
+        grammar_of_schema({"type": "object", "properties": properties}, "response_format")
+
+
 def test_a_refused_schema_is_a_400_that_names_the_place(tiny_engine: RunningEngine) -> None:
     reply = ask(tiny_engine, {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 2}}}, 0)
     assert reply.status == 400 and reply.error["param"] == "response_format"
