@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.engines.llama import Pointer, llama
-from appliance.engines.sampling_plan import SamplingDefaults
+from appliance.engines.sampling_plan import SamplingDefaults, advised_sampling
 from appliance.engines.served import ModelUnusable
 from appliance.engines.vocabulary import DEMO_NAME_START, TextNotTokenizable
 from appliance.errors import Broken
@@ -127,12 +127,16 @@ class Model:
 
     def _sampling_defaults(self) -> SamplingDefaults:
         names = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
-        given: dict[str, Any] = {}
-        for field, key in names.items():
-            value = self.metadata(f"general.sampling.{key}")
-            if value is not None:
-                given[field] = int(value) if field == "top_k" else float(value)
-        return SamplingDefaults(**given)
+        return advised_sampling(
+            {name: _number_or_none(self.metadata(f"general.sampling.{key}")) for name, key in names.items()}
+        )
+
+
+def _number_or_none(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
 
 
 def _files_of(path: Path) -> list[Path]:

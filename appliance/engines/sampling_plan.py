@@ -1,8 +1,15 @@
 """What a request asks of the choice of tokens, and what is told of the choices: the same for every engine."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance.errors import Refused
+
+LEAST_TEMPERATURE = LEAST_TOP_P = 1e-6
+"""Engines compute with floats of 32 bits: divided by less, logits are numbers no more, and GenAI's process
+ends over a 0 that it had not been given. Nothing but the likeliest is left there anyway."""
+_MOST_TEMPERATURE, _MOST_TOP_K = 2.0, 1_000_000
 
 
 class GrammarNotUsable(Refused):
@@ -17,6 +24,24 @@ class SamplingDefaults:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+
+
+def advised_sampling(told: Mapping[str, object]) -> SamplingDefaults:
+    """What a model's files advise, by SamplingDefaults' names: what no request could ask is passed over."""
+    numbers = {
+        name: float(value)
+        for name, value in told.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    advised = SamplingDefaults()
+    temperature, top_p = numbers.get("temperature", -1.0), numbers.get("top_p", -1.0)
+    top_k, min_p = numbers.get("top_k", -1.0), numbers.get("min_p", -1.0)
+    return SamplingDefaults(
+        temperature=temperature if 0 <= temperature <= _MOST_TEMPERATURE else advised.temperature,
+        top_p=top_p if 0 < top_p <= 1 else advised.top_p,
+        top_k=int(top_k) if 0 <= top_k <= _MOST_TOP_K else advised.top_k,
+        min_p=min_p if 0 <= min_p <= 1 else advised.min_p,
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from appliance.engines.contract import SamplingFields
 from appliance.engines.generation import FinishReason, Generation, GenerationRequest, Mailbox, Output
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.options import EngineOptions
-from appliance.engines.sampling_plan import SamplingPlan
+from appliance.engines.sampling_plan import LEAST_TEMPERATURE, LEAST_TOP_P, SamplingPlan
 from appliance.engines.served import (
     Answer,
     ContextLengthExceeded,
@@ -193,9 +193,11 @@ class TextEngine:
             if not token.isascii() or not token.isdigit() or int(token[:10]) >= size:
                 raise TokenUnknown(f"{token[:20]!r} is no token id of this model.", param="logit_bias")
             bias.append((int(token), value))
+        temperature = advised.temperature if request.temperature is None else request.temperature
+        top_p = advised.top_p if request.top_p is None else request.top_p
         return SamplingPlan(
-            temperature=advised.temperature if request.temperature is None else request.temperature,
-            top_p=advised.top_p if request.top_p is None else request.top_p,
+            temperature=temperature if temperature >= LEAST_TEMPERATURE else 0.0,
+            top_p=max(top_p, LEAST_TOP_P),
             top_k=advised.top_k if request.top_k is None else request.top_k,
             min_p=advised.min_p if request.min_p is None else request.min_p,
             presence_penalty=request.presence_penalty,

@@ -181,6 +181,20 @@ def test_greedy_answers_are_the_same_every_time(engine: RunningEngine) -> None:
     assert len(answers) == 1
 
 
+@pytest.mark.parametrize(
+    "least", [{"temperature": 1e-300}, {"temperature": 1e-42}, {"top_p": 1e-300, "temperature": 1}]
+)
+def test_what_is_less_than_an_engine_can_compute_with_is_the_likeliest(
+    subject: Subject, least: dict[str, float]
+) -> None:
+    engine = subject.running
+    reply = engine.chat("x", max_tokens=5, **least)
+    assert reply.status == 200
+    if subject.declared.engine != "adopted":  # that server has its own floats
+        assert reply.text == engine.chat("x", max_tokens=5, temperature=0).text
+    assert engine.health()["ready"]
+
+
 def test_a_seed_decides_the_draw_and_no_seed_does_not(engine: RunningEngine) -> None:
     drawn = {**DRAWN, "max_tokens": 24}
     same = {engine.complete("abc", **drawn).text for _ in range(2)}

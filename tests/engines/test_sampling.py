@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from appliance.engines.sampling_plan import SamplingDefaults, advised_sampling
 from tests.engines.serving import RunningEngine
 
 
@@ -84,3 +85,12 @@ def test_choices_of_one_request_repeat_with_its_seed(tiny_engine: RunningEngine)
         return [choice["text"] for choice in choices]
 
     assert texts() == texts()
+
+
+def test_advice_of_a_file_that_no_request_could_ask_is_passed_over() -> None:
+    sound = SamplingDefaults(temperature=0.6, top_p=0.95, top_k=20, min_p=0.1)
+    told = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.1}
+    assert advised_sampling(told) == advised_sampling({**told, "top_k": 20.0}) == sound
+    for lie in (-1, 10**9, float("nan"), float("inf"), "warm", None):
+        assert advised_sampling(dict.fromkeys(told, lie)) == SamplingDefaults()
+    assert advised_sampling({"top_p": 0}) == SamplingDefaults()

@@ -7,9 +7,9 @@ hwprofile. What nobody knows is refused: a typo would cost speed in silence.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from appliance.engines.openvino.library import openvino
+from appliance.engines.openvino.library import genai, openvino
 from appliance.engines.options import EngineOptions
-from appliance.engines.served import ModelUnusable, SettingUnknown
+from appliance.engines.served import ModelUnusable, SettingUnknown, SettingUnusable
 from appliance.hardware.profile import Setting
 
 SCHEDULER_SETTINGS = frozenset({"max_num_batched_tokens", "enable_prefix_caching", "dynamic_split_fuse"})
@@ -71,7 +71,7 @@ def _is_discrete(kind: object) -> bool:
 
 
 def device_settings(options: EngineOptions) -> DeviceSettings:
-    """Raises ModelUnusable where there is no such device, SettingUnknown."""
+    """Raises ModelUnusable where there is no such device, SettingUnknown, SettingUnusable."""
     device = _device_of(options)
     scheduler = {name: value for name, value in options.settings.items() if name in SCHEDULER_SETTINGS}
     properties = {name: value for name, value in options.settings.items() if name not in scheduler}
@@ -89,9 +89,21 @@ def device_settings(options: EngineOptions) -> DeviceSettings:
             f"OpenVINO has no setting {unknown[0]!r} on {options.device}.",
             next_step="Correct the hardware profile.",
         )
+    _try_scheduler(scheduler)
     if device == "CPU":
         # an employee's PC: two engines pinned to the same cores would wait for each other
         properties = {"ENABLE_CPU_PINNING": False, **properties}
         if options.threads:
             properties["INFERENCE_NUM_THREADS"] = options.threads
     return DeviceSettings(device, properties, scheduler)
+
+
+def _try_scheduler(settings: dict[str, Setting]) -> None:
+    """A value of another type ends GenAI's process later, which can't say so in a sentence."""
+    for name, value in settings.items():
+        try:
+            setattr(genai.SchedulerConfig(), name, value)
+        except TypeError:
+            raise SettingUnusable(
+                f"OpenVINO's setting {name!r} can't be {value!r}.", next_step="Correct the hardware profile."
+            ) from None

@@ -10,7 +10,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from appliance.engines.sampling_plan import SamplingDefaults
+from appliance.engines.sampling_plan import SamplingDefaults, advised_sampling
 from appliance.engines.served import ModelUnusable
 from appliance.errors import Refusal
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
@@ -125,20 +125,16 @@ def _kv_bytes(layers: int, kv_heads: int, head_width: int) -> int:
 
 
 def _gguf_sampling(header: GgufHeader) -> SamplingDefaults:
-    given: dict[str, Any] = {}
-    for field, key in _SAMPLING.items():
-        value = header.metadata.get(f"general.sampling.{key}")
-        if isinstance(value, int | float):
-            given[field] = int(value) if field == "top_k" else float(value)
-    return SamplingDefaults(**given)
+    return advised_sampling(
+        {name: header.metadata.get(f"general.sampling.{key}") for name, key in _SAMPLING.items()}
+    )
 
 
 def _folder_sampling(config: dict[str, Any]) -> SamplingDefaults:
     """As transformers writes generation_config.json: temperature and the others count only with do_sample."""
     if not config.get("do_sample"):
         return SamplingDefaults()
-    given = {name: config[name] for name in _SAMPLING if isinstance(config.get(name), int | float)}
-    return SamplingDefaults(**given)
+    return advised_sampling({name: config.get(name) for name in _SAMPLING})
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from appliance.engines.openvino.folder import TOKENIZER, ModelFolder, loaded, se
 from appliance.engines.openvino.library import genai
 from appliance.engines.options import EngineOptions
 from appliance.engines.pipeline import PipelineServed, tokens_header
+from appliance.engines.sampling_plan import LEAST_TEMPERATURE
 from appliance.engines.transcription_form import read_transcription
 from appliance.engines.transcripts import Segment, Transcript, needs_times, written
 from appliance.engines.turns import Turn
@@ -109,7 +110,7 @@ class OpenVinoTranscription(PipelineServed):
                 config.language = f"<|{request.language}|>"
         if request.prompt:
             config.initial_prompt = request.prompt
-        if request.temperature > 0:
+        if request.temperature >= LEAST_TEMPERATURE:
             config.do_sample = True
             config.temperature = request.temperature
         if most_tokens:

@@ -107,6 +107,8 @@ def test_a_setting_that_nobody_knows(demo: Path, setting: str, arguments: tuple[
 
 def test_a_setting_with_a_value_that_openvino_refuses(demo: Path) -> None:
     assert "can't load" in refusal(demo, "--setting", "INFERENCE_NUM_THREADS=many")
+    said = refusal(demo, "--setting", "max_num_batched_tokens=many")
+    assert "'max_num_batched_tokens' can't be 'many'" in said
 
 
 @pytest.mark.parametrize(
