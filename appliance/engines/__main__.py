@@ -7,12 +7,10 @@ is asked to end is told in `endings`.
 
 import argparse
 import asyncio
-import ctypes
 import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any, NoReturn
 import uvicorn
 import uvloop
 
-from appliance.engines.endings import FINISH_SIGNAL, FINISH_WITHIN_SECONDS
+from appliance.engines.endings import FINISH_SIGNAL, FINISH_WITHIN_SECONDS, end_with
 from appliance.engines.http import EngineApp
 from appliance.engines.loading import load
 from appliance.engines.metrics import EngineMetrics
@@ -30,7 +28,6 @@ from appliance.hardware.profile import MOST_PARALLEL, EngineName, Setting
 from appliance.watchdog import watchdog_of_this_process
 
 _log = logging.getLogger("appliance.engines")
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
@@ -119,7 +116,7 @@ def read_arguments(words: Sequence[str] | None = None) -> tuple[EngineOptions, d
     )
     given = parser.parse_args(words)
     if given.parent:
-        _end_with(given.parent)
+        end_with(given.parent, signal.SIGTERM)
     if given.model is None and given.engine is not EngineName.ADOPTED:
         parser.error("--model is missing")
     if not 1 <= given.slots <= MOST_PARALLEL:
@@ -139,13 +136,6 @@ def read_arguments(words: Sequence[str] | None = None) -> tuple[EngineOptions, d
         prompt_tokens=given.prompt_tokens,
     )
     return options, given.listen
-
-
-def _end_with(parent: int) -> None:
-    """prctl(2), PR_SET_PDEATHSIG: as setpriv(1) does, which the sandbox of the image does not let run."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before that
-        sys.exit(1)
 
 
 def _setting(text: str) -> tuple[str, Setting]:

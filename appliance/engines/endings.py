@@ -4,7 +4,10 @@ SIGTERM ends it within seconds, for a machine must not wait when it stops. FINIS
 it answers already, for whoever takes one engine away while the rest goes on; it takes nothing new, then ends.
 """
 
+import ctypes
+import os
 import signal
+import sys
 
 FINISH_SIGNAL = signal.SIGUSR1
 """Before the engine listens to it, it ends the process, which then answers nothing yet."""
@@ -21,6 +24,20 @@ _MEANINGS = {
     ENGINE_THREAD_DIED_STATUS: "the engine failed, its log says where",
     PART_LOST_STATUS: "a part of its split model is lost, its log names it",
 }
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with(parent: int, by: signal.Signals) -> None:
+    """From now on this process gets the signal when `parent`, the thread that started it, has ended.
+
+    prctl(2), as setpriv(1) does, which the sandbox of the image does not let run. Linux only.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
+    if os.getppid() != parent:  # it ended before that
+        sys.exit(1)
 
 
 def ending_in_words(status: int) -> str:

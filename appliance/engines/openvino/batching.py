@@ -15,11 +15,12 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import NoReturn
 
+from appliance.engines.endings import ENGINE_THREAD_DIED_STATUS
 from appliance.engines.generation import FinishReason, Generation, GenerationRequest, Mailbox
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.openvino.computing import Computing
 from appliance.engines.openvino.queue import QueuedRunner
-from appliance.engines.openvino.steps import Add, Given, Stepped, Stop
+from appliance.engines.openvino.steps import Add, Failed, Given, Stepped, Stop
 from appliance.engines.openvino.vocabulary import TokenizerVocabulary
 from appliance.engines.sampling_plan import TokenLogprobs
 
@@ -85,17 +86,15 @@ class BatchingRunner(QueuedRunner):
 
     def _step(self) -> Stepped:
         try:
-            stepped: Stepped = self._connection.recv()
+            said: Stepped | Failed = self._connection.recv()
         except (EOFError, ConnectionResetError):
             self._end_with_what_computes()
-        return stepped
+        if isinstance(said, Failed):
+            _end(said.why)
+        return said
 
     def _end_with_what_computes(self) -> NoReturn:
-        """Who tends to this process starts both anew."""
-        how = self._computing.how_it_ended()
-        _log.critical("the process that computes ended with %s", how)
-        logging.shutdown()
-        os._exit(70)
+        _end(f"the process that computes ended with {self._computing.how_it_ended()}")
 
     def _stop_cancelled(self) -> None:
         for number in [number for number, one in self._running.items() if one.cancelled]:
@@ -145,3 +144,10 @@ class BatchingRunner(QueuedRunner):
     def _leave(self, number: int) -> None:
         del self._running[number]
         self._connection.send(Stop(number))
+
+
+def _end(why: str) -> NoReturn:
+    """Who tends to this process starts it and the one that computes anew."""
+    _log.critical("%s", why)
+    logging.shutdown()
+    os._exit(ENGINE_THREAD_DIED_STATUS)

@@ -3,11 +3,15 @@
 GenAI's `step` keeps Python's lock until it ends, which takes seconds while a long prompt is read on a
 processor. In the server's own process nothing else could happen meanwhile: no health, no new request, no
 token on its way out. So the pipeline has a process of its own (`stepping`), and a pipe to the server
-(`steps`); it ends when the pipe does.
+(`steps`); it ends when the pipe does, and in the middle of a step with the server's process: who starts the
+next engine must find this one's memory free.
 """
 
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from multiprocessing.connection import Pipe
 
 from appliance.engines.openvino.steps import Failed, Start
@@ -19,8 +23,7 @@ class Computing:
 
     def __init__(self, start: Start) -> None:
         self.connection, theirs = Pipe()
-        command = [sys.executable, "-m", "appliance.engines.openvino.stepping", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        self._process = _started(theirs.fileno())
         theirs.close()
         self.connection.send(start)
 
@@ -38,3 +41,21 @@ class Computing:
         """Once the pipe has ended."""
         status = self._process.wait()
         return f"signal {-status}" if status < 0 else f"status {status}"
+
+
+def _started(pipe: int) -> subprocess.Popen[bytes]:
+    """The process, by a thread that lasts as long as it: to the kernel its parent is the thread."""
+    command = [sys.executable, "-m", "appliance.engines.openvino.stepping", str(pipe), str(os.getpid())]
+    started = Future[subprocess.Popen[bytes]]()
+
+    def start() -> None:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[pipe])
+        except OSError as error:
+            started.set_exception(error)
+        else:
+            started.set_result(process)
+            process.wait()
+
+    threading.Thread(target=start, daemon=True).start()
+    return started.result()

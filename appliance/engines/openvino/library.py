@@ -31,7 +31,7 @@ def refusing_what_openvino_refuses(what: str) -> Iterator[None]:
         raise ModelUnusable(f"{what}: {reason(error)}") from error
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: Exception) -> str:
     """The line that says why: OpenVINO puts the places in its sources around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not _NOISE.match(line)] or lines or ["no reason given"]

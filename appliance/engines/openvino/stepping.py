@@ -1,4 +1,4 @@
-"""python -m appliance.engines.openvino.stepping FD: loads one model and makes steps, told by a pipe.
+"""python -m appliance.engines.openvino.stepping FD PARENT: loads one model and makes steps, told by a pipe.
 
 What is said on the pipe, and why this is a process of its own, stands in `steps` and `computing`.
 """
@@ -7,18 +7,21 @@ import signal
 import sys
 import time
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 import numpy as np
 
+from appliance.engines.endings import end_with
 from appliance.engines.openvino.generation_config import generation_config
 from appliance.engines.openvino.library import Pipeline, genai, openvino, reason
 from appliance.engines.openvino.steps import Add, Failed, Given, Ready, Start, Stepped, Stop
 
 
 def main() -> None:
-    # who ends the server ends this by the pipe: a service that is stopped signals all its processes
+    # the server ends this: a service that is stopped signals all its processes
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    end_with(int(sys.argv[2]), signal.SIGKILL)
     connection = Connection(int(sys.argv[1]))
     try:
         _serve(connection)
@@ -34,6 +37,15 @@ def _serve(connection: Connection) -> None:
         connection.send(Failed(f"OpenVINO can't load {start.path} on {start.device}: {reason(error)}"))
         return
     connection.send(Ready())
+    try:
+        _step_on(connection, pipeline)
+    except (RuntimeError, MemoryError, TypeError, ValueError) as error:
+        connection.send(Failed(f"OpenVINO failed while it computed: {reason(error)}"))
+        while True:  # until the server, which has a word to say of it, ends both
+            connection.recv()
+
+
+def _step_on(connection: Connection, pipeline: Pipeline) -> NoReturn:
     running: dict[int, Pipeline] = {}
     while True:
         while not running or connection.poll():

@@ -1,6 +1,6 @@
 """What the server and the process that computes say to each other. Light: that process imports little else.
 
-Start → Ready, or Failed and the end → any number of Add and Stop ↔ a Stepped for each step
+Start → Ready, or Failed and the end → any number of Add and Stop ↔ a Stepped for each step, Failed at the end
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Failed:
-    """It can't be loaded."""
+    """It can't be loaded, or a step went wrong: nothing more comes."""
 
     why: str
 

@@ -8,6 +8,10 @@ import openai
 import psutil
 import pytest
 
+from appliance.engines.generation import GenerationRequest
+from appliance.engines.openvino.computing import Computing
+from appliance.engines.openvino.steps import Add, Failed, Start
+from appliance.engines.sampling_plan import SamplingPlan
 from tests.conftest import DEMO_MODEL
 from tests.engines.serving import RunningEngine, engine_process
 from tests.waiting import wait_until
@@ -64,3 +68,23 @@ def test_when_the_engine_dies_nothing_computes_on(engine: RunningEngine) -> None
     process = computing(engine)
     engine.process.kill()
     process.wait(10)
+
+
+def test_when_the_engine_is_killed_a_step_that_never_ends_is_over(engine: RunningEngine) -> None:
+    """Such a step is played by stopping the process that makes it: the next engine needs its memory."""
+    process = computing(engine)
+    process.suspend()
+    engine.process.kill()
+    process.wait(10)
+
+
+def test_what_goes_wrong_in_a_step_is_told_in_its_own_words() -> None:
+    """By a request that the server never lets through."""
+    computing = Computing(Start(DEMO_MODEL, "CPU", {}, {"max_num_seqs": 1}))
+    computing.wait_until_loaded()
+    request = GenerationRequest((5, 6), SamplingPlan(temperature=1e-300), max_tokens=1)
+    computing.connection.send(Add(0, request, frozenset(), None))
+    said = computing.connection.recv()
+    assert isinstance(said, Failed) and "temperature must be a strictly positive float" in said.why
+    computing.connection.close()
+    assert computing.how_it_ended() == "status 0"
