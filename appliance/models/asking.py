@@ -26,6 +26,7 @@ from appliance.models.held import (
 from appliance.models.hub_download import InternetNotAllowed
 from appliance.models.licence import check_licence
 from appliance.models.store import Store
+from appliance.models.uploads import receiving_bytes
 from appliance.models.uses import serving_nodes, uses_of
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
@@ -117,7 +118,13 @@ def ask_get(
     if not order.even_if_too_large:
         refuse_too_large(taken.model_bytes, node_rooms(settings, db), taken.weights)
     store = Store(settings.state_dir, quota_bytes=choice.quota_bytes)
-    store.require_room(taken.model_bytes, taken.disk_bytes)
+    others_model_bytes, others_to_come_bytes = receiving_bytes(settings.state_dir, activity)
+    store.require_room(
+        taken.model_bytes,
+        taken.disk_bytes,
+        others_model_bytes=others_model_bytes,
+        others_to_come_bytes=others_to_come_bytes,
+    )
     get = insert_get(activity, name, order, by=by, at=at, size_bytes=size_bytes)
     record_audit(
         activity, AuditEvent.ADMIN_MODEL_GET, actor=by, address=address, subject=name, detail=_told(order)

@@ -176,6 +176,10 @@ class Getting:
         """Everything lies in the get's folder then; the hashes that the source gave, by path."""
         meter, order = _StoppableMeter(self.activity, self.get), self.get.order
 
+        def copied(count: int) -> None:
+            store.keep_reserve()
+            meter.add(count)
+
         def judge(listing: Listing, parameters: int | None = None) -> None:
             measure_get(self.activity, self.get, 0, listing.size_bytes)
             check_files(listing.sizes, self.settings.converter)
@@ -201,7 +205,7 @@ class Getting:
                 ):
                     files = files_of(folder, order.path)
                     judge(Listing("", _sizes(files), {}), _parameters(files))
-                    return copy_model(folder, order, self._folder, meter.add)
+                    return copy_model(folder, order, self._folder, copied)
             case UploadOrder():
                 files = self._files(self._folder)
                 judge(Listing("", _sizes(files), {}), _parameters(files))

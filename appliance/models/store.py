@@ -101,10 +101,10 @@ class Store:
                 next_step="Remove a model that nobody uses.",
             )
 
-    def keep_reserve(self) -> None:
-        """Raises StoreFull once somebody else fills the disk while a model comes."""
+    def keep_reserve(self, to_come_bytes: int = 0) -> None:
+        """Raises StoreFull once somebody else fills the disk while a model comes: before the box has none."""
         disk = shutil.disk_usage(models_dir(self.state_dir))
-        if disk.free < reserve_bytes(disk.total):
+        if disk.free - to_come_bytes < reserve_bytes(disk.total):
             raise StoreFull(
                 f"The disk has {told_bytes(disk.free)} free, which the box needs for itself.",
                 next_step="Remove a model that nobody uses.",

@@ -11,9 +11,18 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from appliance.errors import Refused
-from appliance.models.gets import Get, GetState, GetUnknown, UploadOrder, measure_get, move_get, read_get
+from appliance.models.gets import (
+    Get,
+    GetState,
+    GetUnknown,
+    UploadOrder,
+    measure_get,
+    move_get,
+    read_get,
+    unfinished_gets,
+)
 from appliance.models.layout import incoming_dir
-from appliance.models.store import StoreFull
+from appliance.models.store import Store, StoreFull
 
 STALE_SECONDS = 24 * 3600.0
 LARGEST_CHUNK_BYTES = 64 * 2**20
@@ -47,6 +56,7 @@ def receive_chunk(
         raise ChunkRefused(
             f"{path} goes on at byte {here}, not at {offset}.", next_step=f"Send from byte {here}."
         )
+    Store(state_dir).keep_reserve(len(data))
     _append(target, data)
     received = received_bytes(state_dir, get)
     measure_get(activity, get, sum(received.values()))
@@ -60,6 +70,16 @@ def received_bytes(state_dir: Path, get: Get) -> dict[str, int]:
     assert isinstance(get.order, UploadOrder)
     targets = {file.path: _target(state_dir, get, file.path) for file in get.order.files}
     return {path: target.stat().st_size if target.exists() else 0 for path, target in targets.items()}
+
+
+def receiving_bytes(state_dir: Path, activity: Database) -> tuple[int, int]:
+    """Of all uploads that have begun: how large they will be, and how much of that is still to come."""
+    whole, here = 0, 0
+    for get in unfinished_gets(activity):
+        if get.state is GetState.RECEIVING and isinstance(get.order, UploadOrder):
+            whole += sum(file.size_bytes for file in get.order.files)
+            here += sum(received_bytes(state_dir, get).values())
+    return whole, whole - here
 
 
 def is_stale(state_dir: Path, get: Get, at: float) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from appliance.models import (
     ask_cancel,
     ask_get,
     carried_models,
+    carrying,
     engine_path,
     hub_order,
     list_gets,
@@ -322,6 +324,46 @@ def test_a_chunk_for_which_there_is_no_room_leaves_nothing(small_disk: ModelBox)
     assert received_bytes(box.settings.state_dir, get) == {"a.gguf": 0}
     filler.unlink()
     send()
+
+
+@pytest.mark.root
+def test_a_chunk_leaves_the_box_its_reserve(small_disk: ModelBox) -> None:
+    """Two uploads together, or somebody else beside one, must not fill the disk that all else needs."""
+    box = small_disk
+    get = box.ask("big", UploadOrder(files=(UploadFile(path="a.gguf", size_bytes=5_000_000),)))
+    fill(box.settings.state_dir / "filler", leave=2_200_000)
+    with pytest.raises(StoreFull):
+        receive_chunk(
+            box.settings.state_dir, box.activity, get.id, path="a.gguf", offset=0, data=b"x" * 2_000_000
+        )
+    assert received_bytes(box.settings.state_dir, get) == {"a.gguf": 0}
+
+
+@pytest.mark.root
+def test_room_that_an_upload_waits_for_is_not_given_to_another(small_disk: ModelBox) -> None:
+    box = small_disk
+    box.ask("one", UploadOrder(files=(UploadFile(path="a.gguf", size_bytes=6_000_000),)))
+    with pytest.raises(StoreFull):
+        box.ask("two", UploadOrder(files=(UploadFile(path="a.gguf", size_bytes=6_000_000),)))
+
+
+@pytest.mark.root
+def test_a_disk_that_fills_while_a_stick_is_copied(
+    small_disk: ModelBox, small_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = small_disk
+    box.put_on_stick(small_gguf)
+    monkeypatch.setattr(carrying, "_CHUNK_BYTES", 2**20)
+    begun = carrying._begin_anew_if_changed
+
+    def then_somebody_fills_it(files: Mapping[str, Path], target: Path) -> None:
+        begun(files, target)
+        fill(box.settings.state_dir / "filler", leave=2_500_000)
+
+    monkeypatch.setattr(carrying, "_begin_anew_if_changed", then_somebody_fills_it)
+    get = box.get("small", stick(small_gguf.name))
+    assert (get.state, get.code) == (GetState.REFUSED, "model_store_full"), get.sentence
+    assert "which the box needs for itself" in get.sentence and box.incoming() == []
 
 
 def test_an_openvino_folder_from_a_stick_keeps_its_names(box: ModelBox, tmp_path: Path) -> None:
