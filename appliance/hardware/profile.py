@@ -49,6 +49,19 @@ Pattern = Annotated[str, AfterValidator(_pattern)]
 """A regular expression, searched, not matched."""
 
 
+FAMILIES = ("gguf", "openvino", "safetensors", "mlx", "flm")
+
+
+def _format(text: str) -> str:
+    if text.partition(":")[0] not in FAMILIES:
+        raise ValueError(f"begins with no family of model files ({', '.join(FAMILIES)})")
+    return text
+
+
+Format = Annotated[str, AfterValidator(_format)]
+"""Family and quantisation: "gguf:Q4_K_M"."""
+
+
 class ProfileUnusable(Refused):
     """A file of hwprofiles that can't be read; nothing of it is used."""
 
@@ -71,6 +84,13 @@ class EngineName(StrEnum):
     ADOPTED = "adopted"
 
 
+BACKENDS = {
+    EngineName.LLAMA_CPP: ("cpu", "cuda", "rocm", "metal", "vulkan"),
+    EngineName.OPENVINO: ("cpu", "gpu", "npu"),
+}
+"""By which an engine of ours computes; an adopted server's name is its owner's."""
+
+
 class Exercised(StrEnum):
     """How far a profile was tried: on the hardware, on something in its place, or only written."""
 
@@ -87,7 +107,7 @@ class MemoryOf(StrEnum):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
 class Signs(_Part):
@@ -142,6 +162,12 @@ class Bad(_Part):
     because: str = Field(min_length=1)
     source: str = Field(pattern=r"^https://")
 
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.kernel or self.driver_version or self.firmware or self.runtime):
+            raise ValueError("names no version, and would never hold")
+        return self
+
 
 class EngineUse(_Part):
     """`backend` is a build of llama.cpp (cuda …), a device of OpenVINO (NPU …) or an adopted server's name.
@@ -153,6 +179,13 @@ class EngineUse(_Part):
     backend: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     settings: dict[str, Setting] = Field(default_factory=dict)
     start: str = ""
+
+    @model_validator(mode="after")
+    def _computes_by_something_known(self) -> Self:
+        known = BACKENDS.get(self.name)
+        if known and self.backend.partition(".")[0].lower() not in known:
+            raise ValueError(f"{self.name.value} has no backend {self.backend!r}, only {', '.join(known)}")
+        return self
 
 
 class Memory(_Part):
@@ -228,7 +261,7 @@ class Profile(_Part):
     power: Power
     speed: PublishedSpeed | None = None
     health: Health
-    formats: tuple[str, ...] = Field(min_length=1)
+    formats: tuple[Format, ...] = Field(min_length=1)
     bad: tuple[Bad, ...] = ()
 
     @property
@@ -284,17 +317,18 @@ def _sentence(error: ErrorDetails) -> str:
     path = [str(part) for part in error["loc"]]
     where = " ".join(f"[{part}]" if not part.isdigit() else f"number {int(part) + 1}" for part in path[:-1])
     within, name = (f" in {where}" if where else ""), path[-1] if path else ""
+    named = f"Number {int(name) + 1}" if name.isdigit() else f'"{name}"'
     match error["type"]:
         case "missing":
-            return f'"{name}" is missing{within}.'
+            return f"{named} is missing{within}."
         case "extra_forbidden":
             close = difflib.get_close_matches(name, _names_at(path[:-1]), 1)
             meant = f' Is "{close[0]}" meant?' if close else ""
-            return f'there is no "{name}"{within}.{meant}'
+            return f"there is no {named}{within}.{meant}"
         case "value_error":
-            return f'"{name}"{within} {error["ctx"]["error"]}.'
+            return f"{named}{within} {error['ctx']['error']}."
         case _:
-            return f'"{name}"{within}: {error["msg"]} (it is {error["input"]!r}).'
+            return f"{named}{within}: {error['msg']} (it is {error['input']!r})."
 
 
 def _names_at(path: list[str]) -> list[str]:

@@ -122,6 +122,10 @@ def test_what_was_tried_on_hardware_is_what_there_was_to_try_on() -> None:
         ('pci = ["1234:5678"]', 'processor = "PC ("', '"processor" in [recognise] number 1 is not a regular'),
         ('pci = ["1234:5678"]', "", "names no sign, and would hold for every machine"),
         ("[engine]", "[engine", "card.toml is not TOML"),
+        ("share = 0.9", "share = 0.9\nreserve_gib = inf", '"reserve_gib" in [memory]: Input should be'),
+        ("gguf:Q4_K_M", "ggfu:Q4_K_M", "Number 1 in [formats] begins with no family of model files"),
+        ('backend = "vulkan"', 'backend = "vulcan"', "llama.cpp has no backend 'vulcan', only cpu, cuda"),
+        ("[answers]", "[[bad]]\nbecause='b'\nsource='https://b'\n[answers]", "names no version"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_wrong_is_told_in_sentences(
