@@ -26,6 +26,7 @@ def _inside(text: str) -> str:
     path = PurePosixPath(text)
     if (
         path.is_absolute()
+        or not path.parts
         or ".." in path.parts
         or str(path) != text
         or "\\" in text

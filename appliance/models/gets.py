@@ -8,10 +8,11 @@ A get whose way is cut waits and goes on where it was; only what is wrong ends i
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from sqlite_utils import Database
 
 from appliance.errors import Refusal, Refused
@@ -100,6 +101,13 @@ class UploadOrder(_Order):
 
     origin: Literal["upload"] = "upload"
     files: tuple[UploadFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+
+    @model_validator(mode="after")
+    def _lie_beside_each_other(self) -> Self:
+        paths = [PurePosixPath(file.path) for file in self.files]
+        if len({*paths}) < len(paths) or any({*path.parents} & {*paths} for path in paths):
+            raise ValueError("has a file twice, or one in place of a folder")
+        return self
 
 
 Order = Annotated[HubOrder | CarriedOrder | UploadOrder, Field(discriminator="origin")]

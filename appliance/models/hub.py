@@ -114,8 +114,7 @@ def _fetch_file(wanted: dict[str, Any], token: str | bool, commit: str, remote: 
         raise WrongHash(f"{remote.path} belongs to another commit than the hub had said")
     if told.size != remote.size_bytes or (remote.sha256 and told.etag != remote.sha256):
         raise WrongHash(f"the hub says one thing of {remote.path} in its list and another beside the file")
-    is_hubs = urlsplit(told.location).netloc == urlsplit(endpoint).netloc
-    headers = build_hf_headers(token=token if is_hubs else False)
+    headers = build_hf_headers(token=token if is_of_hub(told.location, endpoint) else False)
     # a compressed answer could not be gone on with
     headers["Accept-Encoding"] = "identity"
     with part.open("ab") as file:
@@ -129,6 +128,11 @@ def _fetch_file(wanted: dict[str, Any], token: str | bool, commit: str, remote: 
         )  # fmt: skip
         file.flush()
         os.fsync(file.fileno())
+
+
+def is_of_hub(location: str, endpoint: str) -> bool:
+    """Whether the token may go there: to the same server, and in the clear only where the hub itself is."""
+    return urlsplit(location)[:2] == urlsplit(endpoint)[:2]
 
 
 def _check(part: Path, remote: Remote) -> None:

@@ -272,3 +272,11 @@ def test_a_quota_that_is_too_small(
     get = online.get("tiny", order)
     assert (get.state, get.code) == (GetState.REFUSED, "model_store_full")
     assert elsewhere.seen == []
+
+
+def test_the_token_goes_to_the_hub_alone_and_never_in_the_clear() -> None:
+    hub = "https://hub.example"
+    is_of_hub = hub_process.is_of_hub
+    assert is_of_hub("https://hub.example/file", hub)
+    for elsewhere in ("http://hub.example/file", "https://cdn.example/file", "https://hub.example:8443/file"):
+        assert not is_of_hub(elsewhere, hub)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from appliance.clock import now
 from appliance.handout.pieces import make_piece_list
@@ -182,6 +183,14 @@ def test_an_upload_with_one_flipped_byte(box: ModelBox, tiny_gguf: Path) -> None
     receive_chunk(box.settings.state_dir, box.activity, get.id, path="t.gguf", offset=0, data=bytes(data))
     box.turn()
     assert read_get(box.activity, get.id).code == "model_damaged"
+
+
+@pytest.mark.parametrize(
+    "paths", [["."], ["a/"], ["a", "a"], ["a", "a/b.gguf"], ["../a"], ["/a"], ["a/./b"], [""]]
+)
+def test_an_upload_whose_files_have_no_place_of_their_own(paths: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        UploadOrder.model_validate({"files": [{"path": path, "size_bytes": 10} for path in paths]})
 
 
 def test_an_upload_that_nobody_goes_on_with(box: ModelBox) -> None:
