@@ -48,8 +48,9 @@ def main() -> NoReturn:
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(app, options, _Server(config, app)))
-    logging.shutdown()
-    os._exit(status)  # without waiting for the engine thread, which may be in the middle of a step
+        logging.shutdown()
+        # within the block, whose end would wait for a thread that still loads a model
+        os._exit(status)
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,8 @@
 """OpenVINO computes in a process of its own: a long step holds up nobody, and neither outlives the other."""
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,12 +10,13 @@ import openai
 import psutil
 import pytest
 
+from appliance.engines.endings import FINISH_SIGNAL
 from appliance.engines.generation import GenerationRequest
 from appliance.engines.openvino.computing import Computing
 from appliance.engines.openvino.steps import Add, Failed, Start
 from appliance.engines.sampling_plan import SamplingPlan
-from tests.conftest import DEMO_MODEL
-from tests.engines.serving import RunningEngine, engine_process
+from tests.conftest import DEMO_MODEL, free_port
+from tests.engines.serving import ROOT, RunningEngine, engine_process
 from tests.waiting import wait_until
 
 
@@ -88,3 +91,16 @@ def test_what_goes_wrong_in_a_step_is_told_in_its_own_words() -> None:
     assert isinstance(said, Failed) and "temperature must be a strictly positive float" in said.why
     computing.connection.close()
     assert computing.how_it_ended() == "status 0"
+
+
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, FINISH_SIGNAL])
+def test_who_still_loads_ends_when_asked(asked_by: signal.Signals) -> None:
+    """A model that takes minutes to load is played by stopping the process that loads it."""
+    listen = ("--name", "m", "--listen", f"127.0.0.1:{free_port()}")
+    command = [sys.executable, "-m", "appliance.engines", "--model", str(DEMO_MODEL), *listen]
+    with subprocess.Popen([*command, "--engine", "openvino"], cwd=ROOT) as server:
+        process = psutil.Process(server.pid)
+        wait_until(process.children, within_seconds=30, what="the process that loads has started")
+        process.children()[0].suspend()
+        server.send_signal(asked_by)
+        assert server.wait(8) == 0
