@@ -33,4 +33,9 @@ SPLITTING = (
     N_("It ended with status %(status)s: %(why)s"),
     N_("It ended by signal %(signal)s: %(why)s"),
     N_("it ended with %(how)s"),
+    N_("it was killed, as happens where the machine has no memory left"),
+    N_("It gave no sign of life any more, and was killed."),
+    N_("OpenVINO computes no more: %(how)s"),
+    N_("OpenVINO failed while it computed: %(why)s"),
+    N_("OpenVINO did not load the model: %(how)s."),
 )

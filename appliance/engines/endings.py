@@ -15,6 +15,9 @@ FINISH_WITHIN_SECONDS = 60.0
 KILL_AFTER_SECONDS = FINISH_WITHIN_SECONDS + 10
 """Who asked it to finish has seen enough then."""
 
+KILLED = "it was killed, as happens where the machine has no memory left"
+"""Of SIGKILL, before which nobody has a last word."""
+
 ENGINE_THREAD_DIED_STATUS = 70
 """EX_SOFTWARE of sysexits.h."""
 PART_LOST_STATUS = 76

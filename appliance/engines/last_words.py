@@ -10,6 +10,8 @@ import sys
 import threading
 from typing import IO
 
+from appliance.engines.endings import KILLED
+
 _LONGEST_LINE = 300
 _JOIN_SECONDS = 1.0
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S+ ")
@@ -31,7 +33,9 @@ class LastWords:
         self._reader.join(_JOIN_SECONDS)
         status = self._process.returncode
         how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        return f"It ended {how}: {self._last or 'it said nothing'}"
+        # what it said before is then about something else
+        said = KILLED if status == -signal.SIGKILL else self._last or "it said nothing"
+        return f"It ended {how}: {said}"
 
     def _pass_on(self, lines: IO[bytes]) -> None:
         with lines:

@@ -42,6 +42,7 @@ ASK_EVERY_SECONDS, ASK_TIMEOUT_SECONDS = 10.0, 5.0
 READY_TIMEOUT_SECONDS = 1.0
 STUCK_AFTER_ANSWERS = 3
 """So many questions whether it lives without an answer, and it is killed."""
+_STUCK = "It gave no sign of life any more, and was killed."
 FIRST_READY_WITHIN_SECONDS = 900.0
 """Loading a large model from a slow disk takes minutes, and may keep the process from answering meanwhile."""
 
@@ -173,14 +174,14 @@ class TendedEngine:
             process_group=0,
         )
         self._last_words = LastWords(self._process)
-        self._restart_at, self._unanswered, self._was_ready = None, 0, False
+        self._restart_at, self._unanswered, self._was_ready, self._is_stuck = None, 0, False, False
         self._started_at, self._since = time.monotonic(), now()
         self._ask_at = self._started_at + ASK_EVERY_SECONDS
         log.info("engine %s starts", self.spec.name)
 
     def _note_end(self) -> None:
         delay = self._delay.after(time.monotonic() - self._started_at)
-        self._said = self._last_words.told()
+        self._said = _STUCK if self._is_stuck else self._last_words.told()
         self._failed_loads = 0 if self._was_ready else self._failed_loads + 1
         self._since = now()
         self._restart_at = time.monotonic() + delay
@@ -202,6 +203,7 @@ class TendedEngine:
         may_load = not self._was_ready and time.monotonic() - self._started_at < FIRST_READY_WITHIN_SECONDS
         if self._unanswered >= STUCK_AFTER_ANSWERS and not may_load:
             log.warning("engine %s is stuck and is killed", self.spec.name)
+            self._is_stuck = True
             self._process.kill()
 
 

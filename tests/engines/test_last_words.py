@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from appliance.engines.endings import KILLED
 from appliance.engines.last_words import LastWords, last_line
 
 
@@ -18,7 +19,12 @@ def told(program: str) -> str:
 def test_how_it_ended_and_what_it_said_last() -> None:
     program = "import sys; sys.stderr.write('first\\n\\nlast\\n\\n'); sys.exit(3)"
     assert told(program) == "It ended with status 3: last"
-    assert told("import os; os.kill(os.getpid(), 9)") == "It ended by signal SIGKILL: it said nothing"
+    assert told("import os; os.kill(os.getpid(), 11)") == "It ended by signal SIGSEGV: it said nothing"
+
+
+def test_who_is_killed_has_no_last_word() -> None:
+    program = "import os, sys; sys.stderr.write('answered\\n'); sys.stderr.flush(); os.kill(os.getpid(), 9)"
+    assert told(program) == f"It ended by signal SIGKILL: {KILLED}"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class BatchingRunner(QueuedRunner):
         return said
 
     def _end_with_what_computes(self) -> NoReturn:
-        _end(f"the process that computes ended with {self._computing.how_it_ended()}")
+        _end(f"OpenVINO computes no more: {self._computing.how_it_ended()}")
 
     def _stop_cancelled(self) -> None:
         for number in [number for number, one in self._running.items() if one.cancelled]:

@@ -8,12 +8,14 @@ next engine must find this one's memory free.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import Future
 from multiprocessing.connection import Pipe
 
+from appliance.engines.endings import KILLED, ending_in_words
 from appliance.engines.openvino.steps import Failed, Start
 from appliance.engines.served import ModelUnusable
 
@@ -32,15 +34,14 @@ class Computing:
         try:
             said = self.connection.recv()
         except EOFError:
-            how = self.how_it_ended()
-            raise ModelUnusable(f"OpenVINO ended with {how} while it loaded the model.") from None
+            raise ModelUnusable(f"OpenVINO did not load the model: {self.how_it_ended()}.") from None
         if isinstance(said, Failed):
             raise ModelUnusable(said.why)
 
     def how_it_ended(self) -> str:
         """Once the pipe has ended."""
         status = self._process.wait()
-        return f"signal {-status}" if status < 0 else f"status {status}"
+        return KILLED if status == -signal.SIGKILL else f"it ended with {ending_in_words(status)}"
 
 
 def _started(pipe: int) -> subprocess.Popen[bytes]:
