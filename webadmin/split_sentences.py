@@ -35,6 +35,7 @@ SPLITTING = (
     N_("it ended with %(how)s"),
     N_("it was killed, as happens where the machine has no memory left"),
     N_("It gave no sign of life any more, and was killed."),
+    N_("It made no step any more, and ended itself."),
     N_("OpenVINO computes no more: %(how)s"),
     N_("OpenVINO failed while it computed: %(why)s"),
     N_("OpenVINO did not load the model: %(how)s."),

@@ -1,8 +1,8 @@
 """python -m appliance.engines --model FILE --name NAME --listen unix:PATH|HOST:PORT
 
 Listens at once and answers 503 until the model is loaded and made its first token. Ends with a status
-other than 0 when the model can't be used or the engine thread dies; a supervisor then starts it anew. How it
-is asked to end is told in `endings`.
+other than 0 when the model can't be used, or when the engine thread dies or hangs; a supervisor then starts
+it anew. How it is asked to end is told in `endings`.
 """
 
 import argparse
@@ -19,11 +19,17 @@ from typing import Any, NoReturn
 import uvicorn
 import uvloop
 
-from appliance.engines.endings import FINISH_SIGNAL, FINISH_WITHIN_SECONDS, end_with
+from appliance.engines.endings import (
+    ENGINE_THREAD_DIED_STATUS,
+    FINISH_SIGNAL,
+    FINISH_WITHIN_SECONDS,
+    end_with,
+)
 from appliance.engines.http import EngineApp
 from appliance.engines.loading import load
 from appliance.engines.metrics import EngineMetrics
 from appliance.engines.options import EngineOptions, Kind
+from appliance.engines.stuck import until_stuck
 from appliance.hardware.profile import MOST_PARALLEL, EngineName, Setting
 from appliance.watchdog import watchdog_of_this_process
 
@@ -170,8 +176,13 @@ async def _serve(app: EngineApp, options: EngineOptions, server: uvicorn.Server)
         await serving
         return 1
     beating = asyncio.create_task(watchdog_of_this_process().beat(lambda: _lives(app)))
-    await serving
+    watching = asyncio.create_task(until_stuck(lambda: app.engine))
+    await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
     beating.cancel()
+    if not serving.done():
+        _log.critical("It made no step any more, and ended itself.")
+        return ENGINE_THREAD_DIED_STATUS
+    serving.result()
     return 0
 
 

@@ -10,7 +10,7 @@ import openai
 import psutil
 import pytest
 
-from appliance.engines.endings import FINISH_SIGNAL
+from appliance.engines.endings import ENGINE_THREAD_DIED_STATUS, FINISH_SIGNAL
 from appliance.engines.generation import GenerationRequest
 from appliance.engines.openvino.computing import Computing
 from appliance.engines.openvino.steps import Add, Failed, Start
@@ -107,3 +107,29 @@ def test_who_still_loads_ends_when_asked(asked_by: signal.Signals) -> None:
         process.children()[0].suspend()
         server.send_signal(asked_by)
         assert server.wait(8) == 0
+
+
+IMPATIENT = """
+from appliance.engines import stuck, text_engine
+stuck.LOOK_EVERY_SECONDS, text_engine._STALLED_SECONDS = 0.2, 0.5
+from appliance.engines.__main__ import main
+main()
+"""
+
+
+def test_an_engine_that_makes_no_step_any_more_ends_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    """On a PC nobody else would: there it would be asked, and never answer."""
+    port = free_port()
+    listen = ("--name", "m", "--listen", f"127.0.0.1:{port}", "--engine", "openvino")
+    command = [sys.executable, "-c", IMPATIENT, "--model", str(DEMO_MODEL), *listen]
+    with subprocess.Popen(command, cwd=ROOT) as server, ThreadPoolExecutor() as pool:
+        engine = RunningEngine(server, port, "m")
+        try:
+            wait_until(lambda: engine.health()["ready"], within_seconds=30, what="it is ready")
+            computing(engine).suspend()
+            answer = pool.submit(engine.chat, "Hello")
+            assert server.wait(20) == ENGINE_THREAD_DIED_STATUS
+            assert answer.exception(20)
+        finally:
+            server.kill()
+    assert "It made no step any more" in capfd.readouterr().err
