@@ -142,6 +142,8 @@ _FILES = (
     N_("%(file)s is missing."),
     N_("The model's %(file)s is missing."),
     N_("The model claims %(count)s layers."),
+    N_("The model claims %(count)s layers, and has tensors of %(found)s."),
+    N_("The model claims a width of %(width)s, and its embeddings have %(found)s."),
     N_("The model claims %(name)s = %(value)s."),
     N_("The model has %(layers)s layers and says %(count)s times %(name)s."),
     N_("The file doesn't say of which architecture it is."),

@@ -4,18 +4,20 @@ A large model may lie in several files (split.*); the first has the metadata, al
 llama.cpp, whose formulas of cache and recurrent state (llama-hparams.cpp) these are.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from appliance.engines.options import Kind
 from appliance.models.bundle import ModelFormat
 from appliance.models.facts import ModelFacts
-from appliance.models.gguf_header import Array, GgufHeader, ModelFileUnusable
+from appliance.models.gguf_header import Array, GgufHeader, ModelFileUnusable, Tensor
 from appliance.models.tensor_types import FILE_TYPES
 
 _POOLING = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 _EMBEDDERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "neo-bert"})
 _MOST_LAYERS = 4096
+_LAYER = re.compile(r"blk\.(\d{1,5})\.")
 _STATE_VALUE_BYTES = 4
 
 
@@ -29,6 +31,7 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
     layers = _number(first, f"{architecture}.block_count")
     if not 1 <= layers <= _MOST_LAYERS:
         raise ModelFileUnusable(f"The model claims {layers} layers.")
+    _refuse_what_tensors_contradict(first, architecture, tensors, layers)
     template = first.text("tokenizer.chat_template")
     heads = _heads(first, architecture)
     width = _number(first, f"{architecture}.embedding_length")
@@ -95,6 +98,23 @@ def _refuse_missing_parts(headers: Sequence[GgufHeader]) -> None:
     numbers = [header.number("split.no") for header in headers]
     if parts > 1 and numbers != list(range(parts)):
         raise ModelFileUnusable("The model's files are not the parts of one model, in their order.")
+
+
+def _refuse_what_tensors_contradict(
+    header: GgufHeader, architecture: str, tensors: Sequence[Tensor], layers: int
+) -> None:
+    """An engine that believes the head alone would load it, and answer nonsense."""
+    named = {int(found[1]) + 1 for tensor in tensors if (found := _LAYER.match(tensor.name))}
+    # those that predict further tokens may be left out
+    further = _number(header, f"{architecture}.nextn_predict_layers")
+    if named and not layers - further <= max(named) <= layers:
+        raise ModelFileUnusable(f"The model claims {layers} layers, and has tensors of {max(named)}.")
+    width = _number(header, f"{architecture}.embedding_length")
+    table = next((tensor for tensor in tensors if tensor.name == "token_embd.weight"), None)
+    if width and table and table.shape[0] != width:
+        raise ModelFileUnusable(
+            f"The model claims a width of {width}, and its embeddings have {table.shape[0]}."
+        )
 
 
 def _has_plain_positions(header: GgufHeader, architecture: str) -> bool:

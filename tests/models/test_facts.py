@@ -195,6 +195,23 @@ def test_counts_that_no_file_could_have(tiny_gguf: Path, tmp_path: Path) -> None
         facts_of(lying(tiny_gguf, tmp_path, 24, HUGE))
 
 
+@pytest.mark.parametrize(
+    ("key", "lie", "sentence"),
+    [
+        ("qwen3.block_count", 5, "claims 5 layers, and has tensors of 4"),
+        ("qwen3.block_count", 1, "claims 1 layers, and has tensors of 4"),
+        ("qwen3.embedding_length", 64, "claims a width of 64"),
+    ],
+)
+def test_a_head_that_the_tensors_contradict(tmp_path: Path, key: str, lie: int, sentence: str) -> None:
+    data = bytearray(DEMO_MODEL_PATH.read_bytes())
+    at = data.index(key.encode()) + len(key) + 4  # behind the type
+    data[at : at + 4] = lie.to_bytes(4, "little")
+    (tmp_path / "lie.gguf").write_bytes(data)
+    with pytest.raises(ModelFileUnusable, match=sentence):
+        read_facts({"lie.gguf": tmp_path / "lie.gguf"})
+
+
 def test_tensors_that_lie_about_their_place(tiny_gguf: Path, tmp_path: Path) -> None:
     name = b"blk.1.ffn_down.weight"
     begin = tiny_gguf.read_bytes().index(name) + len(name)

@@ -33,13 +33,15 @@ def _serve(connection: Connection) -> None:
     start: Start = connection.recv()
     try:
         pipeline = _load(start)
-    except RuntimeError as error:
+    except Exception as error:  # of whatever kind: its C++ errors come as several of Python's
         connection.send(Failed(f"OpenVINO can't load {start.path} on {start.device}: {reason(error)}"))
         return
     connection.send(Ready())
     try:
         _step_on(connection, pipeline)
-    except (RuntimeError, MemoryError, TypeError, ValueError) as error:
+    except (EOFError, OSError):
+        raise  # of the pipe
+    except Exception as error:
         connection.send(Failed(f"OpenVINO failed while it computed: {reason(error)}"))
         while True:  # until the server, which has a word to say of it, ends both
             connection.recv()
@@ -61,7 +63,7 @@ def _step_on(connection: Connection, pipeline: Pipeline) -> NoReturn:
 
 
 def _load(start: Start) -> Pipeline:
-    """The genai.ContinuousBatchingPipeline. Raises RuntimeError."""
+    """The genai.ContinuousBatchingPipeline. Raises whatever OpenVINO does."""
     scheduler = genai.SchedulerConfig()
     for name, value in start.scheduler.items():
         setattr(scheduler, name, value)

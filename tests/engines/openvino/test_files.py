@@ -59,6 +59,14 @@ def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
     assert "is cut off" in refusal(cut)
 
 
+def test_a_layer_that_is_not_there_is_told_in_openvinos_words(tmp_path: Path) -> None:
+    data = bytearray(DEMO_MODEL.read_bytes())
+    at = data.index(b"qwen3.block_count") + len("qwen3.block_count") + 4
+    data[at] = 5
+    (tmp_path / "lie.gguf").write_bytes(data)
+    assert "OpenVINO can't load" in refusal(tmp_path / "lie.gguf")
+
+
 def test_an_architecture_that_openvino_does_not_read(tmp_path: Path) -> None:
     path = tmp_path / "mamba.gguf"
     writer = gguf.GGUFWriter(path, "mamba")
