@@ -6,7 +6,7 @@ from appliance.hardware import MachineFacts, read_profiles
 from appliance.hardware.facts import Device
 from appliance.hardware.places import SHIPPED
 from appliance.placement.inventory import InventoryUnusable, inventory_text, read_inventory
-from appliance.placement.parts import graphics_named, parts
+from appliance.placement.parts import graphics_named, parts, processor_named
 from appliance.placement.ways import figures_of
 
 PROFILES, _ = read_profiles([SHIPPED])
@@ -87,8 +87,48 @@ def test_every_card_of_the_list_is_recognised_as_its_own_kind_and_has_figures_of
 
 
 @pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("13th Gen Intel(R) Core(TM) i5-1340P", {"avx2"}),
+        ("Intel Core i5-1335U", {"avx2"}),
+        ("Core i7-1255U", {"avx2"}),
+        ("Core i7-13700H", {"avx2"}),
+        ("Intel(R) Core(TM) 5 120U", {"avx2"}),
+        ("Intel(R) N100", {"avx2"}),
+        ("Core i7-1065G7", {"avx2", "avx512f"}),
+        ("Intel Xeon E-2288G", {"avx2"}),
+        ("Intel(R) Xeon(R) CPU E3-1245 v5 @ 3.50GHz", {"avx2"}),
+        ("Intel(R) Xeon(R) w5-2465X", {"avx2", "avx512f", "amx_tile", "amx_int8"}),
+        ("Threadripper PRO 5975WX", {"avx2"}),
+    ],
+)
+def test_a_processor_of_offices_is_known_with_what_it_computes_by(text: str, flags: set[str]) -> None:
+    part = processor_named(text)
+    assert part and part.flags == flags
+
+
+@pytest.mark.parametrize(
+    ("text", "gigabytes", "gigabytes_per_second"),
+    [
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 16, 576),
+        ("NVIDIA GeForce RTX 3060 Laptop GPU", 6, 336),
+        ("NVIDIA GeForce RTX 5070 Ti Laptop GPU", 12, 672),
+    ],
+)
+def test_a_card_of_a_laptop_is_not_taken_for_that_of_a_desk(
+    text: str, gigabytes: float, gigabytes_per_second: float
+) -> None:
+    line = f"name,cpu,memory_gb,gpu\nx,Core i7-13700H,32,{text}\n"
+    (kind,) = read_inventory(line, PROFILES)
+    way = next(each for each in kind.node.ways if each.device == "cuda")
+    assert way.memory_bytes == pytest.approx((gigabytes * 0.9 - 1) * 2**30)
+    assert way.figures and way.figures.bytes_per_second == gigabytes_per_second * 1e9
+
+
+@pytest.mark.parametrize(
     ("profile", "name", "gigabytes_per_second"),
     [
+        ("nvidia-rtx-40", "NVIDIA GeForce RTX 4070 Laptop GPU", 256),
         ("nvidia-h100", "NVIDIA GH200 480GB", 4000),
         ("nvidia-h100", "NVIDIA H200", 4800),
         ("nvidia-h100", "NVIDIA H100 PCIe", 2000),
