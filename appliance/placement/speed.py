@@ -26,6 +26,9 @@ from appliance.placement.contract import (
 
 _REACHED_OF_BANDWIDTH = {Accelerator.GPU: 0.6, Accelerator.CPU: 0.6, Accelerator.NPU: 0.35}
 _REACHED_OF_OPERATIONS = 0.4
+_BETWEEN_STEPS_SECONDS = 0.001
+"""What an engine takes beside reading and arithmetic to choose a token and begin the next: about what it
+took with models of a few megabytes, which have hardly anything to read."""
 _READING_PER_ANSWERING = {Accelerator.GPU: 15.0, Accelerator.NPU: 15.0, Accelerator.CPU: 8.0}
 """So much faster a prompt is read than an answer made, where arithmetic is not published."""
 _ASSUMED = {
@@ -38,6 +41,8 @@ _TYPICAL_TOKENS = 1000
 """In the cache of one answer; reading them is part of each step."""
 _PRIOR_MEASURES = 0.5
 """How many measures the prediction itself counts for: one benchmark moves it most of the way."""
+_LEAST_READING = 0.1
+"""Of a step: a benchmark of which it was less is not looked at."""
 _RECENT = 3
 
 
@@ -101,7 +106,7 @@ def predict(
         share = 1 - (1 - model.active_share) ** answers if model.active_share < 1 else 1.0
         read = files.weights_bytes * share + answers * model.kv_bytes_per_token * _TYPICAL_TOKENS
         computing = 2 * active * answers / operations if operations else 0.0
-        return max(read / bandwidth, computing)
+        return _BETWEEN_STEPS_SECONDS + max(read / bandwidth, computing)
 
     alone = 1 / step_seconds(1)
     # without a figure for arithmetic nobody knows how far batching helps; half of the ideal is common
@@ -162,7 +167,11 @@ def _more_together(way: Way, model: ModelNeed, files: ModelFiles, at_once: int) 
 
 
 def _correction(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> tuple[float, int, str]:
-    """The factor, from how many benchmarks, and whose. What this node showed counts before its kind."""
+    """The factor, from how many benchmarks, and whose. What this node showed counts before its kind.
+
+    A benchmark counts by the share of a step that reading was to take: a model of a few megabytes shows
+    nothing of what a large one will do.
+    """
     here = [each for each in measures if _is_of(each, node, way)]
     of_kind = [
         each
@@ -171,10 +180,13 @@ def _correction(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> tupl
     ]
     for found, whose in ((here, "on this node"), (of_kind, "on nodes of this kind")):
         logs = [
-            math.log(each.alone / each.predicted_alone)
+            (share, math.log(each.alone / each.predicted_alone))
             for each in found
             if each.predicted_alone > 0 < each.alone
+            and (share := 1 - _BETWEEN_STEPS_SECONDS * each.predicted_alone) >= _LEAST_READING
         ]
         if logs:
-            return math.exp(sum(logs) / (len(logs) + _PRIOR_MEASURES)), len(logs), whose
+            weights = sum(share for share, _ in logs)
+            factor = math.exp(sum(share * log for share, log in logs) / (weights + _PRIOR_MEASURES))
+            return factor, len(logs), whose
     return 1.0, 0, ""

@@ -205,6 +205,19 @@ def test_history_changes_the_choice() -> None:
     assert server([node("c", gpu(gb_per_second=900)), steady], shown) == "b"
 
 
+def test_a_benchmark_of_a_tiny_model_says_nothing_of_a_real_one() -> None:
+    """Its speed is that of choosing tokens, not of reading weights: no box may refuse a model for that."""
+    box, tiny = node("box", cpu(gib=16, gb_per_second=300)), model("tiny", 0.006)
+    (unmeasured,) = plan([box], [tiny]).placed
+    assert unmeasured.speed.alone < 1000
+    shown = measured(box, tiny, 200, predicted_alone=unmeasured.speed.alone)
+    before = measured(box, tiny, 200, predicted_alone=20_000)
+    (plain,) = plan([box], [MIDDLE], demand=[demand("middle")]).placed
+    for benchmark in (shown, before):
+        (placed,) = plan([box], [MIDDLE], demand=[demand("middle")], measures=[benchmark]).placed
+        assert placed.speed == plain.speed
+
+
 def test_the_demo_is_the_last_resort() -> None:
     box, weak = node("box", cpu()), node("weak", cpu(gib=0.5, gb_per_second=20))
     found = plan([box, weak], [SMALL, DEMO], demand=[demand("small", 1)])
