@@ -91,7 +91,8 @@ def _instead(node: NodeFacts, need: ModelNeed, fleet: Fleet) -> list[Placed]:
     """In the place of what makes way for one answer of it, with as much room as that leaves."""
     least = [*fleet.planned[node.id], *_least(node, need, fleet)]
     steps = fleet.settle(node, least).steps
-    leaving = {step.model for step in steps if step.move is Move.UNLOAD}
+    # what left for it already waits to come back
+    leaving = {step.model for step in steps if step.move in (Move.UNLOAD, Move.WAIT)}
     return _with(node, need, fleet, leaving) or least
 
 

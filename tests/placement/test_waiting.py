@@ -111,6 +111,21 @@ def test_while_it_is_being_loaded_it_stays_where_it_comes_to() -> None:
     assert taken and taken.node == "pc"
 
 
+def test_what_made_way_takes_no_room_from_it_while_it_is_loaded() -> None:
+    """Else it would be started anew at the next look, with one answer at once."""
+    box = node("box", cpu(1.8, parallel=8), is_box=True)
+    small = placed_alone(box, SMALL)
+    before = fleet([box], [as_running(small, idle_seconds=5000)], [small])
+    first = place_waiting(WANTED, before)
+    assert moves(before, first) == {"small": Move.UNLOAD, "wanted": Move.LOAD}
+    assert of_wanted(first).slots > 1
+    coming = as_running(of_wanted(first), ready=False, loaded_seconds=0)
+    meanwhile = fleet([box], [coming], [small])
+    second = place_waiting(WANTED, meanwhile)
+    assert moves(meanwhile, second) == {"small": Move.WAIT, "wanted": Move.KEEP}
+    assert of_wanted(second).slots == of_wanted(first).slots
+
+
 def test_an_answer_is_waited_for_and_an_admins_word_holds() -> None:
     box = node("box", cpu(1.8, parallel=1), is_box=True)
     small = placed_alone(box, SMALL)
