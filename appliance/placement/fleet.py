@@ -6,7 +6,7 @@ memory.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ ASKED_WITHIN_SECONDS = 2 * 3600.0
 """What was not asked for so long is idle, and how long exactly is all the same."""
 ABSENT_AFTER_SECONDS = 600.0
 """A node that is silent for less is still planned with: it restarts, or sleeps for a while."""
+_COMES_BACK_WITHIN_SECONDS = 30.0
+"""Of a client that was told to come again in ten."""
 _HALF_LIFE_HOURS = 6.0
 """What was asked so long ago counts half."""
 
@@ -103,6 +105,24 @@ def waiting_requests(activity: Database, at: float) -> tuple[float, dict[str, in
     return row[0], {
         str(model): int(number) for model, number in json.loads(row[1]).get("waiting", {}).items()
     }
+
+
+_WAITED_FOR: dict[str, tuple[float, float]] = {}
+"""By model that no node has ready, epoch seconds: since when it is waited for, and when it was last."""
+
+
+def waited_seconds(waiting: Collection[str], running: Iterable[Running], at: float) -> dict[str, float]:
+    """How long each model that no node has ready is waited for. Who was told to come back later, and does,
+    has waited all the while."""
+    ready = {each.model for each in running if each.ready}
+    for model, (_, last) in list(_WAITED_FOR.items()):
+        if model in ready or at - last > _COMES_BACK_WITHIN_SECONDS:
+            del _WAITED_FOR[model]
+    homeless = [model for model in waiting if model not in ready]
+    for model in homeless:
+        since, _ = _WAITED_FOR.get(model, (at, at))
+        _WAITED_FOR[model] = since, at
+    return {model: at - _WAITED_FOR[model][0] for model in homeless}
 
 
 def running_engines(

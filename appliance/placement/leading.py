@@ -43,6 +43,7 @@ from appliance.placement.fleet import (
     heard,
     placeable,
     running_engines,
+    waited_seconds,
     waiting_requests,
 )
 from appliance.placement.following import box_facts
@@ -76,6 +77,7 @@ class Facts:
     nodes: Sequence[NodeFacts]
     running: Sequence[Running]
     waiting: Mapping[str, int]
+    waited_seconds: Mapping[str, float]
     wishes: Wishes
     measures: Sequence[Measured]
     given_up: Sequence[GivenUp]
@@ -144,6 +146,7 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
         absent_too=beside_splits(fleet_nodes(cellule, absent_too, profiles, machines), splits),
         running=without_heads(without_given_up(running, given_up), splits),
         waiting=waiting,
+        waited_seconds=waited_seconds(waiting, running, at),
         wishes=choice.wishes(at),
         lasting=choice.wishes(inf),
         measures=read_measures(activity),
@@ -176,6 +179,7 @@ def _now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> NodeNow:
         pinned=facts.wishes.pinned,
         never=facts.wishes.never,
         waiting=facts.waiting,
+        waited_seconds=facts.waited_seconds,
     )
 
 
@@ -229,7 +233,8 @@ def _place_waiting(facts: Facts, planned: dict[str, list[Placed]]) -> None:
         settle=lambda node, placed: _now(node, placed, facts),
     )
     asked = [need for need in _homeless(facts, planned) if need.name in facts.waiting]
-    for need in sorted(asked, key=lambda need: -facts.waiting[need.name]):
+    waited = facts.waited_seconds
+    for need in sorted(asked, key=lambda one: (-waited.get(one.name, 0.0), -facts.waiting[one.name])):
         if taken := place_waiting(need, fleet):
             planned[taken.node] = list(taken.placed)
 

@@ -44,6 +44,8 @@ class Want:
     planned: bool = False
     waiting: int = 0
     """Requests that wait for it now."""
+    waited_seconds: float = 0.0
+    """Since the first of them came, while no node has it."""
     is_demo: bool = False
 
 
@@ -86,8 +88,17 @@ def settle(
 
 
 def _by_claim(wants: Iterable[Want]) -> list[Want]:
-    """Pinned, then what most requests wait for, then what is planned."""
-    return sorted(wants, key=lambda want: (not want.pinned, -want.waiting, not want.planned, want.model))
+    """Pinned, then what is waited for, the longest first, then by most requests; then what is planned.
+
+    By requests alone a model that few ask for would never have its turn.
+    """
+
+    def claim(want: Want) -> tuple[bool, bool, float, int, bool, str]:
+        waits = want.waiting > 0
+        waited = -want.waited_seconds if waits else 0.0
+        return not want.pinned, not waits, waited, -want.waiting, not want.planned, want.model
+
+    return sorted(wants, key=claim)
 
 
 class _Memory:

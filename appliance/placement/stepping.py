@@ -32,10 +32,11 @@ def what_now(
     pinned: Collection[tuple[str, str]] = (),
     never: Collection[tuple[str, str]] = (),
     waiting: Mapping[str, int] = MappingProxyType({}),
+    waited_seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> NodeNow:
     """Each memory of the node is settled for itself; a model is in the one where its engine computes.
 
-    `waiting`: how many requests wait for a model.
+    `waiting`: how many requests wait for a model; `waited_seconds`: since when, where no node has it.
     """
     here = [each for each in running if each.node == node.id]
     planned = plan.on(node.id)
@@ -53,6 +54,7 @@ def what_now(
             set(demo_models),
             any(_memory_of(node, each) != memory for each in real),
             waiting,
+            waited_seconds,
         )
         kept, had, said = space.settled()
         keep += kept
@@ -85,6 +87,7 @@ class _Space:
     demos: Collection[str]
     another_is_ready: bool
     waiting: Mapping[str, int]
+    waited_seconds: Mapping[str, float]
 
     def settled(self) -> tuple[list[Running], list[Placed], tuple[Step, ...]]:
         by_model = {each.model: each for each in self.planned}
@@ -130,7 +133,8 @@ class _Space:
         wants = [
             Want(
                 each.model, each.memory_bytes, pinned=each.model in self.pinned, planned=True,
-                waiting=self.waiting.get(each.model, 0), is_demo=each.model in self.demos,
+                waiting=self.waiting.get(each.model, 0),
+                waited_seconds=self.waited_seconds.get(each.model, 0.0), is_demo=each.model in self.demos,
             )
             for each in self.planned
         ]  # fmt: skip

@@ -5,7 +5,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.placement.contract import Wishes
+from appliance.placement.contract import Placed, Plan, Wishes
+from appliance.placement.fleet import waited_seconds
 from appliance.placement.planning import plan
 from appliance.placement.residency import IDLE_SECONDS, Move, Resident, Want, settle
 from appliance.placement.stepping import what_now
@@ -112,6 +113,45 @@ def test_two_wanted_models_do_not_push_each_other_out_in_turn() -> None:
     now = [Resident("second", 6 * GIB, idle_seconds=300, loaded_seconds=300)]
     wants = [Want("first", 6 * GIB, planned=True), Want("second", 6 * GIB, planned=True)]
     assert moves(8, now, wants)["second"] == "unload", "of equal claims the name decides, once"
+
+
+def test_models_that_are_waited_for_take_turns_and_the_one_that_few_ask_for_has_one() -> None:
+    """Three models, room for one, somebody waiting for each at all times."""
+    turns, waiting = [], {"a": 5, "b": 5, "c": 1}
+    there: list[Resident] = []
+    for turn in range(6):
+        at = turn * 130.0
+        ready = [as_running(placed_small(each.model)) for each in there]
+        waited = waited_seconds(waiting.keys() - {each.model for each in there}, ready, at)
+        wants = [
+            Want(name, 6 * GIB, waiting=waiting[name], waited_seconds=waited[name]) for name in sorted(waited)
+        ]
+        (loaded,) = [step.model for step in settle(8 * GIB, there, wants) if step.move is Move.LOAD]
+        waited_seconds(waiting.keys() - {each.model for each in there}, ready, at + 125)
+        turns.append(loaded)
+        there = [Resident(loaded, 6 * GIB, idle_seconds=2, loaded_seconds=125)]
+    assert turns == ["a", "b", "c", "a", "b", "c"]
+
+
+def placed_small(name: str) -> Placed:
+    return plan([node("box", cpu())], [model(name, 4)]).placed[0]
+
+
+def test_who_comes_back_soon_has_waited_all_the_while_and_who_was_served_begins_anew() -> None:
+    assert waited_seconds({"late"}, [], 1000.0) == {"late": 0.0}
+    assert waited_seconds({}, [], 1010.0) == {}
+    assert waited_seconds({"late"}, [], 1020.0) == {"late": 20.0}
+    assert waited_seconds({"late"}, [], 1051.0) == {"late": 0.0}, "somebody else, much later"
+    assert waited_seconds({"late"}, [as_running(placed_small("late"))], 1060.0) == {}
+    assert waited_seconds({"late"}, [], 1061.0) == {"late": 0.0}
+
+
+def test_what_a_node_does_follows_how_long_was_waited() -> None:
+    box = node("box", cpu(gib=6))
+    wanted = plan([box], [SMALL]).placed + plan([box], [OTHER]).placed
+    waiting, waited = {"small": 4, "other": 1}, {"small": 10.0, "other": 100.0}
+    now = what_now(box, Plan(wanted, (), ()), [], waiting=waiting, waited_seconds=waited)
+    assert [each.model for each in now.have] == ["other"]
 
 
 def test_what_nobody_asks_for_leaves_after_a_while() -> None:
