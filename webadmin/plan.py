@@ -87,11 +87,15 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class NoPlace:
-    """A model that finds no place, or too few; a reason's machine is "" where it is of the one before."""
+    """A model that finds no place, or too few; a reason's machine is "" where it is of the one before.
+
+    `is_unloaded`: an admin unloaded it a while ago, which keeps it off a machine for that while only.
+    """
 
     model: str
     said: str
     reasons: tuple[tuple[str, str], ...]
+    is_unloaded: bool = False
 
 
 @blueprint.get("/plan")
@@ -203,16 +207,22 @@ def _unplaced(current: CurrentPlan, seen: SeenSplits) -> list[NoPlace]:
     """Without what runs split: that is told for itself."""
     split = {each.split.model for each in seen.splits}
     names = {node.name: _name(node) for node in current.nodes}
-    return [_no_place(each, names) for each in current.plan.unplaced if each.model not in split]
+    lasting = {(pin.node, pin.model) for pin in current.choice.pins if pin.never}
+    unloaded = {model for _, model in current.wishes.never - lasting}
+    return [
+        _no_place(each, names, is_unloaded=each.model in unloaded)
+        for each in current.plan.unplaced
+        if each.model not in split
+    ]
 
 
-def _no_place(unplaced: Unplaced, names: dict[str, str]) -> NoPlace:
+def _no_place(unplaced: Unplaced, names: dict[str, str], *, is_unloaded: bool) -> NoPlace:
     said, _, reasons = unplaced.because.removesuffix(".").partition(": ")
     told = []
     for reason in reasons.split("; ") if reasons else ():
         machine, _, own = reason.partition(": ")
         told.append((names[machine], own) if machine in names and own else ("", reason))
-    return NoPlace(unplaced.model, f"{said}.", tuple(told))
+    return NoPlace(unplaced.model, f"{said}.", tuple(told), is_unloaded)
 
 
 def _changes(current: CurrentPlan) -> list[Change]:

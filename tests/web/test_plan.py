@@ -14,7 +14,14 @@ from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.facts import ModelFacts
 from appliance.models.held import HeldModel, add_held
-from appliance.placement import Applying, SplitWish, applied_engines, plan_of_box, read_placement
+from appliance.placement import (
+    Applying,
+    SplitWish,
+    applied_engines,
+    plan_of_box,
+    read_placement,
+    unload_model,
+)
 from appliance.placement.sharding import (
     Alternative,
     NoSplit,
@@ -71,6 +78,13 @@ def box(site: Site) -> Site:
 def test_without_a_model_the_page_says_what_to_do(site: Site, admin: Visitor) -> None:
     page = admin.get("/plan").text
     assert "No model to place yet" in page and "Get a model" in page
+
+
+def test_what_an_admin_unloaded_is_not_said_to_fit_nowhere(box: Site, admin: Visitor) -> None:
+    unload_model(box.db, BOX_NODE, "fits", at=now(), chosen_by=None)
+    page = admin.get("/plan").text
+    assert "It comes back when somebody asks for it" in page
+    assert page.count("finds no machine that could run it well.") == 1, "the one that is too large"
 
 
 def test_the_plan_says_where_why_and_what_would_change(box: Site, admin: Visitor) -> None:

@@ -27,6 +27,8 @@ def sized(admin: Visitor, **changed: object) -> tuple[int, str]:
 def test_a_fleet_is_sized_from_lines_or_a_file(site: Site, admin: Visitor) -> None:
     status, page = sized(admin)
     assert status == 200 and "is good enough" in page and "CAD 1" in page and "RTX 40" in page
+    assert "questions of 600 tokens and answers of 250" in page, "what was reckoned with is told"
+    assert "Energy for accelerators that wait" in page, "that of machines which are only on"
     file = (io.BytesIO(INVENTORY.replace("CAD", "Atelier").encode()), "machines.csv")
     status, page = sized(admin, inventory="", file=file)
     assert status == 200 and "Atelier 1" in page
