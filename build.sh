@@ -23,6 +23,7 @@ Cellule Appliance
                           nothing. The first call sets up the converter (1.6 GB)
   ./build.sh converter    set up the converter alone, and print its Python; a box that is started then
                           converts what admins bring as safetensors
+  ./build.sh python ARGS  the product's own Python: -m appliance.hardware says what this machine is
   ./build.sh worker join  lend this PC to a box (needs root); asks for the invitation's code.
                           worker run starts it again, worker status tells how it stands
   ./build.sh test [ARGS]  run the tests (ARGS go to pytest: tests/pool -k queue)
@@ -381,6 +382,7 @@ case "$command" in
     engine) engine "$@" ;;
     convert) convert "$@" ;;
     converter) packages NEEDED_TO_RUN && converter && echo "$CELLULE_CONVERTER" ;;
+    python) packages NEEDED_TO_RUN && environment appliance/requirements.lock && cd "$CALLED_FROM" && exec python "$@" ;;
     worker) worker "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;

@@ -38,6 +38,28 @@ def test_help_names_every_command_that_the_product_tells_people_to_use() -> None
     assert not [(command, where) for command, where in told if command not in offered]
 
 
+def test_what_the_readme_calls_by_python_runs_on_a_fresh_clone(tmp_path: Path) -> None:
+    """Debian has no `python`, and its python3 none of our packages."""
+    told = re.findall(r"`([^`]*)python3? -m appliance", (ROOT / "README.md").read_text())
+    assert told and set(told) == {"./build.sh "}
+    (tmp_path / "machines.csv").write_text("name,cpu,memory_gb\nPC,i5-12400,16\n")
+    bare = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": ""}
+    simulate = [
+        "-m",
+        "appliance.placement",
+        "simulate",
+        "--inventory",
+        "machines.csv",
+        "--models",
+        "qwen3-1.7b",
+    ]
+    done = subprocess.run(
+        [str(ROOT / "build.sh"), "python", *simulate, "--models", "qwen3-1.7b", "--employees", "5"],
+        env=os.environ | bare, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert "1 x PC" in done.stdout, done.stderr
+
+
 def test_help_names_every_bench() -> None:
     said = build("help").stdout.partition("bench [NAME]")[2].partition("./build.sh")[0]
     assert set(BENCHES) <= set(re.findall(r"\w+", said))

@@ -36,6 +36,8 @@ LARGEST_FORM_BYTES = 2 * LARGEST_INVENTORY_BYTES + 64 * 1024
 """The lines, a file beside them, and the short fields."""
 MOST_REQUESTS_A_DAY = 100_000
 """A day of more, tried with one model after another, takes longer than the front waits for a page."""
+MOST_ROUTES_A_DAY = 40_000_000
+"""Requests by machines: each request is routed by a look at each machine; so many take half a minute."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ def answer() -> Response:
             raise ValueError(gettext("More than 100,000 requests a day can't be replayed here."))
         profiles, _ = profiles_in(profile_folders(box_settings()))
         kinds = read_inventory(question.inventory, profiles)
+        if employees * requests * sum(kind.count for kind in kinds) > MOST_ROUTES_A_DAY:
+            raise ValueError(
+                gettext(
+                    "So many requests on so many machines can't be replayed here. "
+                    "Ask for a part of your people on as large a part of the machines."
+                )
+            )
         models = sizing_models([question.model] if question.model else [])
     except ValueError as error:
         return _page(question, status=400, wrong=(str(error),))

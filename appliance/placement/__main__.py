@@ -21,6 +21,9 @@ from appliance.placement.report import as_json, told
 from appliance.placement.sizing import Needed, Target, needed, size
 from appliance.settings import load_settings
 
+MOST_REQUESTS_A_DAY = 1_000_000
+"""More take an hour, and tell nothing that a tenth of the people on a tenth of the machines does not."""
+
 
 def main() -> NoReturn:
     given = _arguments()
@@ -69,6 +72,10 @@ def _positive(kind: type[int] | type[float]):  # type: ignore[no-untyped-def]  #
 
 
 def _simulate(given: argparse.Namespace) -> int:
+    if given.employees * given.requests_per_day > MOST_REQUESTS_A_DAY:
+        sys.exit(
+            "More than a million requests a day are not replayed. Ask for a part of the people and machines."
+        )
     profiles, _ = read_profiles(profile_folders(load_settings()))
     kinds = read_inventory(inventory_text(given.inventory.read_bytes()), profiles)
     models = sizing_models(name.strip() for name in given.models.split(",") if name.strip())

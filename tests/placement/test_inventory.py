@@ -1,10 +1,14 @@
 """Inventories as people send them: each machine recognised by the real profiles, each wrong line told."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from appliance.hardware import MachineFacts, read_profiles
 from appliance.hardware.facts import Device
 from appliance.hardware.places import SHIPPED
+from appliance.placement.__main__ import main
 from appliance.placement.inventory import InventoryUnusable, inventory_text, read_inventory
 from appliance.placement.parts import graphics_named, parts, processor_named
 from appliance.placement.ways import figures_of
@@ -84,6 +88,17 @@ def test_every_card_of_the_list_is_recognised_as_its_own_kind_and_has_figures_of
         assert choice.profile.name not in ("vulkan-any", "nvidia-vulkan"), text
         way = kind.node.ways[0]
         assert way.figures and way.memory_bytes > memory * 0.6 * 2**30, text
+
+
+def test_a_day_without_end_is_refused_before_it_is_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = tmp_path / "machines.csv"
+    machines.write_text("name,cpu,memory_gb\nPC,i5-12400,16\n")
+    day = ["--employees", "99999", "--requests-per-day", "9999"]
+    monkeypatch.setattr(sys, "argv", ["placement", "simulate", "--inventory", str(machines), *day])
+    with pytest.raises(SystemExit, match="a million requests a day"):
+        main()
 
 
 @pytest.mark.parametrize(

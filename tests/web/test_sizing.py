@@ -50,6 +50,10 @@ def test_a_form_without_its_token_is_not_answered(site: Site, admin: Visitor) ->
     [
         ({"employees": "many"}, "not “many”"),
         ({"employees": "90000", "requests": "90"}, "be replayed here"),
+        (
+            {"employees": "4000", "inventory": "name;count;cpu;memory_gb\nPC;900;i5-12400;16\n"},
+            "a part of the machines",
+        ),
         ({"inventory": "name;cpu\nPC;i5\n"}, "memory_gb"),
         ({"inventory": ""}, "no line with a machine"),
         ({"file": (b"PK\0\0", "machines.xlsx")}, "Save the table as CSV"),
