@@ -127,5 +127,8 @@ def test_the_command_refuses_a_wrong_inventory_and_says_when_nothing_is_good_eno
     old = run(tmp_path, "name,cpu,cores,memory_gb\nold,Intel Core i5-4590,4,8\n", "--employees", "300")
     assert old.returncode == 1 and not old.stderr
     assert "Not qwen3-8b" in old.stdout
+    night = "name,cpu,memory_gb,hours\nPC,Intel Core i5-12400,16,20-23\n"
+    off = run(tmp_path, night, "--employees", "5", "--models", "qwen3-1.7b")
+    assert off.returncode == 1 and "first token   nobody got one" in off.stdout
     none = run(tmp_path, FLEET, "--employees", "0")
     assert none.returncode == 2 and "must be more than 0" in none.stderr
