@@ -23,7 +23,7 @@ from tests.bench.random_model import BENCH, random_model
 from tests.conftest import DEMO_MODEL
 from tests.engines.serving import ROOT, engine_process
 
-ROUNDS = {1: 6, 8: 3, 32: 2}
+ROUNDS = {1: 6, 8: 4, 32: 4}
 """How often for so many at once: a round of few is short, and others disturb it more."""
 SLOTS = 32
 CONTEXT_TOKENS = 256
