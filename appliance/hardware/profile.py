@@ -4,19 +4,18 @@
 work: the first finds, the second and third may turn down, and each says why.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self, get_args
+from typing import Annotated, Self
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from appliance.errors import Refused
+from appliance.typed_files import what_is_wrong
 
 
 def _version_range(text: str) -> str:
@@ -280,7 +279,7 @@ def read_profile(file: Path) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileUnusable(f"{file.name} is not TOML: {error}.", next_step="Mend that line.") from error
     except ValidationError as error:
-        wrong = " ".join(f"{file.name}: {_sentence(each)}" for each in _innermost(error))
+        wrong = " ".join(f"{file.name}: {each}" for each in what_is_wrong(Profile, error))
         raise ProfileUnusable(wrong, next_step="hwprofiles/README.md explains each name.") from error
 
 
@@ -298,49 +297,3 @@ def read_profiles(folders: Iterable[Path]) -> tuple[dict[str, Profile], tuple[Pr
             except ProfileUnusable as trouble:
                 unusable.append(trouble)
     return profiles, tuple(unusable)
-
-
-def _innermost(error: ValidationError) -> list[ErrorDetails]:
-    """Without those that only follow from one within: a list that is too short for its item is bad."""
-    errors = error.errors()
-    return [
-        outer
-        for outer in errors
-        if not any(
-            inner["loc"][: len(outer["loc"])] == outer["loc"] for inner in errors if inner is not outer
-        )
-    ]
-
-
-def _sentence(error: ErrorDetails) -> str:
-    """For whoever typed the file."""
-    path = [str(part) for part in error["loc"]]
-    where = " ".join(f"[{part}]" if not part.isdigit() else f"number {int(part) + 1}" for part in path[:-1])
-    within, name = (f" in {where}" if where else ""), path[-1] if path else ""
-    named = f"Number {int(name) + 1}" if name.isdigit() else f'"{name}"'
-    match error["type"]:
-        case "missing":
-            return f"{named} is missing{within}."
-        case "extra_forbidden":
-            close = difflib.get_close_matches(name, _names_at(path[:-1]), 1)
-            meant = f' Is "{close[0]}" meant?' if close else ""
-            return f"there is no {named}{within}.{meant}"
-        case "value_error":
-            return f"{named}{within} {error['ctx']['error']}."
-        case _:
-            return f"{named}{within}: {error['msg']} (it is {error['input']!r})."
-
-
-def _names_at(path: list[str]) -> list[str]:
-    """The names that may stand there."""
-    model: type[BaseModel] = Profile
-    for part in path:
-        if part.isdigit():
-            continue
-        annotation = model.model_fields[part].annotation
-        model = next(
-            each
-            for each in (annotation, *get_args(annotation))
-            if isinstance(each, type) and issubclass(each, BaseModel)
-        )
-    return list(model.model_fields)

@@ -4,7 +4,6 @@ An entry never has a hash: what a file is, its hub or whoever carries it says, a
 could not be confirmed in one of the `sources` is named in `unverified`.
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterable
 from datetime import date
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from appliance.engines.options import Kind
 from appliance.errors import Refused
 from appliance.models.bundle import MOST_FILES
 from appliance.models.licence import Licence
+from appliance.typed_files import what_is_wrong
 
 SHIPPED = Path(__file__).parent / "catalogue"
 Https = Annotated[str, Field(pattern=r"^https://[^\s]+$", max_length=400)]
@@ -133,7 +132,7 @@ def read_entry(file: Path) -> Entry:
     except tomllib.TOMLDecodeError as error:
         raise EntryUnusable(f"{file.name} is not TOML: {error}.", next_step="Mend that line.") from error
     except ValidationError as error:
-        wrong = " ".join(f"{file.name}: {_sentence(each)}" for each in _innermost(error))
+        wrong = " ".join(f"{file.name}: {each}" for each in what_is_wrong(Entry, error))
         raise EntryUnusable(
             wrong, next_step="appliance/models/catalogue/README.md explains each name."
         ) from error
@@ -158,29 +157,3 @@ def read_catalogue(folders: Iterable[Path]) -> tuple[dict[str, Entry], tuple[Ent
 def catalogue_folders(state_dir: Path) -> tuple[Path, ...]:
     """Ours, then a customer's own, which wins."""
     return SHIPPED, state_dir / "catalogue"
-
-
-def _sentence(error: ErrorDetails) -> str:
-    path = [f"number {int(part) + 1}" if isinstance(part, int) else str(part) for part in error["loc"]]
-    where = "".join(f" in {part}" if part.startswith("number ") else f" in [{part}]" for part in path[:-1])
-    name = path[-1] if path else "the entry"
-    match error["type"]:
-        case "missing":
-            return f'"{name}" is missing{where}.'
-        case "extra_forbidden":
-            close = difflib.get_close_matches(name, [*Entry.model_fields, *Variant.model_fields], 1)
-            return f'there is no "{name}"{where}.' + (f' Is "{close[0]}" meant?' if close else "")
-        case "value_error":
-            return f'"{name}"{where} {error["ctx"]["error"]}.'
-        case _:
-            return f'"{name}"{where}: {error["msg"]} (it is {error["input"]!r}).'
-
-
-def _innermost(error: ValidationError) -> list[ErrorDetails]:
-    """Without those that only follow from one within: a list that is too short for its item is bad."""
-    errors = error.errors()
-    return [
-        each
-        for each in errors
-        if not any(other is not each and other["loc"][: len(each["loc"])] == each["loc"] for other in errors)
-    ]

@@ -126,6 +126,7 @@ def test_what_was_tried_on_hardware_is_what_there_was_to_try_on() -> None:
         ("gguf:Q4_K_M", "ggfu:Q4_K_M", "Number 1 in [formats] begins with no family of model files"),
         ('backend = "vulkan"', 'backend = "vulcan"', "llama.cpp has no backend 'vulcan', only cpu, cuda"),
         ("[answers]", "[[bad]]\nbecause='b'\nsource='https://b'\n[answers]", "names no version"),
+        ("[engine]", "[5]\n[engine]", 'there is no "5".'),
     ],
 )  # fmt: skip
 def test_a_file_that_is_wrong_is_told_in_sentences(

@@ -125,11 +125,12 @@ def test_a_customers_own_entry_wins_and_a_broken_one_takes_nothing_away(tmp_path
         ('"chat"', 'Input should be'),
         ("parameters = 1\n", '"parameters" is missing.'),
         ('title = "Our own"', 'there is no "titel". Is "title" meant?'),
-        ("Example/Own", '"repository" in [variants] in number 1'),
-        ("https://example.com/model", '"number 1" in [sources]: String should match'),
+        ("Example/Own", '"repository" in [variants] number 1: String'),
+        ("https://example.com/model", 'Number 1 in [sources]: String should match'),
         ('family = "own"', "names an end, but not what to take instead"),
         ('quantisation = "Q8_0"', 'there is no "sha256"'),
-        ("parameters = 1", "more active parameters"),
+        ("parameters = 1", "own.toml: it has more active parameters"),
+        ("commercial_use", 'there is no "commercial" in [licence]. Is "commercial_use" meant?'),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_entry_is_a_sentence(given: str, told: str, tmp_path: Path) -> None:
@@ -142,6 +143,7 @@ def test_what_is_wrong_with_an_entry_is_a_sentence(given: str, told: str, tmp_pa
         'family = "own"': 'family = "own"\nlifecycle = { retired = 2026-01-01 }',
         'quantisation = "Q8_0"': 'quantisation = "Q8_0"\nsha256 = "00"',
         "parameters = 1": "parameters = 1\nactive = 2",
+        "commercial_use": "commercial",
     }[given]
     file = tmp_path / "own.toml"
     file.write_text(OWN.replace(given, wrong, 1))
