@@ -77,6 +77,8 @@ InvitationId = Annotated[bytes, Field(min_length=4, max_length=4)]
 WorkerId = Annotated[str, Field(min_length=1, max_length=40)]
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 Line = Annotated[str, Field(max_length=120), AfterValidator(_printable)]
+Words = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+"""What an engine or a part says of itself."""
 PublicKey = Annotated[str, AfterValidator(_key)]
 Endpoint = Annotated[str, Field(max_length=21), AfterValidator(_endpoint)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -171,7 +173,7 @@ class EngineEnding(Message):
 
     at: float
     """Epoch seconds, by the worker's clock."""
-    said: Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+    said: Words
     restarts: int = Field(default=0, ge=0)
     is_running: bool = False
     """Whether it was started again already."""
@@ -202,7 +204,7 @@ class EngineReport(Message):
     prompt_tokens: int = Field(default=0, ge=0)
     """A longer prompt is refused here; 0: as the context allows."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    trouble: Annotated[str, Field(max_length=400), AfterValidator(_printable)] = ""
+    trouble: Words = ""
     """Why it is not ready, a sentence."""
     fingerprint: str = Field(default="", max_length=400, pattern=r"^[0-9a-f:,]*$")
     """Of an adopted server's model, by which another one under the same name is noticed."""
@@ -241,7 +243,7 @@ class PartReport(Message):
     used_bytes: int = Field(default=0, ge=0, le=1 << 50)
     used_by: Line = ""
     device: Line = ""
-    trouble: Line = ""
+    trouble: Words = ""
     """Why it is not ready, where it has ended."""
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from ipaddress import IPv4Address
 
-from appliance.engines.endings import ending_in_words
+from appliance.engines.last_words import LastWords
 from appliance.engines.restarting import RestartDelay
 from appliance.engines.sharding.parts import PartAddress
 from appliance.engines.sharding.status import PartSilent, ask_part
@@ -31,6 +31,7 @@ class LentPart:
         self._address = PartAddress(address, WORKER_PART_PORT)
         self._wanted: DesiredPart | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._last_words: LastWords | None = None
         self._delay = RestartDelay()
         self._started_at = 0.0
         self._start_at = 0.0
@@ -51,10 +52,10 @@ class LentPart:
         """Starts again what died. True when it has just become ready: news for the box."""
         if self._wanted is None:
             return False
-        if self._process is not None and (status := self._process.poll()) is not None:
+        if self._process is not None and self._last_words and self._process.poll() is not None:
             delay = self._delay.after(time.monotonic() - self._started_at)
-            self._trouble = f"it ended with {ending_in_words(status)}"[:120]
-            log.warning("the part ended with %s, again in %.1f s", ending_in_words(status), delay)
+            self._trouble = self._last_words.told()
+            log.warning("the part ended: %s Again in %.1f s.", self._trouble, delay)
             self._process, self._was_ready = None, False
             self._start_at = time.monotonic() + delay
         if self._process is None and time.monotonic() >= self._start_at:
@@ -105,6 +106,8 @@ class LentPart:
             env={**os.environ, "OMP_WAIT_POLICY": "passive", "HOME": "/"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
+        self._last_words = LastWords(self._process)
         self._started_at = time.monotonic()
         log.info("lends %d MB of %s on %s", wanted.memory_bytes // 10**6, wanted.device, self._address)

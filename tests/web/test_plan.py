@@ -263,6 +263,10 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
             " suite pendant le chargement (Il a été arrêté par le signal SIGSEGV : il n’a rien dit) ; nouvel"
             " essai après 1 h, ou quand la machine change.",
         ),
+        (
+            "It ended with status 1: There is no device 'CUDA7' here. There is: CPU.",
+            "Il s’est arrêté avec le code 1 : Il n’y a pas d’appareil 'CUDA7' ici. Il y a : CPU.",
+        ),
     ],
 )
 def test_the_facts_inside_a_reason_are_french_too(site: Site, told: str, french: str) -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import psutil
 import pytest
 
+from appliance.engines.endings import KILLED
 from appliance.enrolment.contract import DesiredPart, PartReport
 from appliance.worker.lent_part import LentPart
 from tests.waiting import wait_until
@@ -76,14 +77,16 @@ def test_a_part_that_died_is_told_and_comes_back(part: LentPart) -> None:
     first = process()
     first.kill()
     wait_until(lambda: part.tend() or "SIGKILL" in trouble(part), within_seconds=10, what="its end is told")
-    assert "it ended with signal SIGKILL" in trouble(part)
+    assert trouble(part) == f"It ended by signal SIGKILL: {KILLED}"
     assert ready(part).trouble == ""
     assert process().pid != first.pid
 
 
 def test_a_device_that_is_not_there_is_told_and_tried_ever_more_seldom(part: LentPart) -> None:
     part.apply(DesiredPart(memory_bytes=20_000_000, device="CUDA7"))
-    wait_until(lambda: part.tend() or "exit status 1" in trouble(part), within_seconds=30, what="it is told")
+    wait_until(lambda: part.tend() or trouble(part), within_seconds=30, what="it is told")
+    said = "It ended with status 1: There is no device 'CUDA7' here. There is: CPU"
+    assert trouble(part).startswith(said)
     report = part.report()
     assert report is not None and not report.ready
 
