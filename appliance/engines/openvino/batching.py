@@ -126,7 +126,8 @@ class BatchingRunner(QueuedRunner):
                 del self._running[given.number]
             elif generation.finish:
                 self._leave(given.number)
-        self._stepped(int(stepped.cache_usage * self._kv_tokens))
+        # what was stopped just now is still counted in the step, and none may follow that says otherwise
+        self._stepped(int(stepped.cache_usage * self._kv_tokens) if self._running else 0)
         self._measure(tokens, stepped.seconds, time.perf_counter() - took)
 
     def _take_tokens(self, generation: Generation, given: Given) -> None:
