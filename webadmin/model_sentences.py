@@ -144,6 +144,7 @@ _FILES = (
     N_("The model claims %(count)s layers."),
     N_("The model claims %(count)s layers, and has tensors of %(found)s."),
     N_("The model claims a width of %(width)s, and its embeddings have %(found)s."),
+    N_("The model claims %(heads)s KV heads of %(length)s values, and its weights make %(most)s."),
     N_("The model claims %(name)s = %(value)s."),
     N_("The model has %(layers)s layers and says %(count)s times %(name)s."),
     N_("The file doesn't say of which architecture it is."),

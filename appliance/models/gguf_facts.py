@@ -18,6 +18,8 @@ _POOLING = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 _EMBEDDERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "neo-bert"})
 _MOST_LAYERS = 4096
 _LAYER = re.compile(r"blk\.(\d{1,5})\.")
+_MAKES_CACHE = re.compile(r"blk\.(\d{1,5})\.attn_(?:k|v|qkv|kv_b|kv_a_mqa)\.weight")
+"""Weights whose outputs are keys or values, alone or beside others; the last two are of latent attention."""
 _STATE_VALUE_BYTES = 4
 
 
@@ -36,6 +38,14 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
     heads = _heads(first, architecture)
     width = _number(first, f"{architecture}.embedding_length")
     head_width = width // heads if heads else 0
+    kv_heads = _kv_heads(first, architecture, layers, heads)
+    key_length = _number(first, f"{architecture}.attention.key_length") or head_width
+    value_length = _number(first, f"{architecture}.attention.value_length") or head_width
+    # layers with a window may have heads of another length
+    window_key_length = _number(first, f"{architecture}.attention.key_length_swa") or key_length
+    window_value_length = _number(first, f"{architecture}.attention.value_length_swa") or value_length
+    for length in (min(key_length, window_key_length), min(value_length, window_value_length)):
+        _refuse_more_cache_than_is_made(tensors, kv_heads, length)
     pooling = _pooling(first, architecture)
     return ModelFacts(
         format=ModelFormat.GGUF,
@@ -47,9 +57,9 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
         weights_bytes=sum(tensor.size_bytes for tensor in tensors),
         layers=layers,
         heads=heads,
-        kv_heads=_kv_heads(first, architecture, layers, heads),
-        key_length=_number(first, f"{architecture}.attention.key_length") or head_width,
-        value_length=_number(first, f"{architecture}.attention.value_length") or head_width,
+        kv_heads=kv_heads,
+        key_length=key_length,
+        value_length=value_length,
         state_bytes=_state_bytes(first, architecture, layers),
         sliding_window=_number(first, f"{architecture}.attention.sliding_window"),
         embedding_width=width,
@@ -115,6 +125,19 @@ def _refuse_what_tensors_contradict(
         raise ModelFileUnusable(
             f"The model claims a width of {width}, and its embeddings have {table.shape[0]}."
         )
+
+
+def _refuse_more_cache_than_is_made(tensors: Sequence[Tensor], kv_heads: Sequence[int], length: int) -> None:
+    """Nothing has room for such a model, and no plan should reckon with it."""
+    made: dict[int, int] = {}
+    for tensor in tensors:
+        if found := _MAKES_CACHE.fullmatch(tensor.name):
+            made[int(found[1])] = max(made.get(int(found[1]), 0), tensor.shape[-1])
+    for layer, heads in enumerate(kv_heads):
+        if layer in made and heads * length > made[layer]:
+            raise ModelFileUnusable(
+                f"The model claims {heads} KV heads of {length} values, and its weights make {made[layer]}."
+            )
 
 
 def _has_plain_positions(header: GgufHeader, architecture: str) -> bool:

@@ -201,6 +201,9 @@ def test_counts_that_no_file_could_have(tiny_gguf: Path, tmp_path: Path) -> None
         ("qwen3.block_count", 5, "claims 5 layers, and has tensors of 4"),
         ("qwen3.block_count", 1, "claims 1 layers, and has tensors of 4"),
         ("qwen3.embedding_length", 64, "claims a width of 64"),
+        ("qwen3.attention.head_count_kv", 2**31, "claims 2147483648 KV heads of 64 values, .* make 192"),
+        ("qwen3.attention.key_length", 2**31, "claims 3 KV heads of 2147483648 values, .* make 192"),
+        ("qwen3.attention.value_length", 2**31, "claims 3 KV heads of 2147483648 values, .* make 192"),
     ],
 )
 def test_a_head_that_the_tensors_contradict(tmp_path: Path, key: str, lie: int, sentence: str) -> None:
@@ -210,6 +213,24 @@ def test_a_head_that_the_tensors_contradict(tmp_path: Path, key: str, lie: int, 
     (tmp_path / "lie.gguf").write_bytes(data)
     with pytest.raises(ModelFileUnusable, match=sentence):
         read_facts({"lie.gguf": tmp_path / "lie.gguf"})
+
+
+@pytest.mark.parametrize("weights", ["attn_k", "attn_qkv", "attn_kv_a_mqa"])
+def test_more_kv_heads_than_the_weights_make(tmp_path: Path, weights: str) -> None:
+    def with_heads(count: int, **lengths: int) -> Path:
+        def more(writer: gguf.GGUFWriter) -> None:
+            writer.add_head_count_kv(count)
+            for name, length in lengths.items():
+                writer.add_uint32(f"llama.attention.{name}", length)
+            writer.add_tensor(f"blk.7.{weights}.weight", np.ones((32, 64), np.float32))
+
+        return written(tmp_path / "a.gguf", more=more)
+
+    assert facts_of(with_heads(2)).kv_heads == (2,) * 8
+    with pytest.raises(ModelFileUnusable, match="claims 3 KV heads of 16 values, and its weights make 32"):
+        facts_of(with_heads(3))
+    # as Gemma 4: what has a window has shorter heads
+    assert facts_of(with_heads(2, key_length=64, key_length_swa=16)).key_length == 64
 
 
 def test_tensors_that_lie_about_their_place(tiny_gguf: Path, tmp_path: Path) -> None:
