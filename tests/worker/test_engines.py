@@ -52,6 +52,16 @@ def wait_for(engines: Engines, model: str, slots: int) -> EngineReport:
     )
 
 
+def process_of(report: EngineReport) -> psutil.Process:
+    """Among the children of other tests, which may still run."""
+    [process] = (
+        one
+        for one in psutil.Process().children()
+        if one.status() != psutil.STATUS_ZOMBIE and f"{ADDRESS}:{report.port}" in one.cmdline()
+    )
+    return process
+
+
 def ask(report: EngineReport) -> int:
     connection = http.client.HTTPConnection(str(ADDRESS), report.port, timeout=20)
     try:
@@ -92,9 +102,9 @@ def test_one_that_ends_by_itself_is_told_and_started_again_later_each_time(engin
 
 def test_one_that_was_killed_answers_again_and_what_happened_stays_told(engines: Engines) -> None:
     engines.apply([desired("one")])
-    assert wait_for(engines, "one", slots=2).ending is None
-    [process] = [one for one in psutil.Process().children() if "appliance.engines" in one.cmdline()]
-    process.kill()
+    running = wait_for(engines, "one", slots=2)
+    assert running.ending is None
+    process_of(running).kill()
     wait_until(engines.tend, within_seconds=5, what="its end is news")
     assert (dead := reported(engines, "one")) and dead.trouble.startswith("It ended by signal SIGKILL: ")
     assert dead.ending and dead.ending.failed_loads == 0, "it had been ready"
