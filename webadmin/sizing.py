@@ -1,9 +1,10 @@
 """The sizing assistant: how many people a list of machines could serve, by replaying a day of requests."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, make_response, render_template, request
 from flask.blueprints import BlueprintSetupState
@@ -14,15 +15,15 @@ from wtforms import ValidationError
 
 from appliance.errors import Refusal
 from appliance.hardware import profile_folders, profiles_in
-from appliance.placement import sizing_models
+from appliance.placement import Wishes, read_placement, sizing_models
 from webadmin.box_in_words import in_words
-from webadmin.database import box_settings
+from webadmin.database import box_settings, cellule
 from webadmin.refusals import explain
 from webadmin.typed_numbers import typed_number
 from webadmin.visitor import admins_only
 
 if TYPE_CHECKING:
-    from appliance.placement import MachineKind, Sized, Target
+    from appliance.placement import MachineKind, ModelNeed, Needed, Target, Way, Workload
 
 blueprint = Blueprint("sizing", __name__)
 
@@ -36,6 +37,8 @@ LARGEST_FORM_BYTES = 2 * LARGEST_INVENTORY_BYTES + 64 * 1024
 """The lines, a file beside them, and the short fields."""
 MOST_REQUESTS_A_DAY = 100_000
 """A day of more, tried with one model after another, takes longer than the front waits for a page."""
+MOST_KINDS_SEARCHED = 6
+"""Kinds of which the fewest machines are looked for: one takes up to four seconds."""
 MOST_ROUTES_A_DAY = 40_000_000
 """Requests by machines: each request is routed by a look at each machine; so many take half a minute."""
 
@@ -48,7 +51,11 @@ class Question:
     employees: str = "300"
     requests: str = "20"
     first_word: str = "5"
+    prompt_tokens: str = "600"
+    answer_tokens: str = "250"
     model: str = ""
+    needed: str = ""
+    """"yes": also how many machines of each kind alone would be enough."""
 
 
 @blueprint.record
@@ -75,7 +82,6 @@ def answer() -> Response:
         Workload,
         inventory_text,
         read_inventory,
-        size,
     )
 
     request.max_content_length = request.max_form_memory_size = LARGEST_FORM_BYTES
@@ -90,6 +96,8 @@ def answer() -> Response:
         employees = _number(question.employees, 1, 100_000)
         requests = _number(question.requests, 0.01, 10_000)
         target = Target(_number(question.first_word, 0.1, 600))
+        prompt = _number(question.prompt_tokens, 1, 100_000)
+        answer = _number(question.answer_tokens, 1, 100_000)
         if employees * requests > MOST_REQUESTS_A_DAY:
             raise ValueError(gettext("More than 100,000 requests a day can't be replayed here."))
         profiles, _ = profiles_in(profile_folders(box_settings()))
@@ -102,6 +110,7 @@ def answer() -> Response:
                 )
             )
         models = sizing_models([question.model] if question.model else [])
+        workload = Workload(round(employees), requests, (), prompt, answer)
     except ValueError as error:
         return _page(question, status=400, wrong=(str(error),))
     except InventoryUnusable as error:
@@ -109,8 +118,45 @@ def answer() -> Response:
         return _page(question, status=error.http_status, wrong=wrong)
     except Refusal as error:
         return _page(question, status=error.http_status, wrong=(explain(error),))
-    workload = Workload(round(employees), requests, ((models[0].name, 1.0),))
-    return _page(question, kinds=kinds, sized=size(kinds, models, workload, target), target=target)
+    return _answered(question, kinds, models, workload, target)
+
+
+def _answered(
+    question: Question,
+    kinds: "Sequence[MachineKind]",
+    models: "Sequence[ModelNeed]",
+    workload: "Workload",
+    target: "Target",
+) -> Response:
+    from appliance.placement import needed, size, unknown_cards
+
+    wishes = Wishes(least_tokens_per_second=read_placement(cellule()).least_tokens_per_second)
+    sized = size(kinds, models, workload, target, wishes=wishes)
+    needs: tuple[Needed, ...] = ()
+    apart = _apart(kinds)
+    if question.needed and sized.simulated:
+        taken = dict(sized.simulated.workload.models)
+        model = next(each for each in models if each.name in taken)
+        needs = needed(apart[:MOST_KINDS_SEARCHED], model, workload, target, wishes=wishes)
+    return _page(
+        question,
+        kinds=kinds,
+        sized=sized,
+        unknown=unknown_cards(kinds),
+        least=wishes.least_tokens_per_second,
+        needs=needs,
+        kinds_apart=len(apart),
+    )
+
+
+def _apart(kinds: "Sequence[MachineKind]") -> "list[MachineKind]":
+    """One of those that compute alike, under the name of the first; what there is most of comes first."""
+    count: Counter[tuple[Way, ...]] = Counter()
+    first: dict[tuple[Way, ...], MachineKind] = {}
+    for kind in kinds:
+        count[kind.node.ways] += kind.count
+        first.setdefault(kind.node.ways, kind)
+    return [first[ways] for ways, _ in count.most_common()]
 
 
 def _question() -> Question:
@@ -141,16 +187,7 @@ def _number(text: str, least: float, most: float) -> float:
     return number
 
 
-def _page(
-    question: Question,
-    *,
-    status: int = 200,
-    wrong: Sequence[str] = (),
-    kinds: "tuple[MachineKind, ...]" = (),
-    sized: "Sized | None" = None,
-    target: "Target | None" = None,
-) -> Response:
-    facts: dict[str, Any] = {"kinds": kinds, "sized": sized, "target": target}
+def _page(question: Question, *, status: int = 200, wrong: Sequence[str] = (), **facts: object) -> Response:
     names = [model.name for model in sizing_models()]
     page = render_template("sizing.html", question=question, wrong=wrong, names=names, **facts)
     return make_response(page, status)

@@ -23,8 +23,16 @@ SIZING = (
         " on line %(first)s."
     ),
     N_(
-        'Line %(line)s: the graphics card "%(card)s" is not known;'
-        " leave it out, or name it as its maker does."
+        'Line %(line)s: the graphics card "%(card)s" is not known and is counted'
+        " as none. Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
+    ),
+    N_(
+        'Lines %(lines)s: the graphics card "%(card)s" is not known and is counted'
+        " as none. Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
+    ),
+    N_(
+        'Lines %(lines)s and %(count)s more: the graphics card "%(card)s" is not known and is counted'
+        " as none. Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
     ),
     N_('Line %(line)s: "%(card)s" comes with several sizes of memory; gpu_memory_gb must say which.'),
     N_('Line %(line)s: the hours "%(hours)s" must lie within one day, the first before the second.'),

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
         predicted_against_measured,
     )
     from appliance.placement.following import box_facts, follow_benchmarks, follow_plan, plan_of_box
-    from appliance.placement.inventory import InventoryUnusable, MachineKind, inventory_text, read_inventory
+    from appliance.placement.inventory import (
+        InventoryUnusable,
+        MachineKind,
+        inventory_text,
+        read_inventory,
+        unknown_cards,
+    )
     from appliance.placement.leading import lead
     from appliance.placement.models_for_sizing import sizing_models
     from appliance.placement.needs import model_needs
@@ -79,7 +85,7 @@ _NAMES = {
     "current": (
         "CurrentPlan", "SpeedCompared", "apply_where_chosen", "current_plan", "predicted_against_measured",
     ),
-    "inventory": ("InventoryUnusable", "MachineKind", "inventory_text", "read_inventory"),
+    "inventory": ("InventoryUnusable", "MachineKind", "inventory_text", "read_inventory", "unknown_cards"),
     "models_for_sizing": ("sizing_models",),
     "planning": ("plan",),
     "report": ("as_json", "told"),
@@ -158,6 +164,7 @@ __all__ = [
     "size",
     "sizing_models",
     "told",
+    "unknown_cards",
     "unload_model",
     "what_now",
     "wish_copies",

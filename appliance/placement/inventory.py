@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -20,7 +20,7 @@ from appliance.errors import Refused
 from appliance.hardware import Profile, Recognition, recognise
 from appliance.placement.contract import NodeFacts
 from appliance.placement.machine_facts import Machine, facts_of
-from appliance.placement.parts import Graphics, graphics_named, processor_named
+from appliance.placement.parts import Graphics, graphics_named, is_no_card, processor_named
 from appliance.placement.ways import ways_of
 
 _MOST_MACHINES = 5000
@@ -52,6 +52,7 @@ _WRONG_VALUES = {
 }
 """By pydantic's type of error."""
 _MOST_TOLD = 20
+_MOST_LINES_TOLD = 10
 
 
 class InventoryUnusable(Refused):
@@ -114,6 +115,9 @@ class MachineKind:
     hours: tuple[float, float]
     notes: tuple[str, ...] = ()
     """What was assumed, for whoever reads the report."""
+    line: int = 0
+    unknown_card: str = ""
+    """As the line has it; the machine is counted without it."""
 
     def nodes(self, count: int | None = None) -> list[NodeFacts]:
         """One for each machine, named by number where there are several."""
@@ -169,7 +173,7 @@ def read_inventory(text: str, profiles: Mapping[str, Profile]) -> tuple[MachineK
             if line.name in seen:
                 raise ValueError(f'the name "{line.name}" is on line {seen[line.name]} already')
             seen[line.name] = number
-            kinds.append(_kind(line, profiles))
+            kinds.append(replace(_kind(line, profiles), line=number))
         except ValidationError as error:
             wrong += [f"Line {number}: {_sentence(each)}" for each in error.errors()]
         except ValueError as error:
@@ -265,8 +269,10 @@ def _kind(line: Line, profiles: Mapping[str, Profile]) -> MachineKind:
     if processor is None:
         notes.append(f'The processor "{line.cpu}" is not known; it is taken for one without AVX2.')
     cards: tuple[tuple[Graphics, float], ...] = ()
-    if line.gpu:
-        cards = tuple([_card(line)] * line.gpu_count)
+    card = graphics_named(line.gpu) if line.gpu else None
+    if card:
+        cards = tuple([(card, _card_memory(line, card))] * line.gpu_count)
+    unknown_card = "" if card or is_no_card(line.gpu) else line.gpu
     machine = Machine(
         line.cpu, line.cores, line.memory_gb, processor, cards, line.npu, line.system,
         (line.server,) if line.server else (),
@@ -276,19 +282,36 @@ def _kind(line: Line, profiles: Mapping[str, Profile]) -> MachineKind:
     on, off = _hours(line.hours)
     share = min(1.0, (off - on) / 10) if off - on < 10 else 1.0
     node = NodeFacts(line.name, line.name, ways_of(facts, recognition), lent_share=share)
-    return MachineKind(line.name, line.count, node, recognition, (on, off), tuple(notes))
+    return MachineKind(
+        line.name, line.count, node, recognition, (on, off), tuple(notes), unknown_card=unknown_card
+    )
 
 
-def _card(line: Line) -> tuple[Graphics, float]:
-    card = graphics_named(line.gpu)
-    if card is None:
-        raise ValueError(
-            f'the graphics card "{line.gpu}" is not known; leave it out, or name it as its maker does'
-        )
+def _card_memory(line: Line, card: Graphics) -> float:
     memory = line.gpu_memory_gb or card.memory_gb
     if not memory:
         raise ValueError(f'"{line.gpu}" comes with several sizes of memory; gpu_memory_gb must say which')
-    return card, memory
+    return memory
+
+
+def unknown_cards(kinds: Iterable[MachineKind]) -> tuple[str, ...]:
+    """A sentence for each card that is not known: on which lines it is, and what to write instead."""
+    lines: dict[str, list[int]] = {}
+    for kind in kinds:
+        if kind.unknown_card:
+            lines.setdefault(kind.unknown_card, []).append(kind.line)
+    return tuple(_unknown_card(card, numbers) for card, numbers in lines.items())
+
+
+def _unknown_card(card: str, lines: Sequence[int]) -> str:
+    told, more = ", ".join(map(str, lines[:_MOST_LINES_TOLD])), len(lines) - _MOST_LINES_TOLD
+    what = (
+        f'the graphics card "{card}" is not known and is counted as none. '
+        "Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
+    )
+    if more > 0:
+        return f"Lines {told} and {more} more: {what}"
+    return f"Lines {told}: {what}" if len(lines) > 1 else f"Line {told}: {what}"
 
 
 def _hours(text: str) -> tuple[float, float]:

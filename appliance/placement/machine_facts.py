@@ -5,6 +5,7 @@ is set up well: current drivers and libraries, and each engine that the applianc
 What such a machine then is, is decided by the same recognition as for a real one.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ def facts_of(machine: Machine) -> MachineFacts:
 def _devices(machine: Machine, system: str) -> Iterator[Device]:
     for card, memory_gb in machine.gpus:
         yield Device(
-            pci=card.pci, pci_class=card.pci_class, name=_plain(card), driver=_driver(card.pci, system),
+            pci=card.pci, pci_class=card.pci_class, name=plain_name(card), driver=_driver(card.pci, system),
             driver_version=_NVIDIA_DRIVER if card.pci.startswith(_NVIDIA) else "",
             memory_bytes=int(memory_gb * _GB),
         )  # fmt: skip
@@ -82,15 +83,10 @@ def _devices(machine: Machine, system: str) -> Iterator[Device]:
         )  # fmt: skip
 
 
-def _plain(card: Graphics) -> str:
+def plain_name(card: Graphics) -> str:
     """The name without the marks of a pattern."""
-    return (
-        card.name.replace("(SFF )?", "")
-        .replace("(Pro )?", "")
-        .replace("(Tesla )?", "")
-        .replace("$", "")
-        .replace(".*", " ")
-    )
+    said = re.sub(r"\([^)]*\)\?|\$|\\b| \?", "", card.name)
+    return re.sub(r"\[(.)[^]]*\]", r"\1", said).replace(".*", " ")
 
 
 def _driver(pci: str, system: str) -> str:

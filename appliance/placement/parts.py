@@ -41,6 +41,7 @@ class Parts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     graphics: tuple[Graphics, ...]
+    no_cards: tuple[str, ...]
     processors: tuple[ProcessorPart, ...]
 
 
@@ -54,10 +55,15 @@ def graphics_named(text: str) -> Graphics | None:
     return next((each for each in parts().graphics if _is_in(each.name, text)), None)
 
 
+def is_no_card(text: str) -> bool:
+    """Whether `text`, which names none of the cards, is graphics without memory of its own, or nothing."""
+    return any(_is_in(name, text) for name in parts().no_cards)
+
+
 def processor_named(text: str) -> ProcessorPart | None:
     return next((each for each in parts().processors if _is_in(each.name, text)), None)
 
 
 def _is_in(name: str, text: str) -> bool:
     plain = re.sub(r"\((R|TM)\)|®|™", "", text, flags=re.IGNORECASE)
-    return re.search(name, plain.strip(), re.IGNORECASE) is not None
+    return re.search(name, " ".join(plain.split()), re.IGNORECASE) is not None

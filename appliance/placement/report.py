@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.placement.contract import Placed, Speed
-from appliance.placement.inventory import MachineKind
+from appliance.placement.inventory import MachineKind, unknown_cards
 from appliance.placement.sizing import Needed, NodeDay, Simulated, Sized, Target
 
 _GIB = 2**30
@@ -31,6 +31,7 @@ def as_json(kinds: Sequence[MachineKind], sized: Sized, needs: Sequence[Needed] 
             }
             for kind in kinds
         ],
+        "unknown_cards": list(unknown_cards(kinds)),
         "meets_target": sized.meets,
         "tried": [asdict(each) for each in sized.tried],
         "workload": asdict(day.workload) if day else None,
@@ -64,6 +65,8 @@ def _lines(
     yield "Machines"
     for kind in kinds:
         yield from _kind(kind)
+    for sentence in unknown_cards(kinds):
+        yield f"  {sentence}"
     yield ""
     for each in sized.tried:
         yield f"Not {each.model}: {each.because}"

@@ -9,7 +9,7 @@ from flask_babel import force_locale
 
 from appliance.hardware import read_profiles
 from appliance.hardware.places import SHIPPED
-from appliance.placement import InventoryUnusable, read_inventory
+from appliance.placement import InventoryUnusable, choose_placement, read_inventory, unknown_cards
 from tests.placement.test_inventory import WRONG
 from tests.web.conftest import Site, Visitor
 from webadmin.box_in_words import in_words
@@ -20,6 +20,7 @@ INVENTORY = "name;count;cpu;cores;memory_gb;gpu\nCAD;2;AMD Ryzen 9 7950X;16;64;R
 
 def sized(admin: Visitor, **changed: object) -> tuple[int, str]:
     form = {"employees": "30", "requests": "20", "first_word": "5", "model": "", "inventory": INVENTORY}
+    form |= {"prompt_tokens": "600", "answer_tokens": "250"}
     answer = admin.post("/plan/sizing", form | changed)
     return answer.status_code, answer.text
 
@@ -32,6 +33,44 @@ def test_a_fleet_is_sized_from_lines_or_a_file(site: Site, admin: Visitor) -> No
     file = (io.BytesIO(INVENTORY.replace("CAD", "Atelier").encode()), "machines.csv")
     status, page = sized(admin, inventory="", file=file)
     assert status == 200 and "Atelier 1" in page
+
+
+def test_the_speed_that_an_admin_wants_on_the_page_plan_is_asked_of_a_fleet(
+    site: Site, admin: Visitor
+) -> None:
+    status, page = sized(admin, model="qwen3-8b")
+    assert status == 200 and "is good enough" in page and "at least 7.0\xa0tokens/s" in page
+    choose_placement(site.db, least_tokens_per_second=900, chosen_by=None)
+    status, page = sized(admin, model="qwen3-8b")
+    assert status == 200 and "No model runs" in page and "a reader needs 900" in page
+
+
+def test_how_many_of_each_kind_are_needed_is_told_where_it_is_asked(site: Site, admin: Visitor) -> None:
+    lines = INVENTORY + "Office;1;Intel Core i5-4590;4;8;\n" + "Other;1;Intel Core i5-4590;4;8;\n"
+    question = {"model": "qwen3-8b", "inventory": lines}
+    status, page = sized(admin, needed="yes", **question)
+    assert status == 200 and "How many of one kind alone" in page
+    found = re.findall(
+        r'<td class="name">(.*?)</td><td class="number" data-label="Machines needed">'
+        r"<span>(.*?)</span>",
+        page,
+    )
+    assert found == [("CAD", "1"), ("Office", "never enough")], "machines that compute alike are one kind"
+    assert "How many of one kind alone" not in sized(admin, **question)[1]
+
+
+def test_questions_and_answers_are_as_long_as_is_typed(site: Site, admin: Visitor) -> None:
+    status, page = sized(admin, prompt_tokens="3,000", answer_tokens="800", model="qwen3-4b")
+    assert status == 200 and "questions of 3,000 tokens and answers of 800" in page.replace("\xa0", " ")
+    assert "Whole answer, half of the answers" in page
+    status, page = sized(admin, answer_tokens="0")
+    assert status == 400 and "not “0”" in page
+
+
+def test_a_card_that_is_not_known_is_named_above_what_the_others_can_do(site: Site, admin: Visitor) -> None:
+    status, page = sized(admin, inventory=f"{INVENTORY}PC;1;i5-12400;6;16;Voodoo 2\n", model="qwen3-4b")
+    assert status == 200 and "is good enough" in page
+    assert 'Line 3: the graphics card "Voodoo 2" is not known' in html.unescape(page)
 
 
 def test_a_machine_a_line_of_a_large_company_is_read(site: Site, admin: Visitor) -> None:
@@ -91,8 +130,11 @@ def test_whatever_is_wrong_with_an_inventory_has_its_french(site: Site) -> None:
             read_inventory(text, profiles)
         told += [*refused.value.wrong, refused.value.next_step]
     (odd,) = read_inventory("name,cpu,memory_gb\nx,Zhaoxin KX-7000,16\n", profiles)
+    cards = "".join(f"{n},i5,16,Voodoo {min(n, 2)}\n" for n in range(14)) + "b,i5,16,Voodoo 0\n"
+    unknown = unknown_cards(read_inventory(f"name,cpu,memory_gb,gpu\n{cards}", profiles))
+    assert len(unknown) == 3
     with site.app.test_request_context(), force_locale("fr"):
-        french = list(map(in_words, (*told, *odd.notes)))
+        french = list(map(in_words, (*told, *odd.notes, *unknown)))
         assert [sentence for sentence in french if re.search(ENGLISH, sentence)] == []
         assert in_words('Line 3: "count": it must be at least 1.') == (
             "Ligne 3\N{NO-BREAK SPACE}: «\N{NO-BREAK SPACE}count\N{NO-BREAK SPACE}»\N{NO-BREAK SPACE}:"
