@@ -174,6 +174,10 @@ _PLACEMENT = (
     N_("95 of 100 would get their first token within %(seconds)s s, and %(wanted)s s are wanted."),
     N_("%(refused)s of %(requests)s requests would be refused or wait more than a minute."),
     N_("No node can run it."),
+    N_("%(node)s and %(number)s more: %(why)s"),
+    N_("%(node)s: llama.cpp on %(device)s"),
+    N_("%(node)s: openvino on %(device)s"),
+    N_("%(node)s: adopted on %(device)s"),
 )
 _SYSTEM = (
     N_("[Errno %(number)s] %(why)s"),
@@ -304,6 +308,7 @@ _DECIMAL = re.compile(r"\d+\.\d+")
 _AS_WRITTEN = {"version", "model", "name", "file", "answer"}
 """Facts that are names, even where they look like figures."""
 _LONG_NUMBER = re.compile(r"\d{1,3}(,\d{3})+")
+_WITH_REASON = re.compile(r"(?!%).*: %\(why\)s\.?$")
 _NEW_SENTENCE = re.compile(r" (?=[A-Z])")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?!\()")
 
@@ -377,10 +382,10 @@ def _plain() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """The most telling first: of two that fit, the one with more words of its own."""
+    """The most telling first: what ends with another sentence as its reason, then what has more words."""
     messages = sorted(
         (message for message in _messages() if _PLACEHOLDER.search(message)),
-        key=lambda message: -len(_PLACEHOLDER.sub("", message)),
+        key=lambda message: (not _WITH_REASON.match(message), -len(_PLACEHOLDER.sub("", message))),
     )
     return tuple((message, re.compile(_as_pattern(message), re.DOTALL)) for message in messages)
 

@@ -22,18 +22,13 @@ SIZING = (
         'Line %(line)s: the name "%(name)s" is that of one of the %(count)s machines "%(of)s"'
         " on line %(first)s."
     ),
+    N_('Line %(line)s: the graphics card "%(card)s" is not known and is counted as none.'),
+    N_('Lines %(lines)s: the graphics card "%(card)s" is not known and is counted as none.'),
     N_(
-        'Line %(line)s: the graphics card "%(card)s" is not known and is counted'
-        " as none. Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
+        'Lines %(lines)s and %(count)s more: the graphics card "%(card)s" is not known and is'
+        " counted as none."
     ),
-    N_(
-        'Lines %(lines)s: the graphics card "%(card)s" is not known and is counted'
-        " as none. Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
-    ),
-    N_(
-        'Lines %(lines)s and %(count)s more: the graphics card "%(card)s" is not known and is counted'
-        " as none. Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."
-    ),
+    N_("Write one that is known and of the same speed (RTX 4060), and its memory in gpu_memory_gb."),
     N_('Line %(line)s: "%(card)s" comes with several sizes of memory; gpu_memory_gb must say which.'),
     N_('Line %(line)s: the hours "%(hours)s" must lie within one day, the first before the second.'),
     N_("Line %(line)s: it has %(cells)s cells, and the heading %(columns)s."),
@@ -55,4 +50,7 @@ SIZING = (
     N_('The processor "%(cpu)s" is not known; it is taken for one without AVX2.'),
     N_("Nothing is known of the model %(model)s."),
     N_("Known are: %(models)s."),
+    N_("95 of 100 get their first token within %(seconds)s s in the busiest hour."),
+    N_("Each is too slow: %(why)s"),
+    N_("Even %(number)s are not enough: %(why)s"),
 )

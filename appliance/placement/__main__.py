@@ -63,9 +63,13 @@ def _arguments() -> argparse.Namespace:
 
 def _positive(kind: type[int] | type[float]):  # type: ignore[no-untyped-def]  # noqa: ANN202
     def read(text: str) -> float:
-        value = kind(text)
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
         if not 0 < value < 1e7:
-            raise argparse.ArgumentTypeError("must be more than 0")
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f'"{text}" is not {what} of more than 0 and less than 10000000')
         return value
 
     return read

@@ -27,6 +27,7 @@ from appliance.placement.contract import (
 )
 from appliance.placement.growing import grow
 from appliance.placement.options import STAY, Considered, Known, Option, as_it_runs, consider
+from appliance.placement.reasons import by_machine, joined
 from appliance.placement.residency import IDLE_SECONDS
 
 _BUSY_ENOUGH_FOR_MORE = 0.6
@@ -240,7 +241,7 @@ def _place_pinned(table: _Table) -> None:
         if considered.best:
             table.place(considered.best, "Pinned here.")
         else:
-            why = f"It is pinned to {node.name}: {_joined(considered.why_not)}."
+            why = f"It is pinned to {node.name}: {joined(considered.why_not)}."
             table.unplaced.append(Unplaced(name, why, node_id))
     for node_id, name in sorted(table.wishes.pinned - set(known)):
         what = f"the model {name}" if name not in table.models else f"the node {node_id}"
@@ -252,7 +253,7 @@ def _place_first(table: _Table, model: ModelNeed, rivals: Sequence[ModelNeed]) -
         return
     options, why_not = _options(table, model)
     if not options:
-        table.unplaced.append(Unplaced(model.name, f"No node can run it: {_joined(why_not)}."))
+        table.unplaced.append(Unplaced(model.name, f"No node can run it: {joined(why_not)}."))
         return
     waiting = [each for each in rivals if each is not model and not table.holders(each)]
     kind = [option for option in options if _leaves_room(table, option, waiting)]
@@ -279,7 +280,7 @@ def _place_wished_copies(table: _Table, wanted: Sequence[ModelNeed]) -> None:
             options, why_not = _options(table, model)
             if not options:
                 have = len(table.holders(model))
-                why = f"{copies} copies are wished and {have} fit: {_joined(why_not)}."
+                why = f"{copies} copies are wished and {have} fit: {joined(why_not)}."
                 table.unplaced.append(Unplaced(model.name, why))
                 break
             best = max(options, key=lambda option: _value(table, option))
@@ -306,7 +307,7 @@ def _place_copies_for_work(table: _Table, wanted: Sequence[ModelNeed]) -> None:
 
 
 def _too_much(busy: float, why_not: Sequence[str]) -> str:
-    more = f" More copies are not possible: {_joined(why_not)}." if why_not else " Every node has it already."
+    more = f" More copies are not possible: {joined(why_not)}." if why_not else " Every node has it already."
     return f"It is asked for {busy:.1f} times as much as its nodes can answer.{more}"
 
 
@@ -326,7 +327,7 @@ def _fill_idle_nodes(table: _Table, candidates: Sequence[ModelNeed]) -> None:
                     considered.best, "The node has nothing else to do, and another copy shortens waiting."
                 )
                 break
-            table.reasons.append(f"{node.name} can't run {model.name}: {_joined(considered.why_not)}.")
+            table.reasons.append(f"{node.name} can't run {model.name}: {joined(considered.why_not)}.")
 
 
 def _place_demo(table: _Table) -> None:
@@ -342,21 +343,20 @@ def _place_demo(table: _Table) -> None:
 
 def _options(table: _Table, model: ModelNeed) -> tuple[list[Option], list[str]]:
     """On each node that does not have it; and why not on the others."""
-    options, why_not = [], []
+    options, kept_off, unable = [], [], []
     for node in table.nodes:
         if (node.id, model.name) in table.options:
             continue
         if (node.id, model.name) in table.wishes.never:
-            why_not.append(f"an admin keeps it off {node.name}")
+            kept_off.append(f"an admin keeps it off {node.name}")
             continue
         considered = table.consider(node, model)
         if considered.best:
             options.append(considered.best)
         else:
-            why_not.append(f"{node.name}: {_joined(considered.why_not)}")
-    if not table.nodes:
-        why_not.append("there is no node")
-    return options, why_not
+            unable.append((node.name, joined(considered.why_not)))
+    why_not = kept_off + by_machine(unable)
+    return options, why_not if table.nodes else ["there is no node"]
 
 
 def _value(table: _Table, option: Option) -> tuple[float, str]:
@@ -392,9 +392,3 @@ def _hosts(table: _Table, model: ModelNeed) -> list[NodeFacts]:
             if len(found) == 2:
                 break
     return found
-
-
-def _joined(sentences: Sequence[str]) -> str:
-    """Not a page of them: a fleet has hundreds of nodes that lack memory in the same way."""
-    few = list(dict.fromkeys(sentences))
-    return "; ".join(few[:4]) + (f"; and {len(few) - 4} more" if len(few) > 4 else "")

@@ -1,5 +1,6 @@
 """A simulation in words for a terminal, and as JSON. Pure."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from appliance.placement.inventory import MachineKind, unknown_cards
 from appliance.placement.sizing import Needed, NodeDay, Simulated, Sized, Target
 
 _GIB = 2**30
+_WIDTH = 110
 
 
 def told(kinds: Sequence[MachineKind], sized: Sized, target: Target, needs: Sequence[Needed] = ()) -> str:
@@ -69,7 +71,7 @@ def _lines(
         yield f"  {sentence}"
     yield ""
     for each in sized.tried:
-        yield f"Not {each.model}: {each.because}"
+        yield from textwrap.wrap(f"Not {each.model}: {each.because}", _WIDTH, subsequent_indent="    ")
     if sized.simulated is None:
         yield "No model of those runs on these machines."
         return

@@ -138,6 +138,17 @@ def test_a_model_that_would_be_too_slow_to_read_is_not_placed_and_the_figures_ar
     assert "tokens/s" in found.unplaced[0].because and "a reader needs 7" in found.unplaced[0].because
 
 
+def test_machines_of_one_kind_share_their_reason() -> None:
+    small = [node(f"small {number}", cpu(gib=4)) for number in range(30)]
+    found = plan([*small, node("slow", cpu(gib=64, gb_per_second=5))], [LARGE])
+    (why,) = {each.because for each in found.unplaced}
+    assert (
+        "small 0 and 29 more: llama.cpp on CPU would answer" in why
+        and "slow: llama.cpp on CPU would answer" in why
+    )
+    assert why.count("(50 GB/s over") == 1
+
+
 def test_a_pin_overrides_the_speed_but_not_the_memory() -> None:
     slow = node("pc", cpu(gib=32, gb_per_second=40))
     pinned = Wishes(pinned=frozenset({("pc", "large")}))

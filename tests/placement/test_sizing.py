@@ -121,6 +121,13 @@ def test_the_command_prints_a_report_and_the_same_as_json(tmp_path: Path) -> Non
     assert all(each["speed_is"] == "predicted" for each in told["placed"])
 
 
+def test_the_command_tells_why_not_in_lines_that_a_terminal_shows(tmp_path: Path) -> None:
+    done = run(tmp_path, FLEET, "--models", "llama-3.3-70b,qwen3-4b", "--employees", "20")
+    assert "office PC 1 and 9 more" in done.stdout and "CAD station 1 and 1 more" in done.stdout
+    why_not = done.stdout.partition("Not llama-3.3-70b")[2].partition("Taken")[0]
+    assert max(map(len, why_not.splitlines())) <= 110
+
+
 def test_the_command_refuses_a_wrong_inventory_and_says_when_nothing_is_good_enough(tmp_path: Path) -> None:
     wrong = run(tmp_path, "name,cpu,memory_gb\nx,i5-12400,lots\n")
     assert wrong.returncode == 1 and "Line 2" in wrong.stderr and "Traceback" not in wrong.stderr
@@ -130,5 +137,8 @@ def test_the_command_refuses_a_wrong_inventory_and_says_when_nothing_is_good_eno
     night = "name,cpu,memory_gb,hours\nPC,Intel Core i5-12400,16,20-23\n"
     off = run(tmp_path, night, "--employees", "5", "--models", "qwen3-1.7b")
     assert off.returncode == 1 and "first token   nobody got one" in off.stdout
-    none = run(tmp_path, FLEET, "--employees", "0")
-    assert none.returncode == 2 and "must be more than 0" in none.stderr
+    for number in ("0", "1e3", "many"):
+        none = run(tmp_path, FLEET, "--employees", number)
+        assert none.returncode == 2 and f'"{number}" is not a whole number of more than 0' in none.stderr
+    none = run(tmp_path, FLEET, "--answer-tokens", "nan")
+    assert none.returncode == 2 and '"nan" is not a number of more than 0' in none.stderr

@@ -1,6 +1,7 @@
 """The page of the machines: what each is, why, and whether its models are well."""
 
 import json
+import re
 from pathlib import Path
 
 from appliance.clock import now
@@ -39,6 +40,8 @@ def test_the_profile_its_reasons_and_health_are_shown(site: Site, admin: Visitor
     assert report.chosen.title in page and "openvino" in page
     assert "Why not the other" in page and "comes before it." in page
     assert "not well" in page and "The answer was empty." in page
+    (step,) = re.findall(r'href="(/models#model-[^"]*)">Check its files on Models', page)
+    assert step == "/models#model-mute", "a model that is well needs no next step"
     french = admin.get("/hardware", headers={"Accept-Language": "fr"}).text
     assert "La réponse était vide." in french or "The answer was empty." in french
 

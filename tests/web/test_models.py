@@ -1,6 +1,7 @@
 """The pages of the models without a browser's scripts: every form, every refusal beside what caused it."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def test_a_box_with_its_demo_alone_says_what_to_do(admin: Visitor) -> None:
     refused = admin.post("/models/remove", {"name": "cellule-demo"})
     assert refused.status_code == 409
     assert "cellule-demo is part of the appliance and stays." in refused.text
+    assert re.search(r"MB · [\d.]+\xa0[BMK] parameters<", page), "what the second figure is of"
 
 
 def test_a_stick_is_looked_at_and_one_model_chosen(

@@ -3,13 +3,24 @@
 import html
 import io
 import re
+from collections.abc import Iterator, Mapping
 
 import pytest
 from flask_babel import force_locale
 
-from appliance.hardware import read_profiles
+from appliance.hardware import Profile, read_profiles
 from appliance.hardware.places import SHIPPED
-from appliance.placement import InventoryUnusable, choose_placement, read_inventory, unknown_cards
+from appliance.placement import (
+    InventoryUnusable,
+    Needed,
+    Target,
+    Workload,
+    choose_placement,
+    needed,
+    read_inventory,
+    sizing_models,
+    unknown_cards,
+)
 from tests.placement.test_inventory import WRONG
 from tests.web.conftest import Site, Visitor
 from webadmin.box_in_words import in_words
@@ -122,6 +133,17 @@ def test_one_person_with_a_request_now_and_then_is_sized(site: Site, admin: Visi
     assert status == 200 and "is good enough" in page
 
 
+def _needs(profiles: Mapping[str, Profile]) -> Iterator[Needed]:
+    """Enough, too slow alone, never enough, and no way at all."""
+    machines = (
+        "name,count,cpu,memory_gb,gpu\nCAD,2,Ryzen 9 7950X,64,RTX 4090\nPC,3,i5-12400,16,\nold,1,i5-4590,8,\n"
+    )
+    kinds = read_inventory(machines, profiles)
+    models = {each.name: each for each in sizing_models()}
+    for model, target in (("qwen3-4b", 5.0), ("qwen3-4b", 0.05), ("qwen3-32b", 5.0)):
+        yield from needed(kinds, models[model], Workload(900, 20, ()), Target(target))
+
+
 def test_whatever_is_wrong_with_an_inventory_has_its_french(site: Site) -> None:
     profiles, _ = read_profiles([SHIPPED])
     told: list[str] = []
@@ -133,6 +155,7 @@ def test_whatever_is_wrong_with_an_inventory_has_its_french(site: Site) -> None:
     cards = "".join(f"{n},i5,16,Voodoo {min(n, 2)}\n" for n in range(14)) + "b,i5,16,Voodoo 0\n"
     unknown = unknown_cards(read_inventory(f"name,cpu,memory_gb,gpu\n{cards}", profiles))
     assert len(unknown) == 3
+    told += [each.because for each in _needs(profiles)]
     with site.app.test_request_context(), force_locale("fr"):
         french = list(map(in_words, (*told, *odd.notes, *unknown)))
         assert [sentence for sentence in french if re.search(ENGLISH, sentence)] == []
