@@ -5,7 +5,7 @@ Called every two seconds; each call is complete in itself. The box's own engines
 untouched: it is told as it was told before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -22,6 +22,7 @@ from appliance.models.bundle import Bundle
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.held import HeldModel, held_models
 from appliance.models.layout import blob_path, engine_path
+from appliance.models.making_way import keep_making_way
 from appliance.models.unloadable import keep_unloadable
 from appliance.placement.contract import (
     GivenUp,
@@ -52,6 +53,7 @@ from appliance.placement.memory import as_loaded, room_taken
 from appliance.placement.needs import model_needs
 from appliance.placement.nowhere import tell_nowhere
 from appliance.placement.planning import plan
+from appliance.placement.residency import Move
 from appliance.placement.splits import SplitModels, beside_splits, read_splits, without_heads
 from appliance.placement.stepping import NodeNow, what_now
 from appliance.placement.store import (
@@ -107,12 +109,15 @@ def lead(settings: Settings) -> str:
             # nothing but the demo: each node runs what it runs from the start
             forget_wishes(cellule, lambda bundle: _is_here(settings, bundle))
             keep_unloadable(cellule, {})
+            keep_making_way(cellule, frozenset())
             return "no engine beside the demo's" if write_specs(settings.engine_specs_dir, {}) else ""
         facts = _read(settings, cellule, activity, held)
         planned = {node.id: _planned_on(cellule, node, facts) for node in facts.nodes}
         _place_waiting(facts, planned)
         _tell_nowhere(cellule, facts, planned)
-        told = [_lead_node(settings, cellule, node, facts, planned[node.id]) for node in facts.nodes]
+        found = {node.id: _now(node, planned[node.id], facts) for node in facts.nodes}
+        keep_making_way(cellule, _draining(found.values()))
+        told = [_lead_node(settings, cellule, node, facts, found[node.id]) for node in facts.nodes]
     return " ".join(filter(None, told))
 
 
@@ -156,12 +161,9 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
     )
 
 
-def _lead_node(
-    settings: Settings, cellule: Database, node: NodeFacts, facts: Facts, planned: Sequence[Placed]
-) -> str:
+def _lead_node(settings: Settings, cellule: Database, node: NodeFacts, facts: Facts, found: NodeNow) -> str:
     if not node.ways:
         return ""  # too little memory for a plan: it does what it does from the start
-    found = _now(node, planned, facts)
     if node.is_box:
         changed = _lead_box(settings, node, found, facts.held)
     else:
@@ -181,6 +183,10 @@ def _now(node: NodeFacts, planned: Sequence[Placed], facts: Facts) -> NodeNow:
         waiting=facts.waiting,
         waited_seconds=facts.waited_seconds,
     )
+
+
+def _draining(found: Iterable[NodeNow]) -> set[tuple[str, str]]:
+    return {(now.node, step.model) for now in found for step in now.steps if step.move is Move.DRAIN}
 
 
 def _planned_on(cellule: Database, node: NodeFacts, facts: Facts) -> list[Placed]:

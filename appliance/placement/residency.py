@@ -2,8 +2,9 @@
 
 A model that is giving an answer is never unloaded, nor one that is pinned; one that was just loaded stays for
 a while. What is wanted is loaded where it fits, or where what has been idle longest can make way for it: then
-the unloads come before the load, and nothing is unloaded that would not be enough. The demo model is the last
-resort: it stays until another model is ready, and comes back when none is left.
+the unloads come before the load, and nothing is unloaded that would not be enough. What is used without a
+pause is drained once another is overdue, so that each has its turn. The demo model is the last resort: it
+stays until another model is ready, and comes back when none is left.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,10 @@ IDLE_SECONDS = 900.0
 """So long an unplanned model stays after its last answer."""
 LEAST_STAY_SECONDS = 120.0
 """Loading costs seconds to minutes: two models that take turns would do nothing else."""
+OVERDUE_SECONDS = 45.0
+"""A model that is waited for so long has its turn, though others are in use: at 180 s the pool refuses."""
+TURN_SECONDS = 60.0
+"""So long a model has been ready before it makes way for one that is overdue."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Move(StrEnum):
     UNLOAD = "unload"
     LOAD = "load"
     KEEP = "keep"
+    DRAIN = "drain"
+    """It stays until it has given its answers, and takes no new ones: then it makes way."""
     WAIT = "wait"
     """It is wanted, and can't be loaded before something else has ended."""
 
@@ -82,7 +89,11 @@ def settle(
             table.make_room(want)
     table.drop_idle()
     table.see_to_the_demo()
-    kept = [Step(Move.KEEP, each.model, table.why_kept(each)) for each in table.staying()]
+    kept = [
+        Step(Move.KEEP, each.model, table.why_kept(each))
+        for each in table.staying()
+        if each.model not in table.draining
+    ]
     order = list(Move)
     return tuple(sorted([*table.steps, *kept], key=lambda step: (order.index(step.move), step.model)))
 
@@ -108,13 +119,17 @@ class _Memory:
         self.wants = wants
         self.steps: list[Step] = []
         self.leaving: set[str] = set()
+        self.draining: set[str] = set()
+        self.promised_bytes = 0
+        """Free now, and of a model that waits for what is draining."""
         self.coming: dict[str, Want] = {}
         self.ready_elsewhere = False
 
     @property
     def free(self) -> int:
         taken = sum(each.memory_bytes for each in self.staying())
-        return self.limit - taken - sum(each.memory_bytes for each in self.coming.values())
+        coming = sum(each.memory_bytes for each in self.coming.values())
+        return self.limit - taken - coming - self.promised_bytes
 
     def staying(self) -> list[Resident]:
         return [each for each in self.there.values() if each.model not in self.leaving]
@@ -126,7 +141,7 @@ class _Memory:
         """Loads it if room is there or can be made, else says what it waits for."""
         victims: list[Resident] = []
         missing = want.memory_bytes - self.free
-        for each in sorted(self._evictable(want), key=lambda one: (self._is_wanted(one), -one.idle_seconds)):
+        for each in sorted(self._evictable(want), key=self._reluctance):
             if missing <= 0:
                 break
             victims.append(each)
@@ -134,16 +149,32 @@ class _Memory:
         if missing > 0:
             self.steps.append(Step(Move.WAIT, want.model, self._why_waiting(want)))
             return
-        for each in _only_needed(victims, want.memory_bytes - self.free):
+        needed = _only_needed(victims, want.memory_bytes - self.free)
+        if any(each.in_flight for each in needed):
+            self._drain(needed, want)
+            return
+        for each in needed:
             self.leaving.add(each.model)
             why = f"It makes way for {want.model}: idle for {each.idle_seconds:.0f} s."
             self.steps.append(Step(Move.UNLOAD, each.model, why))
         self.coming[want.model] = want
         self.steps.append(Step(Move.LOAD, want.model, _why_wanted(want)))
 
+    def _drain(self, victims: Sequence[Resident], want: Want) -> None:
+        """The idle ones, too: else they would be in use again when the others have ended."""
+        self.steps.append(Step(Move.WAIT, want.model, self._why_waiting(want)))
+        self.promised_bytes += max(0, want.memory_bytes - sum(each.memory_bytes for each in victims))
+        for each in victims:
+            self.draining.add(each.model)
+            why = (
+                f"It makes way for {want.model}, which is waited for since {want.waited_seconds:.0f} s: "
+                f"it gives {each.in_flight} answers and takes no new ones."
+            )
+            self.steps.append(Step(Move.DRAIN, each.model, why))
+
     def drop_idle(self) -> None:
         for each in self.staying():
-            if self._is_wanted(each) or each.is_demo or each.in_flight:
+            if self._is_wanted(each) or each.is_demo or each.in_flight or each.model in self.draining:
                 continue
             if each.must_go or each.idle_seconds >= IDLE_SECONDS:
                 self.leaving.add(each.model)
@@ -161,7 +192,8 @@ class _Memory:
     def see_to_the_demo(self) -> None:
         ready = self.ready_elsewhere or any(each.ready and not each.is_demo for each in self.staying())
         demo = next((each for each in self.staying() if each.is_demo), None)
-        if demo and ready and not demo.in_flight and not self._is_pinned(demo):
+        stays = demo is None or demo.in_flight or self._is_pinned(demo) or demo.model in self.draining
+        if demo and ready and not stays:
             self.leaving.add(demo.model)
             self.steps.append(
                 Step(Move.UNLOAD, demo.model, "Another model is ready, and it is the last resort.")
@@ -181,21 +213,30 @@ class _Memory:
         return f"It was used {each.idle_seconds:.0f} s ago, and its memory is not needed."
 
     def _evictable(self, want: Want) -> list[Resident]:
-        """What may make way: not what is in use, pinned, just loaded, or wanted as much.
+        """What may make way: not what is in use, pinned, just loaded, or wanted as much. For what is overdue
+        also what is in use, after its turn.
 
         For a mere plan nothing makes way that somebody used lately: the plan would be undone at the next turn
         of that conversation, and each turn would wait for a model to be loaded.
         """
+        is_overdue = want.waiting > 0 and want.waited_seconds >= OVERDUE_SECONDS
+        least_stay = TURN_SECONDS if is_overdue else LEAST_STAY_SECONDS
+        is_urgent = want.waiting > 0 or want.pinned
         found = []
         for each in self.staying():
             own = self.want_of(each.model)
             claims_more = own is not None and self.wants.index(own) < self.wants.index(want)
-            settling = each.loaded_seconds < LEAST_STAY_SECONDS
-            is_urgent = want.waiting > 0 or want.pinned
-            in_use = each.in_flight or (own is None and not is_urgent and each.idle_seconds < IDLE_SECONDS)
-            if not in_use and not self._is_pinned(each) and not claims_more and not settling:
+            settling = each.loaded_seconds < least_stay
+            answers = each.in_flight > 0 and not (is_overdue and each.ready and not each.is_demo)
+            in_use = answers or (own is None and not is_urgent and each.idle_seconds < IDLE_SECONDS)
+            stays = in_use or settling or claims_more or each.model in self.draining
+            if not stays and not self._is_pinned(each):
                 found.append(each)
         return found
+
+    def _reluctance(self, each: Resident) -> tuple[bool, bool, float]:
+        """What is in use makes way last."""
+        return each.in_flight > 0, self._is_wanted(each), -each.idle_seconds
 
     def _is_wanted(self, each: Resident) -> bool:
         return self.want_of(each.model) is not None

@@ -109,14 +109,14 @@ class _Space:
             each
             for each in self.running
             if each.model not in restarting
-            and moves[each.model] is Move.KEEP
+            and moves[each.model] in (Move.KEEP, Move.DRAIN)
             and (each.model in changed or each.model not in by_model)
         ]
         kept = {each.model for each in keep}
         have = [
             each
             for model, each in by_model.items()
-            if model not in kept and moves.get(model) in (Move.LOAD, Move.KEEP)
+            if model not in kept and moves.get(model) in (Move.LOAD, Move.KEEP, Move.DRAIN)
         ]
         return keep, have, steps
 

@@ -51,7 +51,7 @@ class Taken:
 
 def place_waiting(need: ModelNeed, fleet: Fleet) -> Taken | None:
     """On the first node that can load it now, where it is being loaded or the box before others; else on the
-    first that can when what it gives has ended. None where no node can ever."""
+    first that drains for it, or else that can when what it gives has ended. None where no node can ever."""
     comes_to = {each.node for each in fleet.running if each.model == need.name}
     nodes = sorted(fleet.nodes, key=lambda node: (node.id not in comes_to, not node.is_box, node.id))
     for attempt in (_beside, _closer, _instead):
@@ -59,10 +59,14 @@ def place_waiting(need: ModelNeed, fleet: Fleet) -> Taken | None:
             wanted = attempt(node, need, fleet)
             if wanted and _loads(node, need, fleet.settle(node, wanted)):
                 return Taken(node.id, tuple(wanted))
-    for node in nodes:
-        if least := _least(node, need, fleet):
-            return Taken(node.id, (*fleet.planned[node.id], *least))
-    return None
+    later = [
+        (node, Taken(node.id, (*fleet.planned[node.id], *least)))
+        for node in nodes
+        if (least := _least(node, need, fleet))
+    ]
+    # sorting is stable: of those that drain, or of those that don't, the first
+    later.sort(key=lambda each: not _drains(fleet.settle(each[0], each[1].placed)))
+    return later[0][1] if later else None
 
 
 def _beside(node: NodeFacts, need: ModelNeed, fleet: Fleet) -> list[Placed]:
@@ -130,6 +134,10 @@ def _alone(node: NodeFacts, need: ModelNeed, fleet: Fleet) -> Sequence[Placed]:
 
 def _loads(node: NodeFacts, need: ModelNeed, now: NodeNow) -> bool:
     return any(step.model == need.name and step.move in (Move.LOAD, Move.KEEP) for step in now.steps)
+
+
+def _drains(now: NodeNow) -> bool:
+    return any(step.move is Move.DRAIN for step in now.steps)
 
 
 def _of_node(wishes: Wishes, node: NodeFacts) -> Wishes:

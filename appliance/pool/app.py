@@ -107,6 +107,7 @@ class Pool:
         self.api.callers = decided.callers
         self.api.names = decided.names
         self._dispatch.take_models(decided.names.held, decided.names.unloadable)
+        self._nodes.making_way = decided.making_way
         self._known = {BOX_NODE, *(worker.id for worker in decided.workers)}
         self._take_engines(())
 

@@ -139,13 +139,11 @@ class Dispatch:
         self._check_prompt(ask)
         if not again and self.nodes.models() and not self.nodes.had_usable_lately(ask.model):
             self._check_load_queue(ask.model)
-        wait_seconds = self._wait_seconds if is_loaded else self._load_wait_seconds
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Lease] = loop.create_future()
         ticket = Ticket(ask.model, caller_id, (ask, future))
         on_place(self.queue.join(ticket, front=again))
-        too_long = self._too_long(ask.model, wait_seconds, is_loaded=is_loaded)
-        deadline = loop.call_later(wait_seconds, self._give_up, ticket, too_long)
+        deadlines = self._deadlines(ticket, is_loaded=is_loaded)
         client.on_leave = lambda: self._give_up(ticket, ClientLeft())
         if client.left:
             self._give_up(ticket, ClientLeft())
@@ -157,7 +155,8 @@ class Dispatch:
                 future.result().release()
             raise
         finally:
-            deadline.cancel()
+            for deadline in deadlines:
+                deadline.cancel()
             client.on_leave = None
 
     def serve(self, model: str) -> None:
@@ -212,6 +211,23 @@ class Dispatch:
                 "route for %s: %s", ask.model, "; ".join(f"{node} {why}" for node, why in route.reasons)
             )
         return route
+
+    def _deadlines(self, ticket: Ticket[_Waiting], *, is_loaded: bool) -> list[asyncio.TimerHandle]:
+        """Who waits for a slot of a model that leaves memory meanwhile waits as for any to be loaded."""
+        loop, seconds = asyncio.get_running_loop(), self._load_wait_seconds
+        if not is_loaded:
+            too_long = self._too_long(ticket.model, seconds, is_loaded=False)
+            return [loop.call_later(seconds, self._give_up, ticket, too_long)]
+        last = max(self._wait_seconds, seconds)
+        too_long = self._too_long(ticket.model, last, is_loaded=True)
+        return [
+            loop.call_later(self._wait_seconds, self._give_up_where_loaded, ticket),
+            loop.call_later(last, self._give_up, ticket, too_long),
+        ]
+
+    def _give_up_where_loaded(self, ticket: Ticket[_Waiting]) -> None:
+        if self.nodes.has_usable(ticket.model):
+            self._give_up(ticket, self._too_long(ticket.model, self._wait_seconds, is_loaded=True))
 
     def _give_up(self, ticket: Ticket[_Waiting], why: Exception | None) -> None:
         _, future = ticket.waiter

@@ -19,6 +19,7 @@ import orjson
 from sqlite_utils import Database
 
 from appliance.clock import now
+from appliance.models.making_way import read_making_way
 from appliance.models.naming import ModelNames, load_names
 from appliance.people.api_keys import Callers, load_callers
 from appliance.pool.limits import Limits
@@ -43,11 +44,13 @@ class Worker:
 
 @dataclass(frozen=True)
 class Decided:
-    """What people decided: who may call, which workers take part, what models are called."""
+    """What was decided: who may call, which workers take part, what models are called, which engines make way
+    for others."""
 
     callers: Callers
     workers: tuple[Worker, ...]
     names: ModelNames
+    making_way: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def read_decided(db: Database) -> Decided:
     rows = db.execute(
         "SELECT id, name, tunnel_address FROM workers WHERE state = 'approved' AND tunnel_address IS NOT NULL"
     )
-    return Decided(load_callers(db), tuple(Worker(*row) for row in rows), load_names(db))
+    workers = tuple(Worker(*row) for row in rows)
+    return Decided(load_callers(db), workers, load_names(db), read_making_way(db))
 
 
 def read_heard(db: Database, workers: tuple[Worker, ...], box_sockets: tuple[Path, ...]) -> Heard:

@@ -6,7 +6,7 @@ routing and its unanswered requests are cut, so that they are answered elsewhere
 request is left alone until it has said again that it is ready.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -133,6 +133,8 @@ class Nodes:
         self._engines: dict[tuple[str, str], NodeEngine] = {}
         self._kinds: dict[str, Kind] = {}
         self._told_kinds: dict[str, Kind] = {}
+        self.making_way: Set[tuple[str, str]] = frozenset()
+        """Node id and model of engines that finish what they answer and are given nothing new."""
 
     def __iter__(self) -> Iterator[NodeEngine]:
         return iter(self._engines.values())
@@ -207,5 +209,7 @@ class Nodes:
         """Judges every engine anew and cuts the silent ones."""
         for engine in self._engines.values():
             engine.judge(at, self._silent_seconds)
+            if not engine.unusable and (engine.node_id, engine.model) in self.making_way:
+                engine.unusable = "makes way for a model that is waited for"
             if engine.cuts and at - engine.works_at > self._silent_seconds:
                 engine.cut(f"{engine.node} was silent for {self._silent_seconds:g} s")

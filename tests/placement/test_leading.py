@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
+from appliance.models.making_way import read_making_way
 from appliance.models.naming import load_names
 from appliance.placement import (
     Applying,
     Pin,
     choose_placement,
+    fleet,
     follow_plan,
     lead,
     nowhere,
@@ -35,6 +38,8 @@ from appliance.placement import (
     unload_model,
 )
 from appliance.placement.contract import Measured
+from appliance.placement.memory import room_taken
+from appliance.placement.needs import model_needs
 from appliance.placement.sharding import WhyNot
 from appliance.placement.splitting import split_models
 from appliance.placement.store import record_measure
@@ -43,6 +48,7 @@ from appliance.storage import open_activity, open_cellule
 from tests.bench.random_model import TINY, random_model
 from tests.engines.test_tending import health
 from tests.models.conftest import ModelBox
+from tests.placement.fleets import cpu
 from tests.waiting import wait_until
 
 MACHINES = Path(__file__).parents[1] / "hardware" / "machines"
@@ -166,6 +172,28 @@ def test_where_the_admin_wants_to_be_asked_a_model_is_loaded_when_somebody_waits
     report(box, BOX_NODE, name="box", engines=[said])
     lead(box.settings)
     assert specs(box) == {"noise"}, "it stays for a while after its last answer"
+
+
+def test_the_pool_is_told_which_engine_makes_way_and_that_it_need_not_any_more(
+    box: ModelBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for one: both models need all that this machine gives."""
+    for name in ("noise", "other"):
+        bring(box, tmp_path, name)
+    monkeypatch.setattr(fleet, "_WAITED_FOR", {"other": (now() - 60, now())})
+    monkeypatch.setattr(fleet, "_READY_SINCE", {(BOX_NODE, "noise"): now() - 90})
+    need = model_needs([box.model("noise")])[0]
+    one = room_taken(need, need.files[0], need.context_tokens, 1).memory_bytes
+    way = replace(cpu(), memory_bytes=int(one * 1.5), parallel=1)
+    monkeypatch.setattr(fleet, "_ways", lambda *_: (way,))
+    said = {"model": "noise", "ready": True, "slots": 1, "context_tokens": need.context_tokens, "busy": 3}
+    report(box, BOX_NODE, name="box", engines=[said | {"sha256": box.model("noise").digest}])
+    report(box, "pool", queue_length=1, waiting={"other": 1})
+    lead(box.settings)
+    assert read_making_way(box.db) == {(BOX_NODE, "noise")}
+    report(box, "pool", queue_length=0, waiting={})
+    lead(box.settings)
+    assert not read_making_way(box.db)
 
 
 def test_the_pool_is_told_of_a_model_that_must_run_nowhere_but_not_of_one_that_was_unloaded(

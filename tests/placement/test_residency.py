@@ -28,7 +28,7 @@ def situations(draw: st.DrawFn) -> tuple[int, list[Resident], list[Want]]:
     wants = [
         Want(
             name, draw(sizes), pinned=draw(st.booleans()), planned=draw(st.booleans()),
-            waiting=draw(st.integers(0, 5)), is_demo=name == "demo",
+            waiting=draw(st.integers(0, 5)), waited_seconds=draw(st.floats(0, 180)), is_demo=name == "demo",
         )
         for name in sorted(draw(st.sets(names)))
     ]  # fmt: skip
@@ -131,6 +131,31 @@ def test_models_that_are_waited_for_take_turns_and_the_one_that_few_ask_for_has_
         turns.append(loaded)
         there = [Resident(loaded, 6 * GIB, idle_seconds=2, loaded_seconds=125)]
     assert turns == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_what_is_used_without_a_pause_drains_after_its_turn_for_what_is_overdue() -> None:
+    used = Resident("used", 6 * GIB, in_flight=4, idle_seconds=0, loaded_seconds=60)
+    overdue = Want("new", 6 * GIB, waiting=1, waited_seconds=45)
+    assert moves(8, [used], [overdue]) == {"used": "drain", "new": "wait"}
+    assert moves(8, [replace(used, in_flight=0)], [overdue]) == {"used": "unload", "new": "load"}
+    assert moves(8, [used], [replace(overdue, waited_seconds=44)])["used"] == "keep"
+    assert moves(8, [replace(used, loaded_seconds=59)], [overdue])["used"] == "keep", "its turn"
+    assert moves(8, [replace(used, is_demo=True)], [overdue])["used"] == "keep", "the last resort"
+    pinned = Want("used", 6 * GIB, pinned=True)
+    assert moves(8, [used], [overdue, pinned])["used"] == "keep"
+    also = Want("also", 6 * GIB, waiting=9, waited_seconds=44)
+    assert moves(8, [used], [overdue, also]) == {"used": "drain", "new": "wait", "also": "wait"}
+
+
+def test_what_drains_and_what_is_free_beside_it_is_taken_by_no_other() -> None:
+    there = [Resident("used", 4 * GIB, in_flight=1), Resident("idle", 2 * GIB, idle_seconds=5)]
+    wants = [
+        Want("large", 8 * GIB, waiting=1, waited_seconds=90),
+        Want("small", 2 * GIB, waiting=1, waited_seconds=50),
+    ]
+    assert moves(8, there, wants) == {"used": "drain", "idle": "drain", "large": "wait", "small": "wait"}
+    enough = [Resident("used", 4 * GIB, in_flight=1), Resident("idle", 6 * GIB, idle_seconds=5)]
+    assert moves(10, enough, wants[1:]) == {"used": "keep", "idle": "unload", "small": "load"}
 
 
 def placed_small(name: str) -> Placed:

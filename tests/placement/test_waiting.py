@@ -33,12 +33,14 @@ def fleet(
     planned: Sequence[Placed] = (),
     *,
     waiting: str = "wanted",
+    waited_seconds: float = 0.0,
     wishes: Wishes = Wishes(),  # noqa: B008 frozen
 ) -> Fleet:
     def settle(where: NodeFacts, wanted: Sequence[Placed]) -> NodeNow:
         return what_now(
             where, Plan(tuple(wanted), (), ()), running,
             pinned=wishes.pinned, never=wishes.never, waiting={waiting: 1},
+            waited_seconds={waiting: waited_seconds},
         )  # fmt: skip
 
     return Fleet(
@@ -133,6 +135,18 @@ def test_an_answer_is_waited_for_and_an_admins_word_holds() -> None:
     assert moves(busy, place_waiting(WANTED, busy))["wanted"] is Move.WAIT
     never = fleet([box], [], wishes=Wishes(never=frozenset({("box", "wanted")})))
     assert place_waiting(WANTED, never) is None
+
+
+def test_who_waits_for_long_waits_for_the_node_that_makes_way() -> None:
+    box, pc = node("box", cpu(1.8, parallel=1), is_box=True), node("pc", cpu(1.8, parallel=1))
+    running = [as_running(placed_alone(each, SMALL), in_flight=1) for each in (box, pc)]
+    pinned = Wishes(pinned=frozenset({("box", "small")}))
+    planned = [placed_alone(box, SMALL)]
+    there = fleet([box, pc], running, planned, wishes=pinned, waited_seconds=60)
+    taken = place_waiting(WANTED, there)
+    assert taken and taken.node == "pc"
+    assert moves(there, taken) == {"small": Move.DRAIN, "wanted": Move.WAIT}
+    assert there.settle(pc, taken.placed).keep == (running[1],), "until its answer is given"
 
 
 @given(st.floats(1.2, 8), st.integers(1, 8), st.floats(0, 2000), st.integers(0, 1), st.booleans())

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from appliance.models.making_way import keep_making_way
 from appliance.models.unloadable import keep_unloadable
+from appliance.settings import BOX_NODE
 from tests.pool.conftest import Box
 from tests.pool.test_relay import in_background, raw_request
 from tests.pool.upstreams import Asked, ScriptedEngine, answer
@@ -218,6 +220,27 @@ def test_a_request_for_what_no_node_can_load_is_refused_at_once_with_the_reason(
     wait_for_queue(box, 0)
     box.engine("huge")
     wait_until(lambda: box.chat("huge").status_code == 200, within_seconds=8, what="by hand it is loaded")
+
+
+def test_an_engine_that_makes_way_finishes_its_answer_and_is_given_no_more(start: Callable[..., Box]) -> None:
+    """Who waited for its slot waits on, as for any model that is to be loaded."""
+    box = start(limits={"queue_wait_seconds": 2, "load_wait_seconds": 60})
+    gate = Gate()
+    engine = box.engine("going", slots=2, behave=gate.behave)
+    first = in_background(lambda: box.chat("going", "first"))
+    wait_until(lambda: engine.busy == 1, within_seconds=3, what="it answers")
+    with box.cellule() as db:
+        keep_making_way(db, {(BOX_NODE, "going")})
+    wait_until(lambda: not box.get("/health/ready").json()["ready"], within_seconds=5, what="it makes way")
+    second = in_background(lambda: box.chat("going", "second"))
+    wait_for_queue(box, 1)
+    gate.pass_one()
+    assert first.result(5).status_code == 200
+    assert engine.prompts == ["first"] and waiting_in(box) == 1
+    with box.cellule() as db:
+        keep_making_way(db, frozenset())
+    gate.pass_one()
+    assert second.result(5).status_code == 200
 
 
 def test_a_model_that_is_not_loaded_is_known_by_what_it_is_for(box: Box) -> None:
