@@ -174,13 +174,18 @@ class _Memory:
 
     def drop_idle(self) -> None:
         for each in self.staying():
-            if self._is_wanted(each) or each.is_demo or each.in_flight or each.model in self.draining:
+            if self._is_wanted(each) or each.is_demo or each.model in self.draining:
                 continue
-            if each.must_go or each.idle_seconds >= IDLE_SECONDS:
+            if each.must_go and each.in_flight:
+                # else it would stay for as long as somebody asks without a pause
+                self.draining.add(each.model)
+                self.steps.append(Step(Move.DRAIN, each.model, "An admin keeps it off this node."))
+            elif each.must_go:
+                self.leaving.add(each.model)
+                self.steps.append(Step(Move.UNLOAD, each.model, "An admin keeps it off this node."))
+            elif not each.in_flight and each.idle_seconds >= IDLE_SECONDS:
                 self.leaving.add(each.model)
                 why = f"Nobody asked for it for {each.idle_seconds / 60:.0f} minutes, and no plan wants it."
-                if each.must_go:
-                    why = "An admin keeps it off this node."
                 self.steps.append(Step(Move.UNLOAD, each.model, why))
 
     @property

@@ -184,6 +184,12 @@ def test_what_nobody_asks_for_leaves_after_a_while() -> None:
     assert moves(8, [Resident("m", GIB, idle_seconds=IDLE_SECONDS)], []) == {"m": "unload"}
 
 
+def test_what_an_admin_keeps_off_takes_no_new_answers_and_leaves_after_its_last() -> None:
+    busy = Resident("busy", GIB, in_flight=2, idle_seconds=0, must_go=True)
+    assert moves(8, [busy], []) == {"busy": "drain"}
+    assert moves(8, [replace(busy, in_flight=0)], []) == {"busy": "unload"}
+
+
 def test_the_demo_stays_until_another_is_ready_and_comes_back_when_none_is_left() -> None:
     demo = Resident("demo", GIB, is_demo=True)
     assert (
