@@ -1,6 +1,7 @@
 """Models in real Chromium: an upload that is cut and goes on, a download followed, an alias that moves."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from appliance import people
 from appliance.host import this_machine
-from appliance.models import ModelsChoice, held_models, list_gets
+from appliance.models import ModelsChoice, held_models, list_gets, move_alias, remove_alias
 from appliance.models.following import follow_gets
 from appliance.people import Role
 from appliance.settings import Settings
@@ -84,6 +85,20 @@ def looks_right(page: Page) -> None:
 def held_names(box: Settings) -> set[str]:
     with open_cellule(box.state_dir) as db:
         return {model.name for model in held_models(db)}
+
+
+def test_who_works_by_keyboard_stays_where_they_are_when_the_page_becomes_another(
+    page: Page, box: Settings
+) -> None:
+    page.goto("/models")
+    card = page.locator("#model-cellule-demo")
+    button = card.get_by_role("button", name="Check the files")
+    button.focus()
+    with open_cellule(box.state_dir) as db, open_activity(box.state_dir) as activity:
+        move_alias(db, activity, "elsewhere", "cellule-demo", by="ben", at=time.time())
+        expect(card.get_by_text("elsewhere", exact=True)).to_be_visible()
+        expect(button).to_be_focused()
+        remove_alias(db, activity, "elsewhere", by="ben")
 
 
 def test_an_upload_goes_on_after_the_page_was_closed(
@@ -171,6 +186,7 @@ def test_an_alias_moves_and_a_model_goes_by_keyboard(page: Page, box: Settings, 
     card = page.locator("#model-from-hub")
     expect(card.get_by_text("To remove it, first move its aliases.")).to_be_visible()
     page.get_by_role("button", name="Remove code").click()
+    expect(page.get_by_text("There is no alias “code” any more.")).to_be_visible()
     card.get_by_role("button", name="Remove…").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_contain_text("Remove from-hub?")

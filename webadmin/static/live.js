@@ -1,5 +1,6 @@
 // Keeps the part of the page marked data-live true: every 2 seconds it asks for the words, bars and charts that
-// changed; when the page is made of other things by now (another version), it fetches that part anew.
+// changed; when the page is made of other things by now (another version), it fetches that part anew, and leaves
+// the focus where it was.
 
 import { drawBars } from "./charts.js";
 import { showMoments } from "./moments.js";
@@ -42,13 +43,30 @@ function apply(state) {
 /** A dialog that is open, or a field that is being written in, is not pulled away from under the hands. */
 const inUse = () => part().querySelector("dialog[open], details[open], form:focus-within input:not([type=hidden]), form:focus-within select");
 
+/** What an element is to who uses it: the card that it stands in, its kind, and its words. */
+function identity(element) {
+  const card = element.closest("[aria-labelledby]")?.getAttribute("aria-labelledby");
+  const { id, name, href, textContent } = element;
+  return JSON.stringify([card, id, name, href, element.getAttribute("aria-label"), textContent.trim()]);
+}
+
+/** Of the fresh part, the only element that is what has the focus now; nothing rather than another one. */
+function focusedIn(fresh) {
+  const focused = document.activeElement;
+  if (!part().contains(focused)) return undefined;
+  const alike = [...fresh.querySelectorAll(focused.localName)].filter((each) => identity(each) === identity(focused));
+  return alike.length === 1 ? alike[0] : undefined;
+}
+
 async function fetchAnew() {
   const answer = await fetch(part().dataset.page, { headers: { Accept: "text/html" } });
   if (!answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
   if (!fresh || inUse()) return;
+  const focused = focusedIn(fresh);
   part().replaceWith(fresh);
+  focused?.focus({ preventScroll: true });
   showMoments(fresh);
   drawCharts();
 }
