@@ -15,6 +15,8 @@ from appliance.models.facts import ModelFacts
 READABLE_TOKENS_PER_SECOND = 7.0
 """What a person reads with ease: about 300 words a minute, a word being 1.3 to 1.5 tokens."""
 LEAST_CONTEXT_TOKENS = 4096
+TYPICAL_TOKENS = 1000
+"""In the cache of one answer; reading them is part of each step."""
 CACHE_BYTES_A_VALUE = 2
 
 

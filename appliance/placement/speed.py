@@ -14,6 +14,7 @@ from statistics import median
 
 from appliance.hardware.profile import Kind as Accelerator
 from appliance.placement.contract import (
+    TYPICAL_TOKENS,
     HardwareFigures,
     Measured,
     ModelFiles,
@@ -37,8 +38,6 @@ _ASSUMED = {
     Accelerator.CPU: HardwareFigures(25e9),
 }
 """Of a kind of which nothing is published: slow ones of today."""
-_TYPICAL_TOKENS = 1000
-"""In the cache of one answer; reading them is part of each step."""
 _PRIOR_MEASURES = 0.5
 """How many measures the prediction itself counts for: one benchmark moves it most of the way."""
 _LEAST_READING = 0.1
@@ -104,7 +103,7 @@ def predict(
     def step_seconds(answers: int) -> float:
         # of a mixture, answers that run together read more experts, until all are read
         share = 1 - (1 - model.active_share) ** answers if model.active_share < 1 else 1.0
-        read = files.weights_bytes * share + answers * model.kv_bytes_per_token * _TYPICAL_TOKENS
+        read = files.weights_bytes * share + answers * model.kv_bytes_per_token * TYPICAL_TOKENS
         computing = 2 * active * answers / operations if operations else 0.0
         return _BETWEEN_STEPS_SECONDS + max(read / bandwidth, computing)
 

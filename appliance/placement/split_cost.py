@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.engines.sharding.sizes import Weights, part_bytes, passing_bytes
+from appliance.placement.contract import TYPICAL_TOKENS
 
 ROUND_TRIPS = 1
 ROWS_PASSED = 3
@@ -29,12 +30,14 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class SplitModel:
-    """`kv_tokens` is the cache that all answers share; `active_share` what one token reads of a layer."""
+    """`kv_tokens` is the cache that all answers share; `active_share` what one token reads of a layer, beside
+    the `cached_tokens` of its own answer."""
 
     name: str
     weights: Weights
     kv_tokens: int
     active_share: float = 1.0
+    cached_tokens: int = TYPICAL_TOKENS
 
     @property
     def row_bytes(self) -> int:
@@ -92,11 +95,18 @@ def share_bytes(model: SplitModel, share: Share) -> int:
 
 def _read_bytes(model: SplitModel, share: Share) -> float:
     held = sum(model.weights.layer_bytes[share.first_layer : share.first_layer + share.layers])
-    return held * model.active_share + (model.weights.other_bytes if share.is_head else 0)
+    cached = share.layers * _cached_bytes(model)
+    return held * model.active_share + cached + (model.weights.other_bytes if share.is_head else 0)
+
+
+def _cached_bytes(model: SplitModel) -> int:
+    """Of one layer."""
+    return model.cached_tokens * model.weights.kv_bytes_per_layer_token
 
 
 def seconds_per_layer(model: SplitModel, node: SplitNode) -> float:
-    return max(model.weights.layer_bytes) * model.active_share / node.bytes_per_second
+    read = max(model.weights.layer_bytes) * model.active_share + _cached_bytes(model)
+    return read / node.bytes_per_second
 
 
 def passed_bytes(model: SplitModel) -> int:

@@ -93,7 +93,7 @@ def _measured(setup: Setup, layers: Sequence[int], round_trip_seconds: float) ->
 
 
 def _predicted(weights: Weights, layers: Sequence[int], round_trip_seconds: float, speed: float) -> float:
-    model = SplitModel(SHAPE.name, weights, KV_TOKENS)
+    model = SplitModel(SHAPE.name, weights, KV_TOKENS, cached_tokens=GENERATED_TOKENS // 2)
     own = weights.layers - sum(layers)
     shares = [Share(SplitNode("box", "box", 0, speed), 0, own, is_head=True)]
     for count in layers:

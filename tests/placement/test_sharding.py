@@ -69,6 +69,19 @@ def test_a_mixture_that_fits_nobody_goes_to_the_fast_ones_and_says_its_sum() -> 
     assert f"{plan.tokens_per_second:.1f} tokens/s" in plan.reasons[-1]
 
 
+def test_a_token_reads_the_cache_of_its_answer_too() -> None:
+    others = [station("a"), station("b")]
+    plans = [
+        split(plan_split(model, BOX, others, alternative=None, least_tokens_per_second=READABLE))
+        for model in (replace(MIXTURE, cached_tokens=0), MIXTURE)
+    ]
+    seconds = 1 / plans[1].tokens_per_second - 1 / plans[0].tokens_per_second
+    cached = 1000 * 2 * 4 * 128 * 2
+    read = plans[1].head_layers * cached / 50e9 + (48 - plans[1].head_layers) * cached / 300e9
+    assert plans[0].head_layers == plans[1].head_layers
+    assert seconds == pytest.approx(read)
+
+
 def test_one_part_is_better_than_two_where_it_has_the_room() -> None:
     two = split(
         plan_split(
