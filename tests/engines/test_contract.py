@@ -6,15 +6,11 @@ Each engine is a real server process with the tiny random model. What one can't 
 
 import json
 import math
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import openai
@@ -22,18 +18,11 @@ import pytest
 
 from tests.engines.contract_engines import CONTEXT_TOKENS, ENGINES, ContractEngine
 from tests.engines.contract_probes import DRAWN, GREEDY, PROBES, TOOLS
+from tests.engines.contract_subject import Subject, events, long_request, occupied
 from tests.engines.serving import Reply, RunningEngine
 from tests.waiting import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An engine that runs, and what it says of itself in the table."""
-
-    declared: ContractEngine
-    running: RunningEngine
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
@@ -46,43 +35,6 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def engine(subject: Subject) -> RunningEngine:
     return subject.running
-
-
-def events(connection: socket.socket) -> Iterator[tuple[float, dict[str, Any]]]:
-    """When each server-sent event of the answer came, and what it held."""
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            if line.startswith(b"data: [DONE]"):
-                return
-            if line.startswith(b"data: {"):
-                yield time.monotonic(), json.loads(line[6:])
-
-
-def long_request(engine: RunningEngine, **more: Any) -> dict[str, Any]:
-    """Runs for as long as the engine lets it."""
-    body = {"model": engine.model, "prompt": "a b c", "max_tokens": 900, "ignore_eos": True}
-    return {**body, "temperature": 0, **more}
-
-
-@contextmanager
-def occupied(subject: Subject, waiting: int) -> Iterator[None]:
-    """Every slot runs and `waiting` requests wait, until the block ends."""
-    engine, slots = subject.running, subject.declared.slots
-    open_: list[socket.socket] = []
-    try:
-        for _ in range(slots + waiting):
-            open_.append(engine.raw("/v1/completions", long_request(engine, stream=True)))
-        wait_until(
-            lambda: engine.health()["busy"] == slots and engine.health()["waiting"] == waiting,
-            within_seconds=5,
-            what=f"{slots} run and {waiting} wait",
-        )
-        yield
-    finally:
-        for connection in open_:
-            connection.close()
-    wait_until(lambda: engine.health()["busy"] == 0, within_seconds=5, what="the slots are free")
-    wait_until(lambda: engine.health()["waiting"] == 0, within_seconds=5, what="nobody waits")
 
 
 # --- answers -----------------------------------------------------------------------------------------

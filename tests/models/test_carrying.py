@@ -10,7 +10,8 @@ from appliance.models import CarriedOrder, Get, GetState, medium, read_get
 from appliance.models import carrying as carrying_module
 from appliance.models.carrying import copy_model
 from tests.models.conftest import ModelBox
-from tests.models.test_getting import fill, stick
+from tests.models.test_full_disk import fill
+from tests.models.test_getting import stick
 
 
 class Cut(Exception):

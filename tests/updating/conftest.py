@@ -1,18 +1,23 @@
 """A vendor with a channel, and a web server in front of it."""
 
 from collections.abc import Iterator
+from datetime import time
 from pathlib import Path
 
 import pytest
 
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+from appliance.updating.choice import UpdateChoice
+from appliance.updating.window import Window
 from tests.updating.box import Box
 from tests.updating.serving import ChannelServer, serving
 from tests.updating.vendor import DAY, Vendor
 from tests.web.conftest import browser
 
 __all__ = ["browser"]
+
+ALWAYS = Window(begins=time(0), ends=time(0))
 
 
 @pytest.fixture
@@ -34,3 +39,10 @@ def box(settings: Settings, vendor: Vendor) -> Iterator[Box]:
         made = Box(settings, db, activity, vendor.at + DAY)
         made.trust(vendor)
         yield made
+
+
+@pytest.fixture
+def connected(box: Box, server: ChannelServer) -> Box:
+    """A box with a channel, whose window is always open."""
+    box.choose(UpdateChoice(channel_url=server.url, window=ALWAYS))
+    return box

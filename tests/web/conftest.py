@@ -1,6 +1,7 @@
 """The application over a real state directory, and visitors of it: anonymous, employee, admin."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,18 @@ from werkzeug.test import TestResponse
 
 import webadmin
 from appliance.claim import ensure_claim_code
+from appliance.host import Host, this_machine
 from appliance.models.getting import stopping
 from appliance.people import SESSION_COOKIE, Account, Role, create_account, passwords, start_session
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
+from tests.bench.random_model import TINY, random_model
+from tests.console.conftest import brokering
 from tests.web.serving import chromium
 
 PASSWORD = "correct horse battery"
+ENTRIES = Path(__file__).with_name("catalogue")
+STICK_NAME = "tiny-Q8_0.gguf"
 TRANSLATIONS = Path(webadmin.__file__).parent / "translations"
 
 
@@ -122,3 +128,30 @@ def admin(site: Site) -> Visitor:
 def employee(site: Site, admin: Visitor) -> Visitor:
     """A signed-in employee of a claimed box."""
     return site.signed_in(site.account("bob", Role.USER))
+
+
+def allow_internet(admin: Visitor, **more: str) -> None:
+    assert admin.post("/models/internet", {"internet_allowed": "yes", **more}).status_code == 303
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("gguf"), TINY)
+
+
+@pytest.fixture
+def machine(site: Site) -> Iterator[Host]:
+    """The simulated machine behind a real broker."""
+    host = this_machine(site.settings)
+    with brokering(site.settings, host):
+        yield host
+
+
+@pytest.fixture
+def stick(site: Site, tiny: Path) -> Path:
+    """A plugged stick with one model, and the tests' entries in the catalogue."""
+    folder = site.settings.host_dir / "stick"
+    folder.mkdir(parents=True)
+    shutil.copy(tiny, folder / STICK_NAME)
+    shutil.copytree(ENTRIES, site.settings.state_dir / "catalogue")
+    return folder

@@ -4,64 +4,30 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from appliance.clock import now
-from appliance.host import Host, this_machine
+from appliance.host import Host
 from appliance.models import (
     CarriedOrder,
     ModelsChoice,
     Weights,
     ask_get,
     engine_path,
-    expected_size,
     held_model,
     held_models,
     list_aliases,
     list_gets,
     move_alias,
-    read_catalogue,
 )
 from appliance.models.checks import follow_checks
 from appliance.models.following import follow_gets
 from appliance.placement import read_placement
 from appliance.storage import read_choice
-from tests.bench.random_model import TINY, random_model
-from tests.console.conftest import brokering
 from tests.web import planted_fleet
-from tests.web.conftest import Site, Visitor
+from tests.web.conftest import STICK_NAME, Site, Visitor, allow_internet
 from webadmin import create_app
-
-ENTRIES = Path(__file__).with_name("catalogue")
-STICK_NAME = "tiny-Q8_0.gguf"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_model(tmp_path_factory.mktemp("gguf"), TINY)
-
-
-@pytest.fixture
-def machine(site: Site) -> Iterator[Host]:
-    """The simulated machine behind a real broker."""
-    host = this_machine(site.settings)
-    with brokering(site.settings, host):
-        yield host
-
-
-@pytest.fixture
-def stick(site: Site, tiny: Path) -> Path:
-    """A plugged stick with one model, and the tests' entries in the catalogue."""
-    folder = site.settings.host_dir / "stick"
-    folder.mkdir(parents=True)
-    shutil.copy(tiny, folder / STICK_NAME)
-    shutil.copytree(ENTRIES, site.settings.state_dir / "catalogue")
-    return folder
 
 
 def taken_in(site: Site, machine: Host, name: str, entry: str = "") -> None:
@@ -70,10 +36,6 @@ def taken_in(site: Site, machine: Host, name: str, entry: str = "") -> None:
     ask_get(site.settings, site.db, site.activity, name, order, by="ana", at=now())
     follow_gets(site.settings, machine)
     assert held_model(site.db, name).name == name
-
-
-def allow_internet(admin: Visitor, **more: str) -> None:
-    assert admin.post("/models/internet", {"internet_allowed": "yes", **more}).status_code == 303
 
 
 def test_a_box_with_its_demo_alone_says_what_to_do(admin: Visitor) -> None:
@@ -300,79 +262,6 @@ def test_the_page_follows_by_what_its_live_part_says(
     assert list(state["cells"].values()) == ["waits its turn"]
 
 
-@pytest.mark.parametrize(
-    ("query", "shown", "hidden"),
-    [
-        ("", ["Tiny Chat 4M", "Giant Code 9000B", "Closed Vision 7B"], []),
-        ("?for=vision", ["Closed Vision 7B"], ["Tiny Chat 4M"]),
-        ("?for=chat&fits=yes", ["Tiny Chat 4M"], ["Giant Code 9000B"]),
-        ("?q=giant+community", ["Giant Code 9000B"], ["Tiny Chat 4M"]),
-        ("?q=nothing-like-this", ["Nothing of that kind"], ["Giant Code 9000B"]),
-    ],
-)
-def test_the_catalogue_by_purpose_and_fit(
-    admin: Visitor, stick: Path, query: str, shown: list[str], hidden: list[str]
-) -> None:
-    page = admin.get(f"/models/catalogue{query}").text
-    assert [word for word in shown if word not in page] == []
-    assert [word for word in hidden if word in page] == []
-
-
-def test_a_broken_entry_is_told_and_hides_nothing(site: Site, admin: Visitor, stick: Path) -> None:
-    (site.settings.state_dir / "catalogue" / "typo.toml").write_text("title = ")
-    page = admin.get("/models/catalogue").text
-    assert "A file of the catalogue can&#39;t be read." in page
-    assert "Tiny Chat 4M" in page
-
-
-def test_every_entry_that_ships_has_its_page(admin: Visitor) -> None:
-    page = admin.get("/models/catalogue").text
-    names = {part.split('"')[0] for part in page.split("/models/catalogue/")[1:]}
-    assert len(names) > 20
-    for name in names:
-        assert admin.get(f"/models/catalogue/{name}").status_code == 200, name
-
-
-def test_an_entry_says_why_not(admin: Visitor, stick: Path) -> None:
-    assert "Its licence does not let a company use it." in admin.get("/models/catalogue/closed-vision").text
-    giant = admin.get("/models/catalogue/giant-code").text
-    assert "are missing." in giant
-    assert "too large" in giant
-    assert admin.get("/models/catalogue/nothing").status_code == 404
-
-
-def test_a_get_needs_the_internet_the_licence_and_memory(site: Site, admin: Visitor, stick: Path) -> None:
-    form = {"variant": "0", "name": "tiny"}
-    refused = admin.post("/models/catalogue/tiny-chat", form)
-    assert refused.status_code == 403
-    assert "Models from the internet are not allowed on this box." in refused.text
-    allow_internet(admin)
-    assert admin.post("/models/catalogue/tiny-chat", {**form, "variant": "9"}).status_code == 400
-    server = admin.post("/models/catalogue/tiny-chat", {**form, "variant": "1"})
-    assert "runs on a server of its own only" in server.text
-    assert admin.post("/models/catalogue/tiny-chat", form).location == "/models"
-    giant = {"variant": "0", "name": "giant"}
-    unread = admin.post("/models/catalogue/giant-code", giant)
-    assert "Read it at https://example.org/giant/licence and accept it." in unread.text
-    large = admin.post("/models/catalogue/giant-code", {**giant, "accepted": "yes"})
-    assert "weights alone are" in large.text
-    assert 'name="even_if_too_large"' in large.text
-    assert [get.name for get in list_gets(site.activity)] == ["tiny"]
-
-
-def test_what_an_entry_does_not_say_of_its_size_is_computed() -> None:
-    entries, _ = read_catalogue([ENTRIES])
-    tiny, giant = entries["tiny-chat"], entries["giant-code"]
-    said = expected_size(giant, giant.variants[0])
-    assert said
-    assert (said.weights_bytes, said.is_estimated) == (5 * 10**12, False)
-    computed = expected_size(tiny, tiny.variants[1])
-    assert computed
-    assert (computed.weights_bytes, computed.is_estimated) == (8_000_000, True)
-    unknown = tiny.variants[1].model_copy(update={"quantisation": "Q9_X"})
-    assert expected_size(tiny, unknown) is None
-
-
 def test_the_choice_of_the_internet(site: Site, admin: Visitor) -> None:
     assert "not allowed" in admin.get("/models/internet").text
     allow_internet(admin, hub_url="https://mirror.example/hf/", quota_gb="2,250.5")
@@ -398,55 +287,6 @@ def test_the_token_is_kept_and_never_shown(site: Site, admin: Visitor) -> None:
     assert "planted" not in "\n".join(site.activity.conn.iterdump())
     admin.post("/models/internet/token/forget")
     assert "Keep the token" in admin.get("/models/internet").text
-
-
-def upload(admin: Visitor, name: str, files: list[dict[str, object]]) -> tuple[int, dict[str, Any]]:
-    admin.get("/models/bring")
-    answer = admin.client.post(
-        "/models/uploads", json={"name": name, "files": files}, headers={"X-CSRFToken": admin.token}
-    )
-    return answer.status_code, answer.get_json()
-
-
-def send(
-    admin: Visitor, number: object, data: bytes, offset: int, path: str = "m.gguf"
-) -> tuple[int, dict[str, Any]]:
-    answer = admin.client.post(
-        f"/models/uploads/{number}/chunk?path={path}&offset={offset}",
-        data=data,
-        content_type="application/octet-stream",
-        headers={"X-CSRFToken": admin.token},
-    )
-    return answer.status_code, answer.get_json()
-
-
-def test_an_upload_in_pieces_goes_on_where_it_was(
-    site: Site, admin: Visitor, machine: Host, tiny: Path
-) -> None:
-    data = tiny.read_bytes()
-    status, begun = upload(admin, "mine", [{"path": "m.gguf", "size_bytes": len(data)}])
-    assert (status, begun["received"]) == (200, {"m.gguf": 0})
-    send(admin, begun["id"], data[:50_000], 0)
-    assert "Go on with mine" in admin.get("/models/bring").text
-    assert admin.get(f"/models/uploads/{begun['id']}.json").get_json()["received"] == {"m.gguf": 50_000}
-    status, refused = send(admin, begun["id"], data[60_000:], 60_000)
-    assert (status, refused["error"]["code"]) == (409, "upload_chunk_refused")
-    assert send(admin, begun["id"], data[50_000:], 50_000)[1]["state"] == "waiting"
-    follow_gets(site.settings, machine)
-    assert held_model(site.db, "mine").bundle.size_bytes == len(data)
-
-
-def test_uploads_that_can_not_be(site: Site, admin: Visitor) -> None:
-    assert upload(admin, "x", [{"path": "../m.gguf", "size_bytes": 9}])[0] == 400
-    assert upload(admin, "x", [])[0] == 400
-    assert upload(admin, "cellule-demo", [{"path": "m.gguf", "size_bytes": 9}])[0] == 409
-    status, refused = upload(admin, "x", [{"path": "m.gguf", "size_bytes": 10**15}])
-    assert (status, refused["error"]["code"]) == (400, "model_larger_than_memory")
-    begun = upload(admin, "x", [{"path": "m.gguf", "size_bytes": 9}])[1]
-    unsigned = admin.client.post(f"/models/uploads/{begun['id']}/chunk?path=m.gguf&offset=0", data=b"123")
-    assert unsigned.status_code == 400
-    assert send(admin, begun["id"], b"x" * (4 * 2**20 + 1), 0)[0] == 413
-    assert admin.get(f"/models/uploads/{begun['id']}.json").get_json()["received"] == {"m.gguf": 0}
 
 
 def test_the_pages_speak_french(site: Site, admin: Visitor, machine: Host, stick: Path) -> None:
