@@ -6,8 +6,9 @@ repeated when the node is idle again.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlite_utils import Database
 
@@ -32,7 +33,10 @@ from appliance.settings import BOX_NODE, WORKER_ENGINE_PORT, Settings
 
 _MOST_AT_ONCE = 8
 """More at once would hold a slow machine for minutes."""
+_ASKED_WITHIN_SECONDS = 86400.0
+"""Longer ago is idle long enough for any benchmark."""
 _Key = tuple[str, str, str, str]
+"""Node, digest, engine, device."""
 _MADE_WAY_AT: dict[_Key, float] = {}
 """Epoch seconds, by node, digest, engine and device: that others have their turn meanwhile."""
 
@@ -51,7 +55,8 @@ def measure_what_is_due(
     reports = heard(activity, at)
     running = running_engines(activity, reports, models, at)
     _, waiting = waiting_requests(activity, at)
-    engines = [_engine(each, reports[each.node], activity, at, waiting) for each in running]
+    kept = _Kept.read(activity, at)
+    engines = [_engine(each, reports[each.node], kept, waiting) for each in running]
     due = due_now(engines, at, datetime.fromtimestamp(at).astimezone().hour).due
     if due is None:
         return ""
@@ -85,27 +90,46 @@ def _key(running: Running) -> _Key:
     return running.node, running.digest, running.engine.value, running.device
 
 
-def _engine(
-    running: Running, said: Heard, activity: Database, at: float, waiting: Mapping[str, int]
-) -> Engine:
+@dataclass(frozen=True)
+class _Kept:
+    """What is read once for all engines: a fleet has hundreds."""
+
+    measured: Mapping[_Key, Measured]
+    """The last one that succeeded."""
+    failures: Mapping[_Key, tuple[float, int]]
+    last_asked: Mapping[str, float]
+    """By node, of the last day."""
+    machines: Mapping[str, MachineFacts]
+
+    @classmethod
+    def read(cls, activity: Database, at: float) -> Self:
+        asked = activity.execute(
+            "SELECT node, MAX(at + duration_seconds) FROM ledger"
+            " WHERE at > ? AND node IS NOT NULL GROUP BY node",
+            [at - _ASKED_WITHIN_SECONDS],
+        )
+        return cls(
+            {(m.node, m.digest, m.engine.value, m.device): m for m in read_measures(activity)},
+            last_failures(activity),
+            dict(asked.fetchall()),
+            known_machines(activity),
+        )
+
+
+def _engine(running: Running, said: Heard, kept: _Kept, waiting: Mapping[str, int]) -> Engine:
     key = _key(running)
-    mine = [
-        each
-        for each in read_measures(activity, [running.node])
-        if (each.node, each.digest, each.engine.value, each.device) == key
-    ]
-    failed_at, failures = last_failures(activity).get(key, (None, 0))
+    measured = kept.measured.get(key)
+    failed_at, failures = kept.failures.get(key, (None, 0))
     report = said.report
-    last = activity.execute(
-        "SELECT MAX(at + duration_seconds) FROM ledger WHERE at > ? AND node = ?", [at - 86400, running.node]
-    ).fetchone()[0]
     return Engine(
         running.node, running.model, running.digest, running.engine, running.device,
         kind=Kind(_said(report, running.model).get("kind") or Kind.TEXT),
         ready=running.ready, in_flight=running.in_flight, waiting=waiting.get(running.model, 0),
         somebody_works=bool((report.get("load") or {}).get("user_active")),
-        last_asked_at=last, versions=_versions(report, known_machines(activity).get(running.node)),
-        measured_at=mine[-1].at if mine else None, measured_versions=mine[-1].versions if mine else "",
+        last_asked_at=kept.last_asked.get(running.node),
+        versions=_versions(report, kept.machines.get(running.node)),
+        measured_at=measured.at if measured else None,
+        measured_versions=measured.versions if measured else "",
         failed_at=failed_at, failures=failures, made_way_at=_MADE_WAY_AT.get(key),
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from appliance.placement.fleet import (
     running_engines,
 )
 from appliance.placement.giving_up import without_given_up
+from appliance.placement.history import History
 from appliance.placement.options import Known
 from appliance.placement.planning import plan
 from appliance.placement.speed import predict
@@ -47,7 +48,7 @@ class CurrentPlan:
     plan: Plan
     nodes: tuple[NodeFacts, ...]
     running: tuple[Running, ...]
-    measures: tuple[Measured, ...]
+    measures: History
     choice: PlacementChoice
     wishes: Wishes
     """What the choice meant when the plan was made."""

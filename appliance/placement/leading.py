@@ -7,6 +7,7 @@ untouched: it is told as it was told before.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 
 from sqlite_utils import Database
@@ -26,7 +27,6 @@ from appliance.models.making_way import keep_making_way
 from appliance.models.unloadable import keep_unloadable
 from appliance.placement.contract import (
     GivenUp,
-    Measured,
     ModelNeed,
     NodeFacts,
     Placed,
@@ -49,6 +49,7 @@ from appliance.placement.fleet import (
 )
 from appliance.placement.following import box_facts
 from appliance.placement.giving_up import without_given_up
+from appliance.placement.history import History
 from appliance.placement.memory import as_loaded, room_taken
 from appliance.placement.needs import model_needs
 from appliance.placement.nowhere import tell_nowhere
@@ -58,7 +59,7 @@ from appliance.placement.splits import SplitModels, beside_splits, read_splits, 
 from appliance.placement.stepping import NodeNow, what_now
 from appliance.placement.store import (
     AppliedEngine,
-    applied_engines,
+    applied_by_node,
     load_again,
     read_measures,
     read_placement,
@@ -81,7 +82,7 @@ class Facts:
     waiting: Mapping[str, int]
     waited_seconds: Mapping[str, float]
     wishes: Wishes
-    measures: Sequence[Measured]
+    applied: Mapping[str, Sequence[AppliedEngine]]
     given_up: Sequence[GivenUp]
     absent_too: Sequence[NodeFacts]
     """With those that were heard of not long ago."""
@@ -89,6 +90,12 @@ class Facts:
     """Without those for a while."""
     splits: SplitModels
     at: float
+    activity: Database
+
+    @cached_property
+    def measures(self) -> History:
+        """Only where a model has no node: of a large fleet they are many."""
+        return read_measures(self.activity)
 
     @property
     def split(self) -> set[str]:
@@ -112,7 +119,7 @@ def lead(settings: Settings) -> str:
             keep_making_way(cellule, frozenset())
             return "no engine beside the demo's" if write_specs(settings.engine_specs_dir, {}) else ""
         facts = _read(settings, cellule, activity, held)
-        planned = {node.id: _planned_on(cellule, node, facts) for node in facts.nodes}
+        planned = {node.id: _planned_on(node, facts) for node in facts.nodes}
         _place_waiting(facts, planned)
         _tell_nowhere(cellule, facts, planned)
         found = {node.id: _now(node, planned[node.id], facts) for node in facts.nodes}
@@ -154,10 +161,11 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
         waited_seconds=waited_seconds(waiting, running, at),
         wishes=choice.wishes(at),
         lasting=choice.wishes(inf),
-        measures=read_measures(activity),
+        applied=applied_by_node(cellule),
         given_up=given_up,
         splits=decided,
         at=at,
+        activity=activity,
     )
 
 
@@ -189,11 +197,11 @@ def _draining(found: Iterable[NodeNow]) -> set[tuple[str, str]]:
     return {(now.node, step.model) for now in found for step in now.steps if step.move is Move.DRAIN}
 
 
-def _planned_on(cellule: Database, node: NodeFacts, facts: Facts) -> list[Placed]:
+def _planned_on(node: NodeFacts, facts: Facts) -> list[Placed]:
     """What was applied, as far as it can be had, and a worker's demo."""
     planned = [
         each
-        for one in applied_engines(cellule, node.id)
+        for one in facts.applied.get(node.id, ())
         if one.model != DEMO_MODEL_NAME
         # whole and split it would answer on the box at one address
         and not (node.is_box and one.model in facts.split)
@@ -228,6 +236,9 @@ def as_placed(applied: AppliedEngine, node: NodeFacts, needs: Mapping[str, Model
 
 def _place_waiting(facts: Facts, planned: dict[str, list[Placed]]) -> None:
     """Those that requests wait for and that are nowhere."""
+    asked = [need for need in _homeless(facts, planned) if need.name in facts.waiting]
+    if not asked:
+        return
     fleet = Fleet(
         nodes=facts.nodes,
         needs=facts.needs,
@@ -238,7 +249,6 @@ def _place_waiting(facts: Facts, planned: dict[str, list[Placed]]) -> None:
         wishes=facts.wishes,
         settle=lambda node, placed: _now(node, placed, facts),
     )
-    asked = [need for need in _homeless(facts, planned) if need.name in facts.waiting]
     waited = facts.waited_seconds
     for need in sorted(asked, key=lambda one: (-waited.get(one.name, 0.0), -facts.waiting[one.name])):
         if taken := place_waiting(need, fleet):
@@ -247,11 +257,12 @@ def _place_waiting(facts: Facts, planned: dict[str, list[Placed]]) -> None:
 
 def _tell_nowhere(cellule: Database, facts: Facts, planned: Mapping[str, Sequence[Placed]]) -> None:
     """A node that was silent for a while counts: it may come back with room."""
+    homeless = _homeless(facts, planned)
     tell_nowhere(
         cellule,
-        _homeless(facts, planned),
+        homeless,
         facts.absent_too,
-        measures=facts.measures,
+        measures=facts.measures if homeless else History(),
         wishes=facts.lasting,
         given_up=facts.given_up,
         splits=facts.splits,

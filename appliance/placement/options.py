@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from appliance.engines.options import Kind
 from appliance.placement.contract import (
     GivenUp,
-    Measured,
     ModelFiles,
     ModelNeed,
     NodeFacts,
@@ -24,6 +23,7 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
+from appliance.placement.history import History
 from appliance.placement.memory import (
     GIB,
     Room,
@@ -50,7 +50,7 @@ _PROMPT_TOKENS_FOR_EACH_ANSWERED = 2.0
 class Known:
     """What was measured, wished and runs, looked up quickly; speeds are worked out once."""
 
-    measures: Sequence[Measured]
+    history: History
     wishes: Wishes
     running: Sequence[Running]
     given_up: Sequence[GivenUp] = ()
@@ -60,7 +60,7 @@ class Known:
     def speed(self, node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles) -> Speed:
         key = (node.id, way.engine.value, way.device, model.name, files.digest)
         if key not in self._speeds:
-            self._speeds[key] = estimate(node, way, model, files, self.measures)
+            self._speeds[key] = estimate(node, way, model, files, self.history)
         return self._speeds[key]
 
     def why_given_up(self, node: NodeFacts, files: ModelFiles, way: Way) -> str:

@@ -26,6 +26,7 @@ from appliance.placement.contract import (
     Wishes,
 )
 from appliance.placement.growing import grow
+from appliance.placement.history import History
 from appliance.placement.options import STAY, Considered, Known, Option, as_it_runs, consider
 from appliance.placement.reasons import by_machine, joined
 from appliance.placement.residency import IDLE_SECONDS
@@ -118,7 +119,7 @@ def plan(
     trials: Sequence[Trial] = (),
 ) -> Plan:
     """The plan for these facts; the order in which they are given doesn't matter."""
-    known = Known(measures, wishes, running, given_up, frozenset(trials))
+    known = Known(History.of(measures), wishes, running, given_up, frozenset(trials))
     asked = {each.model: each for each in demand if any(model.name == each.model for model in models)}
     by_name = {model.name: model for model in sorted(models, key=lambda model: model.name)}
     ordered = sorted(nodes, key=lambda node: node.id)

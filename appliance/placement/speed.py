@@ -7,7 +7,6 @@ how much of the published figures is reached. That is learned: each benchmark is
 predicted, and the ratio corrects the other models of that node, and other nodes of its kind.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -24,12 +23,10 @@ from appliance.placement.contract import (
     SpeedSource,
     Way,
 )
+from appliance.placement.history import BETWEEN_STEPS_SECONDS, History
 
 _REACHED_OF_BANDWIDTH = {Accelerator.GPU: 0.6, Accelerator.CPU: 0.6, Accelerator.NPU: 0.35}
 _REACHED_OF_OPERATIONS = 0.4
-_BETWEEN_STEPS_SECONDS = 0.001
-"""What an engine takes beside reading and arithmetic to choose a token and begin the next: about what it
-took with models of a few megabytes, which have hardly anything to read."""
 _READING_PER_ANSWERING = {Accelerator.GPU: 15.0, Accelerator.NPU: 15.0, Accelerator.CPU: 8.0}
 """So much faster a prompt is read than an answer made, where arithmetic is not published."""
 _ASSUMED = {
@@ -38,23 +35,17 @@ _ASSUMED = {
     Accelerator.CPU: HardwareFigures(25e9),
 }
 """Of a kind of which nothing is published: slow ones of today."""
-_PRIOR_MEASURES = 0.5
-"""How many measures the prediction itself counts for: one benchmark moves it most of the way."""
-_LEAST_READING = 0.1
-"""Of a step: a benchmark of which it was less is not looked at."""
 _RECENT = 3
 
 
-def estimate(
-    node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles, measures: Sequence[Measured]
-) -> Speed:
+def estimate(node: NodeFacts, way: Way, model: ModelNeed, files: ModelFiles, history: History) -> Speed:
     """The speed of `model` from `files` on `way` of `node`, at the way's parallel answers."""
-    own = [each for each in measures if _is_of(each, node, way) and each.digest == files.digest]
+    own = [each for each in history.on(node, way) if each.digest == files.digest]
     if own:
         return _measured(own, way, model, files)
     figures = way.figures or _ASSUMED[way.accelerator]
     plain = predict(figures, way, model, files)
-    correction, count, whose = _correction(node, way, measures)
+    correction, count, whose = history.correction(node, way)
     if count:
         word = f"corrected by {count} benchmark{'s' if count > 1 else ''} {whose} (× {correction:.2f})"
         source = SpeedSource.CORRECTED
@@ -74,13 +65,11 @@ def estimate(
     )
 
 
-def bytes_read_per_second(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> float:
+def bytes_read_per_second(node: NodeFacts, way: Way, history: History) -> float:
     """How fast the way reads weights: what of its bandwidth is reached, corrected by what was measured."""
     figures = way.figures or _ASSUMED[way.accelerator]
     return (
-        figures.bytes_per_second
-        * _REACHED_OF_BANDWIDTH[way.accelerator]
-        * _correction(node, way, measures)[0]
+        figures.bytes_per_second * _REACHED_OF_BANDWIDTH[way.accelerator] * history.correction(node, way)[0]
     )
 
 
@@ -105,7 +94,7 @@ def predict(
         share = 1 - (1 - model.active_share) ** answers if model.active_share < 1 else 1.0
         read = files.weights_bytes * share + answers * model.kv_bytes_per_token * TYPICAL_TOKENS
         computing = 2 * active * answers / operations if operations else 0.0
-        return _BETWEEN_STEPS_SECONDS + max(read / bandwidth, computing)
+        return BETWEEN_STEPS_SECONDS + max(read / bandwidth, computing)
 
     alone = 1 / step_seconds(1)
     # without a figure for arithmetic nobody knows how far batching helps; half of the ideal is common
@@ -126,10 +115,6 @@ def together_at(speed: Speed, answers: int) -> float:
     first, last = 1 / speed.alone, speed.at_once / speed.together
     step = first + (last - first) * (answers - 1) / (speed.at_once - 1)
     return answers / step
-
-
-def _is_of(measure: Measured, node: NodeFacts, way: Way) -> bool:
-    return measure.node == node.id and (measure.engine, measure.device) == (way.engine, way.device)
 
 
 def _measured(own: Sequence[Measured], way: Way, model: ModelNeed, files: ModelFiles) -> Speed:
@@ -163,29 +148,3 @@ def _more_together(way: Way, model: ModelNeed, files: ModelFiles, at_once: int) 
     figures = way.figures or _ASSUMED[way.accelerator]
     most = predict(figures, way, model, files)
     return most.together / predict(figures, way, model, files, at_once).together
-
-
-def _correction(node: NodeFacts, way: Way, measures: Sequence[Measured]) -> tuple[float, int, str]:
-    """The factor, from how many benchmarks, and whose. What this node showed counts before its kind.
-
-    A benchmark counts by the share of a step that reading was to take: a model of a few megabytes shows
-    nothing of what a large one will do.
-    """
-    here = [each for each in measures if _is_of(each, node, way)]
-    of_kind = [
-        each
-        for each in measures
-        if each.profile == way.profile and (each.engine, each.device) == (way.engine, way.device)
-    ]
-    for found, whose in ((here, "on this node"), (of_kind, "on nodes of this kind")):
-        logs = [
-            (share, math.log(each.alone / each.predicted_alone))
-            for each in found
-            if each.predicted_alone > 0 < each.alone
-            and (share := 1 - _BETWEEN_STEPS_SECONDS * each.predicted_alone) >= _LEAST_READING
-        ]
-        if logs:
-            weights = sum(share for share, _ in logs)
-            factor = math.exp(sum(share * log for share, log in logs) / (weights + _PRIOR_MEASURES))
-            return factor, len(logs), whose
-    return 1.0, 0, ""

@@ -39,7 +39,7 @@ from appliance.placement.split_orders import order_parts
 from appliance.placement.split_rooms import has_made_room, room_bytes, runs_whole
 from appliance.placement.split_watching import SplitWatch
 from appliance.placement.splits import Split, SplitModels, Unsplit, keep_splits, lending_way, read_splits
-from appliance.placement.store import Applying, SplitWish, applied_engines
+from appliance.placement.store import Applying, SplitWish, applied_by_node
 from appliance.settings import WORKER_PART_PORT, Settings
 from appliance.storage import open_activity, open_cellule
 
@@ -113,11 +113,11 @@ def _wanted(cellule: Database, current: CurrentPlan) -> Sequence[Placed]:
     """The plan, or the one that an admin said last where plans wait for his word."""
     if current.choice.applying is Applying.AUTOMATICALLY:
         return current.plan.placed
-    needs = {need.name: need for need in current.models}
+    needs, applied = {need.name: need for need in current.models}, applied_by_node(cellule)
     return [
         placed
         for node in current.nodes
-        for one in applied_engines(cellule, node.id)
+        for one in applied.get(node.id, ())
         if (placed := as_placed(one, node, needs))
     ]
 

@@ -3,7 +3,7 @@
 A benchmark that failed is kept, too, with why. Of each node the last hundred are kept.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from appliance.errors import Refused
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import READABLE_TOKENS_PER_SECOND, Measured, Placed, Plan, Wishes
+from appliance.placement.history import History
 from appliance.storage import Choice, read_choice, transaction, write_choice
 
 _KEPT = 100
@@ -218,7 +219,15 @@ def apply_plan(db: Database, plan: Plan, *, chosen_by: str | None) -> bool:
 
 def applied_engines(db: Database, node: str) -> tuple[AppliedEngine, ...]:
     """What the applied plan wants on a node."""
-    return tuple(each for each in read_choice(db, AppliedPlan).engines if each.node == node)
+    return applied_by_node(db).get(node, ())
+
+
+def applied_by_node(db: Database) -> dict[str, tuple[AppliedEngine, ...]]:
+    """The same for every node that it wants something on."""
+    found: dict[str, tuple[AppliedEngine, ...]] = {}
+    for each in read_choice(db, AppliedPlan).engines:
+        found[each.node] = (*found.get(each.node, ()), each)
+    return found
 
 
 def _applied(placed: Placed) -> AppliedEngine:
@@ -247,11 +256,10 @@ def record_measure(activity: Database, measured: Measured, trouble: str = "") ->
         )
 
 
-def read_measures(activity: Database, nodes: Iterable[str] | None = None) -> tuple[Measured, ...]:
-    """Those that succeeded, the oldest first; of `nodes` only, if given."""
-    wanted = None if nodes is None else set(nodes)
+def read_measures(activity: Database) -> History:
+    """Those that succeeded, the oldest first."""
     rows = activity.query(f"SELECT {_COLUMNS} FROM engine_speeds WHERE trouble = '' ORDER BY id")  # noqa: S608 ours
-    return tuple(_measured(row) for row in rows if wanted is None or row["node"] in wanted)
+    return History(map(_measured, rows))
 
 
 def last_failures(activity: Database) -> dict[tuple[str, str, str, str], tuple[float, int]]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from appliance.engines.options import Kind
 from appliance.placement.contract import ModelFiles, ModelNeed, NodeFacts, Running, SpeedSource, Trial, Way
 from appliance.placement.due import NIGHT_HOURS
+from appliance.placement.history import History
 from appliance.placement.memory import usable_files
 from appliance.placement.options import Known, worth
 
@@ -63,7 +64,7 @@ def _of_engine(node: NodeFacts, model: ModelNeed, running: Running, known: Known
     runs = (running.engine, running.device)
     is_idle = running.ready and running.idle_seconds >= IDLE_BEFORE_TRIAL_SECONDS
     # like with like: predictions of reading prompts are far from what is measured
-    predicted = Known((), known.wishes, ())
+    predicted = Known(History(), known.wishes, ())
     best = max(_worth(node, model, *pair, predicted) for pair in measured)
     for way, files in pairs:
         if (way, files) in measured:

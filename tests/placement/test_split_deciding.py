@@ -8,6 +8,7 @@ import pytest
 from appliance.engines.tending import EngineState
 from appliance.placement.contract import NodeFacts, Running, Wishes
 from appliance.placement.current import CurrentPlan
+from appliance.placement.history import History
 from appliance.placement.planning import plan
 from appliance.placement.sharding import Alternative, PlannedPart, SplitPlan, WhyNot
 from appliance.placement.split_deciding import Asked, decide
@@ -199,7 +200,7 @@ def test_a_split_ends_when_its_model_is_ready_in_one_piece_or_must_make_room_for
     def whole(*more: NodeFacts, settled: Split | None = settled, running: tuple[Running, ...] = ()) -> bool:
         nodes = beside_splits([*fleet, *more], [settled] if settled else [])
         found = plan(nodes, [large, DEMO])
-        current = CurrentPlan(found, nodes, running, (), PlacementChoice(), Wishes(), (large, DEMO))
+        current = CurrentPlan(found, nodes, running, History(), PlacementChoice(), Wishes(), (large, DEMO))
         return runs_whole(current, large, settled)
 
     assert not whole() and not whole(settled=None)

@@ -14,6 +14,7 @@ from appliance.models.openvino_gguf import openvino_reads
 from appliance.models.reading import read_facts
 from appliance.placement import Applying, choose_placement, current_plan
 from appliance.placement.contract import Measured, ModelFiles, Placed, Running, Trial, Wishes
+from appliance.placement.history import History
 from appliance.placement.measuring import EngineAddress, measure_engine
 from appliance.placement.memory import GIB
 from appliance.placement.options import Known
@@ -50,7 +51,7 @@ def placed(
 def trials(
     running: Running, *measures: Measured, hour: int = NIGHT, failed: Sequence[Trial] = ()
 ) -> tuple[Trial, ...]:
-    known = Known(measures, Wishes(), [running])
+    known = Known(History(measures), Wishes(), [running])
     return trials_of_night([PC], [SMALL], known, local_hour=hour, failed=failed)
 
 
@@ -108,7 +109,7 @@ def test_nothing_is_tried_by_day_in_use_or_in_vain() -> None:
     assert trials(replace(IDLE, in_flight=1), BENCHMARK) == ()
     assert trials(IDLE, BENCHMARK, failed=[TRIAL]) == ()
     slow = node("pc", LLAMA_CPP, cpu(engine=OPENVINO, gb_per_second=2))
-    known = Known([BENCHMARK], Wishes(), [IDLE])
+    known = Known(History([BENCHMARK]), Wishes(), [IDLE])
     assert trials_of_night([slow], [SMALL], known, local_hour=NIGHT) == (), "it can't win"
 
 

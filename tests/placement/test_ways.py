@@ -13,6 +13,7 @@ from appliance.models.conversion_source import Weights
 from appliance.models.held import HeldModel
 from appliance.models.reading import read_facts
 from appliance.placement.contract import ModelNeed, NodeFacts, Placed, Wishes
+from appliance.placement.history import History
 from appliance.placement.needs import model_needs
 from appliance.placement.options import Known, consider
 from appliance.placement.planning import plan
@@ -79,13 +80,13 @@ def test_what_the_converter_makes_for_npus_goes_to_one(machine: str, weights: We
     where = recorded(machine, engines=NO_DRIVER_FOR_GRAPHICS)
     placed = placed_on(where, need)
     assert (placed.way.name, need.files[0].format) == ("openvino on NPU", f"openvino:{weights}")
-    considered = consider(recorded(machine), need, [], Known([], Wishes(), []))
+    considered = consider(recorded(machine), need, [], Known(History(), Wishes(), []))
     assert considered.best and considered.best.way.name == "openvino on GPU"
     assert any(why.startswith("openvino on NPU gives") for why in considered.why_not), "the slower of both"
 
 
 def test_other_weights_of_four_bits_never_go_to_an_npu() -> None:
     where = recorded("lunar-lake-laptop", engines=NO_DRIVER_FOR_GRAPHICS)
-    considered = consider(where, of_form("office", 8, "openvino:int4"), [], Known([], Wishes(), []))
+    considered = consider(where, of_form("office", 8, "openvino:int4"), [], Known(History(), Wishes(), []))
     assert considered.best and considered.best.way.device == "CPU"
     assert any(why.startswith("openvino on NPU runs openvino:int4-cw") for why in considered.why_not)
