@@ -1,11 +1,14 @@
 """Models that a browser sends, in chunks that say where they belong: a cut line goes on where it was.
 
-begin → chunks in order → the last one hands the get over to the core, which checks it. What nobody went on
-with for a day is thrown away.
+begin → chunks in order, each once though it be sent twice → the last one hands the get over to the core,
+which checks it. What nobody went on with for a day is thrown away.
 """
 
 import errno
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -15,6 +18,7 @@ from appliance.models.gets import (
     Get,
     GetState,
     GetUnknown,
+    UploadFile,
     UploadOrder,
     measure_get,
     move_get,
@@ -48,21 +52,41 @@ def receive_chunk(
     expected = next((file for file in get.order.files if file.path == path), None)
     if expected is None:
         raise ChunkRefused(f"{path[:100]!r} is not among the files of this upload.")
-    target = _target(state_dir, get, path)
+    with _alone(incoming_dir(state_dir) / get.incoming_name):
+        _write(state_dir, get, expected, offset, data)
+        received = received_bytes(state_dir, get)
+        # also for a chunk that came already: who wrote it may have been killed before the word
+        if read_get(activity, get_id).state is GetState.RECEIVING:
+            measure_get(activity, get, sum(received.values()))
+            if all(received[file.path] == file.size_bytes for file in get.order.files):
+                move_get(activity, get, GetState.WAITING)
+    return read_get(activity, get_id)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """A browser that gave up waiting sends a chunk again while the first one is still being written."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(state_dir: Path, get: Get, file: UploadFile, offset: int, data: bytes) -> None:
+    """Nothing where the chunk came already. Raises ChunkRefused, StoreFull."""
+    target = _target(state_dir, get, file.path)
     here = target.stat().st_size if target.exists() else 0
     if offset + len(data) <= here:
-        return get
-    if offset != here or len(data) > LARGEST_CHUNK_BYTES or offset + len(data) > expected.size_bytes:
+        return
+    if offset != here or len(data) > LARGEST_CHUNK_BYTES or offset + len(data) > file.size_bytes:
         raise ChunkRefused(
-            f"{path} goes on at byte {here}, not at {offset}.", next_step=f"Send from byte {here}."
+            f"{file.path} goes on at byte {here}, not at {offset}.", next_step=f"Send from byte {here}."
         )
     Store(state_dir).keep_reserve(len(data))
     _append(target, data)
-    received = received_bytes(state_dir, get)
-    measure_get(activity, get, sum(received.values()))
-    if all(received[file.path] == file.size_bytes for file in get.order.files):
-        move_get(activity, get, GetState.WAITING)
-    return read_get(activity, get_id)
 
 
 def received_bytes(state_dir: Path, get: Get) -> dict[str, int]:
