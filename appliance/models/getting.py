@@ -1,7 +1,7 @@
 """One turn of one get, from the first byte to the name in the API, or to where it waits.
 
 fetch into incoming/get-N → read the facts, so that what is no whole model is refused → hash every file as it
-lies on the disk, against the hashes that its source gave → move into the store → the name. Safetensors are
+lies on the disk, against the hashes that its source gave → link into the store → the name. Safetensors are
 hashed first and wait for the converter; what it makes goes the same way. Until the last step nothing that
 serves is touched; whatever ends it earlier takes its folder away.
 """
@@ -43,9 +43,9 @@ from appliance.models.gets import (
     put_off_get,
     read_get,
 )
-from appliance.models.held import HeldModel, add_held, lifecycle_of
+from appliance.models.held import HeldModel, add_held, held_models, lifecycle_of
 from appliance.models.hub_download import Listing, download
-from appliance.models.layout import incoming_dir
+from appliance.models.layout import bundle_folder, incoming_dir
 from appliance.models.licence import Licence, check_licence, told_licence
 from appliance.models.reading import format_of, must_convert, read_facts
 from appliance.models.store import ModelDamaged, Store, StoreFull, hash_files
@@ -141,6 +141,9 @@ class Getting:
 
     def _bring(self) -> HeldModel:
         with open_cellule(self.settings.state_dir) as db:
+            if (model := self._brought(db)) is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                return model
             choice = read_choice(db, ModelsChoice)
             store = Store(self.settings.state_dir, quota_bytes=choice.quota_bytes)
             catalogue, _ = read_catalogue(catalogue_folders(self.settings.state_dir))
@@ -167,6 +170,14 @@ class Getting:
                 add_held(db, model)
         shutil.rmtree(self._folder, ignore_errors=True)
         return model
+
+    def _brought(self, db: Database) -> HeldModel | None:
+        """What this get has brought already: the core was killed before it noted the end.
+
+        While a get is under way nobody else can give its name to a model.
+        """
+        mine = [model for model in held_models(db) if model.name == self.get.name]
+        return next((m for m in mine if bundle_folder(self.settings.state_dir, m.digest).exists()), None)
 
     @property
     def _folder(self) -> Path:

@@ -1,7 +1,8 @@
 """The store: every file once, by its hash, and used only after it had it.
 
-A file comes in by being moved from `incoming`, on the same disk, after `hash_files` read it there to its end;
-a bundle appears whole, by one rename, or not at all. Where nothing refers to a blob any more it is an orphan.
+A file comes in by being linked from `incoming`, on the same disk, after `hash_files` read it there to its
+end. There it stays until its model has a record: a box that is killed goes on with all of it. A bundle
+appears whole, by one rename, or not at all. Where nothing refers to a blob any more it is an orphan.
 Nothing in the store is ever written again, so that what an engine has mapped can't change under it.
 """
 
@@ -131,10 +132,10 @@ class Store:
         damaged: Collection[str],
         pieces: Iterable[PieceList] = (),
     ) -> Path:
-        """Moves files that were verified (`hash_files`) into the store; their folder there.
+        """Links files that were verified (`hash_files`) into the store; their folder there.
 
-        The lists of their `pieces` are kept for the hand-out. What is there already is kept, and the file
-        that came is removed, unless it is `damaged`. Within `alone`. Raises StoreFull.
+        The lists of their `pieces` are kept for the hand-out. What is there already is kept unless it is
+        `damaged`. The caller takes `incoming` away. Within `alone`. Raises StoreFull.
         """
         folder = bundle_folder(self.state_dir, bundle.digest)
         draft = folder.with_name(f".{bundle.digest}")
@@ -142,7 +143,7 @@ class Store:
         with _no_room():
             shutil.rmtree(draft, ignore_errors=True)
             for file in bundle.files:
-                self._move_in(incoming[file.path], file.sha256, is_damaged=file.sha256 in to_mend)
+                self._take_in(incoming[file.path], file.sha256, is_damaged=file.sha256 in to_mend)
                 to_mend.discard(file.sha256)
                 link = draft / file.path
                 _make_folders(draft, link.parent)
@@ -194,15 +195,17 @@ class Store:
         except FileNotFoundError:
             return True  # removed meanwhile: there is nothing to mend
 
-    def _move_in(self, file: Path, sha256: str, *, is_damaged: bool) -> None:
+    def _take_in(self, file: Path, sha256: str, *, is_damaged: bool) -> None:
         blob = blob_path(self.state_dir, sha256)
         # one that came since the damaged ones were looked for had its hash a moment ago
         if blob.exists() and not is_damaged:
-            file.unlink()
             return
         former = blob.stat().st_ino if blob.exists() else None
         file.chmod(_FILE_MODE)
-        file.replace(blob)
+        new = blob.with_name(f".{sha256}")
+        new.unlink(missing_ok=True)
+        new.hardlink_to(file)
+        new.replace(blob)
         sync_folder(blob.parent)
         if former is not None:
             self._mend_links(former, blob)

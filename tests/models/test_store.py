@@ -28,6 +28,7 @@ def add(store: Store, name: str, content: dict[str, bytes]) -> Bundle:
     damaged = store.damaged(store.held_already(bundle))
     with store.alone():
         store.add(files, bundle, damaged)
+    shutil.rmtree(incoming_dir(store.state_dir) / name)
     return bundle
 
 
