@@ -9,7 +9,7 @@ from appliance.keeping import pending_change
 from appliance.models.choice import REASON_OUTBOUND, ModelsChoice, models_outbound
 from appliance.models.entry import catalogue_folders, read_catalogue
 from appliance.models.gets import Get, GetState, read_get, unfinished_gets
-from appliance.models.getting import Getting, awaits_converter, end_cancelled, stopping
+from appliance.models.getting import LONGEST_WAIT_SECONDS, Getting, awaits_converter, end_cancelled, stopping
 from appliance.models.held import held_models, keep_lifecycles
 from appliance.models.layout import bundle_folder
 from appliance.models.store import Store
@@ -42,7 +42,9 @@ def _follow(settings: Settings, host: Host, activity: Database, get: Get, clock:
     is_receiving = get.state is GetState.RECEIVING
     if get.cancelled or (is_receiving and is_stale(settings.state_dir, get, clock())):
         return end_cancelled(settings, activity, get, clock())
-    is_due = not is_receiving and get.next_try_at <= clock()
+    waits_seconds = get.next_try_at - clock()
+    # longer than any wait is: the clock was set back
+    is_due = not is_receiving and not 0 < waits_seconds <= LONGEST_WAIT_SECONDS
     if not is_due or (turns.is_converting and awaits_converter(settings, get)):
         return ""
     with turns.begun(get) as may_begin:

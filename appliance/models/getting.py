@@ -58,7 +58,7 @@ MOST_ATTEMPTS = 30
 _CONVERTED, _AWAITS_CONVERTER = ".converted", ".awaits-converter"
 """In the folder of the get, among its files and none of them."""
 _FIRST_WAIT_SECONDS = 15.0
-_LONGEST_WAIT_SECONDS = 1800.0
+LONGEST_WAIT_SECONDS = 1800.0
 stopping = threading.Event()
 """Set when the core ends: what is under way stops at its next piece, and goes on after the start."""
 log = logging.getLogger("cellule.models")
@@ -309,7 +309,7 @@ class Getting:
         )
 
     def _put_off(self, cut: TryAgain) -> str:
-        longest = cut.longest_wait_seconds if isinstance(cut, MediumGone) else _LONGEST_WAIT_SECONDS
+        longest = cut.longest_wait_seconds if isinstance(cut, MediumGone) else LONGEST_WAIT_SECONDS
         wait = min(_FIRST_WAIT_SECONDS * 2.0 ** min(self.get.attempts, 10), longest)
         put_off_get(self.activity, self.get, cut, until=self.clock() + wait)
         return f"{self.get.name}: {cut.sentence} It goes on in {wait:g} s."

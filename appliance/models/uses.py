@@ -4,7 +4,7 @@ import json
 
 from sqlite_utils import Database
 
-from appliance.clock import now
+from appliance.clock import age_seconds, now
 from appliance.models.aliases import list_aliases
 from appliance.settings import Settings
 
@@ -24,8 +24,10 @@ def serving_nodes(db: Database, activity: Database) -> dict[str, list[str]]:
     """Which nodes said within the last minute that an engine of theirs holds a model, by model."""
     names = dict(db.execute("SELECT id, name FROM workers WHERE state = 'approved'"))
     found: dict[str, list[str]] = {}
-    since = now() - _HEARD_WITHIN_SECONDS
-    for node, report in activity.execute("SELECT node, report FROM node_reports WHERE at >= ?", [since]):
+    at = now()
+    for node, said_at, report in activity.execute("SELECT node, at, report FROM node_reports"):
+        if age_seconds(said_at, at) > _HEARD_WITHIN_SECONDS:
+            continue
         for engine in json.loads(report).get("engines", ()):
             found.setdefault(str(engine.get("model")), []).append(str(names.get(node, node)))
     return found

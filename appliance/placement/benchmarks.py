@@ -105,8 +105,8 @@ class _Kept:
     def read(cls, activity: Database, at: float) -> Self:
         asked = activity.execute(
             "SELECT node, MAX(at + duration_seconds) FROM ledger"
-            " WHERE at > ? AND node IS NOT NULL GROUP BY node",
-            [at - _ASKED_WITHIN_SECONDS],
+            " WHERE at > ? AND at <= ? AND node IS NOT NULL GROUP BY node",
+            [at - _ASKED_WITHIN_SECONDS, at],
         )
         return cls(
             {(m.node, m.digest, m.engine.value, m.device): m for m in read_measures(activity)},

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlite_utils import Database
 
-from appliance.clock import now
+from appliance.clock import age_seconds, now
 from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Trial, Wishes
@@ -108,7 +108,7 @@ def _trials(
     failed = {
         Trial(node, digest, EngineName(engine), device)
         for (node, digest, engine, device), (failed_at, number) in last_failures(activity).items()
-        if number >= MOST_FAILURES or at - failed_at < ANOTHER_NIGHT_SECONDS
+        if number >= MOST_FAILURES or age_seconds(failed_at, at) < ANOTHER_NIGHT_SECONDS
     }
     hour = datetime.fromtimestamp(at).astimezone().hour
     return trials_of_night(nodes, models, known, local_hour=hour, failed=failed)

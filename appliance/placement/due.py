@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from appliance.clock import age_seconds
 from appliance.engines.options import Kind
 from appliance.hardware.profile import EngineName
 
@@ -95,7 +96,7 @@ def _occasion(engine: Engine, at: float, local_hour: int) -> Occasion | None:
         return Occasion.FIRST
     if engine.versions != engine.measured_versions:
         return Occasion.CHANGED
-    if local_hour in NIGHT_HOURS and at - engine.measured_at >= _NIGHTLY_AFTER_SECONDS:
+    if local_hour in NIGHT_HOURS and age_seconds(engine.measured_at, at) >= _NIGHTLY_AFTER_SECONDS:
         return Occasion.NIGHTLY
     return None
 
@@ -110,10 +111,11 @@ def _why_not_now(engine: Engine, occasion: Occasion, at: float) -> str:
     idle = at - engine.last_asked_at if engine.last_asked_at is not None else float("inf")
     if idle < _IDLE_SECONDS[occasion.value]:
         return f"the node was asked {idle:.0f} s ago"
-    if engine.made_way_at is not None and at - engine.made_way_at < _AGAIN_AFTER_MAKING_WAY_SECONDS:
-        return f"the last benchmark made way for somebody {at - engine.made_way_at:.0f} s ago"
+    made_way = age_seconds(engine.made_way_at, at) if engine.made_way_at is not None else float("inf")
+    if made_way < _AGAIN_AFTER_MAKING_WAY_SECONDS:
+        return f"the last benchmark made way for somebody {made_way:.0f} s ago"
     if engine.failed_at is not None:
         wait = min(_RETRY_SECONDS * 2 ** max(0, engine.failures - 1), _MOST_RETRY_SECONDS)
-        if at - engine.failed_at < wait:
+        if age_seconds(engine.failed_at, at) < wait:
             return f"the last benchmark failed; it is tried again {wait / 60:.0f} minutes after it"
     return ""

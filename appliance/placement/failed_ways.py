@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from sqlite_utils import Database
 
 from appliance import VERSION
+from appliance.clock import age_seconds
 from appliance.engines.tending import EngineState
 from appliance.hardware import MachineFacts
 from appliance.hardware.profile import EngineName
@@ -26,7 +27,7 @@ def remember_failed_ways(
     """The ways that are given up at `at`; `machines` as `machines_as_of` has them."""
     known = _read(activity)
     kept = after_reports(known, engines, machines, at)
-    kept = {key: way for key, way in kept.items() if at - way.at < _KEPT_SECONDS}
+    kept = {key: way for key, way in kept.items() if age_seconds(way.at, at) < _KEPT_SECONDS}
     if kept != known:
         with transaction(activity):
             activity.execute("DELETE FROM failed_ways")

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from appliance.clock import age_seconds
 from appliance.engines.options import Kind
 from appliance.enrolment import Worker, WorkerState, adopted_engines, list_workers
 from appliance.hardware import MachineFacts, Processor, Profile, recognise
@@ -49,7 +50,7 @@ def heard(activity: Database, at: float, patience_seconds: float = SILENT_AFTER_
     """By node id; the pool's own report is not a node's."""
     rows = activity.execute("SELECT node, at, report FROM node_reports WHERE node != 'pool'")
     return {
-        node: Heard(json.loads(report), max(0.0, at - said_at), patience_seconds)
+        node: Heard(json.loads(report), age_seconds(said_at, at), patience_seconds)
         for node, said_at, report in rows
     }
 
@@ -100,7 +101,7 @@ def _ways(node: str, facts: MachineFacts, profiles: Mapping[str, Profile]) -> tu
 def waiting_requests(activity: Database, at: float) -> tuple[float, dict[str, int]]:
     """When the pool told it last, and how many requests wait for each model; nothing when it is silent."""
     row = activity.execute("SELECT at, report FROM node_reports WHERE node = 'pool'").fetchone()
-    if row is None or at - row[0] > SILENT_AFTER_SECONDS:
+    if row is None or age_seconds(row[0], at) > SILENT_AFTER_SECONDS:
         return 0.0, {}
     return row[0], {
         str(model): int(number) for model, number in json.loads(row[1]).get("waiting", {}).items()
@@ -116,12 +117,12 @@ def waited_seconds(waiting: Collection[str], running: Iterable[Running], at: flo
     has waited all the while."""
     ready = {each.model for each in running if each.ready}
     for model, (_, last) in list(_WAITED_FOR.items()):
-        if model in ready or at - last > _COMES_BACK_WITHIN_SECONDS:
+        if model in ready or age_seconds(last, at) > _COMES_BACK_WITHIN_SECONDS:
             del _WAITED_FOR[model]
     homeless = [model for model in waiting if model not in ready]
     for model in homeless:
         since, _ = _WAITED_FOR.get(model, (at, at))
-        _WAITED_FOR[model] = since, at
+        _WAITED_FOR[model] = min(since, at), at
     return {model: at - _WAITED_FOR[model][0] for model in homeless}
 
 
@@ -150,7 +151,9 @@ _READY_SINCE: dict[tuple[str, str], float] = {}
 def _loaded_seconds(node: str, said: Mapping[str, Any], at: float) -> float:
     if not said.get("ready"):
         return 0.0
-    return max(0.0, at - _READY_SINCE.setdefault((node, str(said.get("model"))), at))
+    key = (node, str(said.get("model")))
+    _READY_SINCE[key] = min(_READY_SINCE.get(key, at), at)  # the clock may have been set back
+    return at - _READY_SINCE[key]
 
 
 def _forget_ended(running: set[tuple[str, str]]) -> None:
@@ -206,8 +209,8 @@ def _last_asked(activity: Database, at: float) -> dict[tuple[str, str], float]:
     """Of the last ASKED_WITHIN_SECONDS: the whole ledger would take longer to read each year."""
     rows = activity.execute(
         "SELECT node, model, MAX(at + duration_seconds) FROM ledger"
-        " WHERE at > ? AND node IS NOT NULL AND model IS NOT NULL GROUP BY node, model",
-        [at - ASKED_WITHIN_SECONDS],
+        " WHERE at > ? AND at <= ? AND node IS NOT NULL AND model IS NOT NULL GROUP BY node, model",
+        [at - ASKED_WITHIN_SECONDS, at],
     )
     return {(node, model): last for node, model, last in rows}
 

@@ -8,6 +8,7 @@ its engines are others than they were. An engine that was ready once ends all th
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from appliance.clock import age_seconds
 from appliance.hardware import MachineFacts
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import GivenUp, Running
@@ -43,7 +44,7 @@ class FailedWay:
         return float(min(RETRY_SECONDS * 2 ** (self.times - 1), MOST_RETRY_SECONDS))
 
     def is_given_up(self, machine: str, at: float) -> bool:
-        return machine == self.machine and at - self.at < self.retry_seconds
+        return machine == self.machine and age_seconds(self.at, at) < self.retry_seconds
 
 
 def after_reports(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
+from appliance.clock import age_seconds
 from appliance.models.unloadable import keep_unloadable, read_unloadable
 from appliance.placement.contract import GivenUp, Measured, ModelNeed, NodeFacts, Wishes
 from appliance.placement.planning import plan
@@ -44,7 +45,7 @@ def tell_nowhere(
     sure = {
         model: _with_split(model, why, splits)
         for model, why in reasons.items()
-        if at - _NOWHERE_SINCE.setdefault(model, at) >= TOLD_AFTER_SECONDS or model in told
+        if age_seconds(_NOWHERE_SINCE.setdefault(model, at), at) >= TOLD_AFTER_SECONDS or model in told
     }
     keep_unloadable(cellule, sure)
 

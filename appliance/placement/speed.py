@@ -121,11 +121,10 @@ def _measured(own: Sequence[Measured], way: Way, model: ModelNeed, files: ModelF
     """Together at the way's parallel answers: an engine is measured with the answers at once that it was
     started with, and must not keep to so few for ever."""
     # the median of the last ones: a night on which somebody worked must not move a model
-    ordered = sorted(own, key=lambda each: each.at)
-    recent, widest = ordered[-_RECENT:], max(each.at_once for each in own)
+    recent, widest = own[-_RECENT:], max(each.at_once for each in own)
     alone = median(each.alone for each in recent)
     # of one with fewer answers at once since then it is known how many more would be too many
-    wide = [each for each in ordered if each.at_once == widest][-_RECENT:]
+    wide = [each for each in own if each.at_once == widest][-_RECENT:]
     gain = median(each.together / max(each.alone, 1e-9) for each in wide)
     times = f"{len(recent)} benchmark{'s' if len(recent) > 1 else ''} here"
     because = f"measured, {times} with {way.name}"

@@ -36,10 +36,12 @@ class SplitWatch:
         self._seen: dict[str, _Seen] = {}
         self._held_back: dict[str, float] = {}
         self._homeless_since: dict[str, float] = {}
+        self._looked_at = float("-inf")
 
     def lost(self, split: Split, well: Collection[str], head: EngineState | None, at: float) -> set[str]:
         """The nodes whose part is lost; they are held back from now on. `well` are those that lend as
         planned, `head` is how the head's process is."""
+        self._look(at)
         seen = self._seen.get(split.model)
         if seen is None or seen.split != split:
             seen = self._seen[split.model] = _Seen(split, at)
@@ -52,15 +54,23 @@ class SplitWatch:
         return lost
 
     def held_back(self, at: float) -> set[str]:
+        self._look(at)
         self._held_back = {node: until for node, until in self._held_back.items() if until > at}
         return set(self._held_back)
 
     def homeless_seconds(self, model: str, is_homeless: bool, at: float) -> float:
         """How long the model has had no node without a break."""
+        self._look(at)
         if not is_homeless:
             self._homeless_since.pop(model, None)
             return 0.0
         return at - self._homeless_since.setdefault(model, at)
+
+    def _look(self, at: float) -> None:
+        """A clock that was set back makes all that was seen worthless: it is looked at anew."""
+        if at < self._looked_at:
+            self._seen, self._held_back, self._homeless_since = {}, {}, {}
+        self._looked_at = at
 
     def _deadline(self, seen: _Seen, node: str) -> float:
         if node in seen.well_at:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
+from appliance.clock import age_seconds
 from appliance.hardware.profile import EngineName
 from appliance.hardware.profile import Kind as Accelerator
 from appliance.placement.contract import NodeFacts, Running, Way
@@ -96,7 +97,7 @@ def keep_splits(db: Database, decided: SplitModels) -> bool:
 
 
 def _as_known(new: Unsplit, known: Unsplit | None) -> Unsplit:
-    if known and new.says_the_same(known) and new.at - known.at < FRESH_SECONDS:
+    if known and new.says_the_same(known) and age_seconds(known.at, new.at) < FRESH_SECONDS:
         return known
     return new
 

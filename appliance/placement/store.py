@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
+from appliance.clock import age_seconds
 from appliance.errors import Refused
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import READABLE_TOKENS_PER_SECOND, Measured, Placed, Plan, Wishes
@@ -66,6 +67,9 @@ class Unloaded(BaseModel):
     model: str
     at: float
 
+    def holds(self, at: float) -> bool:
+        return age_seconds(self.at, at) < UNLOADED_SECONDS
+
 
 class SplitWish(StrEnum):
     """What an admin said of splitting a model."""
@@ -91,7 +95,7 @@ class PlacementChoice(Choice):
 
     def wishes(self, at: float) -> Wishes:
         """As they are at `at`, epoch seconds."""
-        lately = {(each.node, each.model) for each in self.unloaded if at - each.at < UNLOADED_SECONDS}
+        lately = {(each.node, each.model) for each in self.unloaded if each.holds(at)}
         return Wishes(
             pinned=frozenset((pin.node, pin.model) for pin in self.pins if not pin.never),
             never=frozenset({(pin.node, pin.model) for pin in self.pins if pin.never} | lately),
@@ -154,9 +158,7 @@ def unload_model(db: Database, node: str, model: str, *, at: float, chosen_by: s
                 "An admin said that it is always loaded there.", next_step="Let the plan decide first."
             )
         others = [
-            each
-            for each in choice.unloaded
-            if (each.node, each.model) != (node, model) and at - each.at < UNLOADED_SECONDS
+            each for each in choice.unloaded if (each.node, each.model) != (node, model) and each.holds(at)
         ]
         unloaded = (*others, Unloaded(node=node, model=model, at=at))
         write_choice(db, choice.model_copy(update={"unloaded": unloaded}), chosen_by=chosen_by)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.models import CarriedOrder, Get, GetState, HubOrder, ask_cancel, read_get
+from appliance.models import CarriedOrder, Get, GetState, HubOrder, ask_cancel, getting, read_get
 from appliance.models import gets as gets_module
 from appliance.models import store as store_module
+from appliance.models.getting import DiskTrouble
 from appliance.models.layout import engine_path
 from appliance.models.turns import MOST_AT_ONCE, turns
 from tests.models.conftest import ModelBox
@@ -137,3 +138,21 @@ def test_room_is_promised_once(
         refused = online.get("small", small)
         assert (refused.state, refused.code) == (GetState.REFUSED, "model_store_full")
     assert read_get(online.activity, large.id).state is GetState.DONE
+
+
+def test_a_get_that_waits_goes_on_though_the_clock_was_set_back_by_years(
+    box: ModelBox, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise DiskTrouble("The disk gave an error.", retry_after_seconds=60)
+
+    years = 10 * 365 * 86400.0
+    box.put_on_stick(tiny_gguf)
+    box.at += years
+    with monkeypatch.context() as until_then:
+        until_then.setattr(getting, "copy_model", cut)
+        get = box.get("tiny", CarriedOrder(origin="stick", path=tiny_gguf.name))
+    assert get.state is GetState.WAITING and box.turn() == ""
+    box.at -= years
+    box.turn()
+    assert read_get(box.activity, get.id).state is GetState.DONE
