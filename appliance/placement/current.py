@@ -14,6 +14,7 @@ from appliance.clock import age_seconds, now
 from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Trial, Wishes
+from appliance.placement.demo_room import beside_demo
 from appliance.placement.failed_ways import machines_as_of, ways_given_up
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
@@ -87,8 +88,9 @@ def current_plan(
     reports = heard(activity, at, ABSENT_AFTER_SECONDS)
     machines = {**known_machines(activity), BOX_NODE: box_facts}
     splits = read_splits(cellule).splits
-    nodes = beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits)
-    running = without_heads(placeable(running_engines(activity, reports, models, at), models), splits)
+    running = placeable(running_engines(activity, reports, models, at), models)
+    there = beside_demo(fleet_nodes(cellule, reports, profiles, machines), models, running)
+    nodes, running = beside_splits(there, splits), without_heads(running, splits)
     given_up = ways_given_up(activity, machines_as_of(machines, reports), at)
     running = without_given_up(running, given_up)
     measures, choice = read_measures(activity), read_placement(cellule)

@@ -37,9 +37,11 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
+from appliance.placement.demo_room import beside_demo
 from appliance.placement.failed_ways import machines_as_of, of_the_box, remember_failed_ways
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
+    Heard,
     fleet_nodes,
     heard,
     placeable,
@@ -104,7 +106,7 @@ class Facts:
 
     @property
     def led(self) -> list[Running]:
-        """What runs without the box's own demo engine, which is a service of its own."""
+        """What runs without the box's own demo engine, a service of its own, whose memory `nodes` lack."""
         return [each for each in self.running if (each.node, each.model) != (BOX_NODE, DEMO_MODEL_NAME)]
 
 
@@ -143,7 +145,6 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
     choice = read_placement(cellule)
     profiles, _ = profiles_in(profile_folders(settings))
     machines = {BOX_NODE: box_facts(), **known_machines(activity)}
-    absent_too = heard(activity, at, ABSENT_AFTER_SECONDS)
     running = placeable(running_engines(activity, reports, needs, at), needs)
     given_up = remember_failed_ways(
         activity,
@@ -151,11 +152,16 @@ def _read(settings: Settings, cellule: Database, activity: Database, held: Mappi
         machines_as_of(machines, reports),
         at,
     )
+
+    def nodes(reports: Mapping[str, Heard]) -> tuple[NodeFacts, ...]:
+        there = fleet_nodes(cellule, reports, profiles, machines)
+        return beside_splits(beside_demo(there, needs, running), splits)
+
     return Facts(
         held=held,
         needs={need.name: need for need in needs},
-        nodes=beside_splits(fleet_nodes(cellule, reports, profiles, machines), splits),
-        absent_too=beside_splits(fleet_nodes(cellule, absent_too, profiles, machines), splits),
+        nodes=nodes(reports),
+        absent_too=nodes(heard(activity, at, ABSENT_AFTER_SECONDS)),
         running=without_heads(without_given_up(running, given_up), splits),
         waiting=waiting,
         waited_seconds=waited_seconds(waiting, running, at),

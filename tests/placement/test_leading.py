@@ -20,6 +20,7 @@ from appliance.host import this_machine
 from appliance.jobs.health import recognise_box
 from appliance.models import CarriedOrder, GetState, remove_model
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
+from appliance.models.held import demo_model
 from appliance.models.making_way import read_making_way
 from appliance.models.naming import load_names
 from appliance.placement import (
@@ -30,6 +31,7 @@ from appliance.placement import (
     follow_plan,
     lead,
     nowhere,
+    plan_of_box,
     read_placement,
     read_splits,
     remove_pin,
@@ -38,7 +40,7 @@ from appliance.placement import (
     unload_model,
 )
 from appliance.placement.contract import Measured
-from appliance.placement.memory import room_taken
+from appliance.placement.memory import least_bytes, room_taken
 from appliance.placement.needs import model_needs
 from appliance.placement.sharding import WhyNot
 from appliance.placement.splitting import split_models
@@ -184,7 +186,9 @@ def test_the_pool_is_told_which_engine_makes_way_and_that_it_need_not_any_more(
     monkeypatch.setattr(fleet, "_READY_SINCE", {(BOX_NODE, "noise"): now() - 90})
     need = model_needs([box.model("noise")])[0]
     one = room_taken(need, need.files[0], need.context_tokens, 1).memory_bytes
-    way = replace(cpu(), memory_bytes=int(one * 1.5), parallel=1)
+    (demo,) = model_needs([demo_model()])
+    demos = room_taken(demo, demo.files[0], demo.context_tokens, 8).memory_bytes
+    way = replace(cpu(), memory_bytes=int(one * 1.5) + demos, parallel=1)
     monkeypatch.setattr(fleet, "_ways", lambda *_: (way,))
     said = {"model": "noise", "ready": True, "slots": 1, "context_tokens": need.context_tokens, "busy": 3}
     report(box, BOX_NODE, name="box", engines=[said | {"sha256": box.model("noise").digest}])
@@ -194,6 +198,23 @@ def test_the_pool_is_told_which_engine_makes_way_and_that_it_need_not_any_more(
     report(box, "pool", queue_length=0, waiting={})
     lead(box.settings)
     assert not read_making_way(box.db)
+
+
+def test_the_box_s_demo_keeps_its_memory_by_the_plan_and_for_who_waits(
+    box: ModelBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(box, tmp_path, "noise")
+    needs = model_needs([demo_model(), box.model("noise")])
+    demos = room_taken(needs[0], needs[0].files[0], needs[0].context_tokens, 8).memory_bytes
+    needed = least_bytes(needs[1], needs[1].files[0])
+    report(box, "pool", queue_length=1, waiting={"noise": 1})
+    for spare, loaded in ((-1, set()), (0, {"noise"})):
+        way = replace(cpu(), memory_bytes=demos + needed + spare, parallel=1)
+        monkeypatch.setattr(fleet, "_ways", lambda *_, way=way: (way,))
+        lead(box.settings)
+        assert specs(box) == loaded
+        placed = plan_of_box(box.settings, box.db, box.activity).plan.placed
+        assert {each.model for each in placed if each.node == BOX_NODE} - {needs[0].name} == loaded
 
 
 def test_the_pool_is_told_of_a_model_that_must_run_nowhere_but_not_of_one_that_was_unloaded(
