@@ -6,10 +6,16 @@ have one cause.
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+
+def toml_files(folder: Path) -> list[Path]:
+    """By name; not the hidden ones that editors and other systems put beside them, links to nowhere even."""
+    return sorted(file for file in folder.glob("*.toml") if not file.name.startswith("."))
 
 
 def what_is_wrong(model: type[BaseModel], error: ValidationError) -> list[str]:

@@ -9,6 +9,7 @@ from appliance.hardware.gathering import gather
 from appliance.hardware.matching import recognise
 from appliance.hardware.profile import Profile, ProfileUnusable, read_profiles
 from appliance.hardware.report import HardwareReport, report_of
+from appliance.typed_files import toml_files
 
 
 def profiles_in(
@@ -33,5 +34,13 @@ def _profiles(
 
 
 def _stamp(folders: Sequence[Path]) -> int:
-    files = (file for folder in folders for file in folder.glob("*.toml"))
-    return hash(tuple((file, file.stat().st_mtime_ns) for file in sorted(files)))
+    files = (file for folder in folders for file in toml_files(folder))
+    return hash(tuple((file, _changed_at(file)) for file in files))
+
+
+def _changed_at(file: Path) -> int | None:
+    """None for one that was taken away just now, and for a link to nowhere, which reading tells of."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None

@@ -15,7 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from appliance.errors import Refused
-from appliance.typed_files import what_is_wrong
+from appliance.typed_files import toml_files, what_is_wrong
 
 
 def _version_range(text: str) -> str:
@@ -291,7 +291,7 @@ def read_profiles(folders: Iterable[Path]) -> tuple[dict[str, Profile], tuple[Pr
     profiles: dict[str, Profile] = {}
     unusable: list[ProfileUnusable] = []
     for folder in folders:
-        for file in sorted(folder.glob("*.toml")):
+        for file in toml_files(folder):
             try:
                 profiles[file.stem] = read_profile(file)
             except ProfileUnusable as trouble:

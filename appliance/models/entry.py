@@ -17,7 +17,7 @@ from appliance.engines.options import Kind
 from appliance.errors import Refused
 from appliance.models.bundle import MOST_FILES
 from appliance.models.licence import Licence
-from appliance.typed_files import what_is_wrong
+from appliance.typed_files import toml_files, what_is_wrong
 
 SHIPPED = Path(__file__).parent / "catalogue"
 Https = Annotated[str, Field(pattern=r"^https://[^\s]+$", max_length=400)]
@@ -146,7 +146,7 @@ def read_catalogue(folders: Iterable[Path]) -> tuple[dict[str, Entry], tuple[Ent
     entries: dict[str, Entry] = {}
     unusable: list[EntryUnusable] = []
     for folder in folders:
-        for file in sorted(folder.glob("*.toml")):
+        for file in toml_files(folder):
             try:
                 entries[file.stem] = read_entry(file)
             except EntryUnusable as trouble:

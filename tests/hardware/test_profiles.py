@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hardware import ProfileUnusable, profile_folders, read_profile, read_profiles
+from appliance.hardware import ProfileUnusable, profile_folders, profiles_in, read_profile, read_profiles
 from appliance.hardware.gathering import DEBIAN_PACKAGES
 from appliance.hardware.places import SHIPPED
 from appliance.hardware.profile import Exercised, Kind
@@ -163,6 +163,19 @@ def test_a_customers_own_file_wins_and_a_broken_one_takes_nothing_away(tmp_path:
     profiles, unusable = read_profiles([shipped, own])
     assert profiles["card"].title == "A card"
     assert "card.toml" in unusable[0].sentence
+
+
+def test_an_editors_lock_and_a_link_to_nowhere_beside_a_file_take_nothing_away(tmp_path: Path) -> None:
+    own = write(tmp_path, VALID)
+    (tmp_path / ".#card.toml").symlink_to("ana@desk.4711:1")
+    (tmp_path / "._card.toml").write_bytes(b"\0\5\x16\7 of a Mac")
+    profiles, unusable = profiles_in([tmp_path])
+    assert set(profiles) == {"card"} and not unusable
+    (tmp_path / "gone.toml").symlink_to("nowhere")
+    profiles, unusable = profiles_in([tmp_path])
+    assert set(profiles) == {"card"} and "gone.toml" in unusable[0].sentence
+    own.unlink()
+    assert not profiles_in([tmp_path])[0]
 
 
 def test_every_setting_of_a_profile_is_one_that_its_engine_takes() -> None:

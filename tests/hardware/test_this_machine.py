@@ -52,6 +52,17 @@ def test_a_machine_that_shows_nothing_has_few_facts_and_no_trouble(tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they come with the kernel's driver")
+def test_a_tool_that_prints_no_utf8_is_read_as_far_as_it_goes(
+    tmp_path: Path, laptop: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "bin" / "rocminfo"
+    tool.parent.mkdir()
+    tool.write_bytes(b"#!/bin/sh\nprintf '  Name: gfx1100\\n  Marketing Name: AMD Radeon\\256\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+    assert "gfx1100" in gather(*laptop).tools["rocminfo"]
+
+
 def test_openvino_can_be_started_on_what_has_its_user_mode_driver(tmp_path: Path) -> None:
     wheel, root = tmp_path / "openvino", tmp_path / "root"
     libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
