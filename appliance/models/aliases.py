@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
+from appliance.models.gets import unfinished_gets
 from appliance.models.held import ModelUnknown, held_models
 from appliance.models.names import check_name
 from appliance.models.naming import DEFAULT_ALIAS, OFFERED_ALIASES
@@ -64,6 +65,11 @@ def move_alias(
         names = {held.name for held in held_models(db)} | set(served)
         if alias.lower() in {name.lower() for name in names}:
             raise AliasRefused(f"There is a model {alias!r}.", next_step="Choose another name for the alias.")
+        if alias.lower() in {get.name.lower() for get in unfinished_gets(activity)}:
+            # the model would be refused in the end, for its name
+            raise AliasRefused(
+                f"A model {alias!r} is on its way already.", next_step="Choose another name for the alias."
+            )
         if model not in names:
             raise ModelUnknown(
                 f"No model {model[:100]!r} is on the box or served by a node.", next_step="Reload the page."

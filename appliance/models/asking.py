@@ -30,7 +30,7 @@ from appliance.models.uploads import receiving_bytes
 from appliance.models.uses import serving_nodes, uses_of
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
-from appliance.storage import read_choice
+from appliance.storage import read_choice, transaction
 
 
 class EntryUnknown(Refused):
@@ -150,11 +150,12 @@ def remove_model(
         model = held_model(db, name)
         if model.ships:
             raise ModelShips(f"{model.name} is part of the appliance and stays.")
-        if uses := uses_of(settings, db, activity, model.name):
-            raise ModelInUse(
-                f"{model.name} is in use: {', '.join(uses)}.", next_step="Take it out of use there first."
-            )
-        forget_held(db, model.name)
+        with transaction(db):  # else another admin's alias could come to stand for nothing
+            if uses := uses_of(settings, db, activity, model.name):
+                raise ModelInUse(
+                    f"{model.name} is in use: {', '.join(uses)}.", next_step="Take it out of use there first."
+                )
+            forget_held(db, model.name)
         if not db.execute("SELECT 1 FROM models WHERE digest = ?", [model.digest]).fetchone():
             store.remove(model.digest)
     record_audit(activity, AuditEvent.ADMIN_MODEL_REMOVED, actor=by, address=address, subject=model.name)

@@ -93,7 +93,6 @@ def held_model(db: Database, name: str) -> HeldModel:
 
 def add_held(db: Database, model: HeldModel) -> None:
     """Its files must be in the store. Raises ModelNameTaken, and what `check_name` does."""
-    refuse_taken(db, model.name)
     values = [
         model.name,
         model.digest,
@@ -111,6 +110,7 @@ def add_held(db: Database, model: HeldModel) -> None:
     ]
     try:
         with transaction(db):
+            refuse_taken(db, model.name)
             db.execute(f"INSERT INTO models ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
     except sqlite3.IntegrityError as error:
         raise _taken(model.name) from error

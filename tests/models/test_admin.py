@@ -1,6 +1,8 @@
 """What an admin does with the models of the box: aliases, removing, checking, seeing what each needs."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -17,6 +19,10 @@ from appliance.models import (
     ModelShips,
     ModelUnknown,
     NameRefused,
+    UploadFile,
+    UploadOrder,
+    ask_cancel,
+    asking,
     held_models,
     list_aliases,
     model_states,
@@ -31,7 +37,9 @@ from appliance.models.following import follow_models
 from appliance.models.gets import list_gets
 from appliance.models.layout import bundle_folder
 from appliance.models.naming import load_names
+from appliance.models.uses import uses_of
 from appliance.people import audit_lines
+from appliance.storage import open_activity, open_cellule
 from tests.models.conftest import ModelBox
 from tests.models.test_catalogue import OWN
 
@@ -49,6 +57,43 @@ def move(box: ModelBox, alias: str, model: str) -> None:
 
 def remove(box: ModelBox, name: str) -> None:
     remove_model(box.settings, box.db, box.activity, name, by="ana")
+
+
+def test_an_alias_does_not_take_the_name_of_a_model_that_is_on_its_way(tiny: ModelBox) -> None:
+    get = tiny.ask("Large-one", UploadOrder(files=(UploadFile(path="a.gguf", size_bytes=100),)))
+    with pytest.raises(AliasRefused, match="on its way"):
+        move(tiny, "large-one", "tiny")
+    ask_cancel(tiny.activity, get.id)
+    tiny.turn()
+    move(tiny, "large-one", "tiny")
+
+
+def test_an_alias_never_comes_to_stand_for_a_model_that_is_just_removed(
+    tiny: ModelBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two admins at once: one removes the model that the other moves an alias to."""
+    said = list[type[Exception]]()
+
+    def other_admin() -> None:
+        with open_cellule(tiny.settings.state_dir) as db, open_activity(tiny.settings.state_dir) as activity:
+            try:
+                move_alias(db, activity, "code", "tiny", by="ben", at=tiny.at)
+            except ModelUnknown as refusal:
+                said.append(type(refusal))
+
+    other = threading.Thread(target=other_admin)
+
+    def then_the_other(*given: Any) -> list[str]:
+        found = uses_of(*given)
+        other.start()
+        other.join(0.5)  # it has to wait for what is done with the answer; without that it is done by then
+        return found
+
+    monkeypatch.setattr(asking, "uses_of", then_the_other)
+    remove(tiny, "tiny")
+    other.join(10)
+    assert said == [ModelUnknown]
+    assert {alias.model for alias in list_aliases(tiny.db)} <= {"", DEMO_MODEL_NAME}
 
 
 def test_the_model_that_ships_is_there_and_stays(box: ModelBox) -> None:
