@@ -116,7 +116,10 @@ _ORDER: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(defer_build=Tr
 
 @dataclass(frozen=True)
 class Get:
-    """Times are epoch seconds. `code`, `sentence`: why it was refused, or why it waits to try again."""
+    """Times are epoch seconds. `attempts`: in a row that brought nothing more.
+
+    `code`, `sentence`: why it was refused, or why it waits to try again.
+    """
 
     id: int
     name: str
@@ -221,9 +224,9 @@ def measure_conversion(activity: Database, get: Get, progress: Progress) -> None
 def put_off_get(activity: Database, get: Get, refusal: Refusal, *, until: float) -> None:
     """It is tried again; what came stays."""
     activity.execute(
-        """UPDATE model_gets SET state = ?, attempts = attempts + 1, next_try_at = ?, code = ?, sentence = ?
+        """UPDATE model_gets SET state = ?, attempts = ?, next_try_at = ?, code = ?, sentence = ?
         WHERE id = ?""",
-        [GetState.WAITING.value, until, refusal.code, refusal.sentence, get.id],
+        [GetState.WAITING.value, get.attempts + 1, until, refusal.code, refusal.sentence, get.id],
     )
 
 

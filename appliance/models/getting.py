@@ -11,7 +11,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -48,13 +48,14 @@ from appliance.models.hub_download import Listing, download
 from appliance.models.layout import bundle_folder, incoming_dir
 from appliance.models.licence import Licence, check_licence, told_licence
 from appliance.models.reading import format_of, must_convert, read_facts
-from appliance.models.store import ModelDamaged, Store, StoreFull, hash_files
+from appliance.models.store import ModelDamaged, Store, StoreFull, bytes_in, hash_files
 from appliance.models.turns import Room, turns
 from appliance.people import AuditEvent, record_audit
 from appliance.settings import Settings
 from appliance.storage import open_cellule, read_choice
 
 MOST_ATTEMPTS = 30
+"""In a row that brought nothing."""
 _CONVERTED, _AWAITS_CONVERTER = ".converted", ".awaits-converter"
 """In the folder of the get, among its files and none of them."""
 _FIRST_WAIT_SECONDS = 15.0
@@ -109,6 +110,7 @@ class Getting:
     clock: Clock
 
     def run(self) -> str:
+        here_before = bytes_in(self._folder)
         try:
             model = self._bring()
         except GetCancelled:
@@ -119,6 +121,9 @@ class Getting:
             move_get(self.activity, self.get, GetState.WAITING)
             return ""
         except TryAgain as cut:
+            if bytes_in(self._folder) > here_before:
+                # a line that is cut each hour brings a large model all the same
+                self.get = replace(self.get, attempts=0)
             if self.get.attempts < MOST_ATTEMPTS:
                 return self._put_off(cut)
             return self._refuse(cut)

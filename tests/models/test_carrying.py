@@ -1,14 +1,16 @@
 """Copies from a stick that were cut off: they go on where they were, and wait for a medium that is away."""
 
+import errno
 import hashlib
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from appliance.models import CarriedOrder, Get, GetState, medium, read_get
+from appliance.models import CarriedOrder, Get, GetState, getting, medium, read_get
 from appliance.models import carrying as carrying_module
 from appliance.models.carrying import copy_model
+from appliance.models.store import Store
 from tests.models.conftest import ModelBox
 from tests.models.test_full_disk import fill
 from tests.models.test_getting import stick
@@ -63,6 +65,38 @@ def test_a_stick_that_is_pulled_is_waited_for(box: ModelBox, small_gguf: Path) -
     box.at = get.next_try_at
     box.turn()
     assert read_get(box.activity, get.id).state is GetState.DONE
+
+
+def test_a_share_that_goes_away_again_and_again_is_not_given_up_while_something_comes(
+    box: ModelBox, small_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying_module, "_CHUNK_BYTES", 2**16)
+    monkeypatch.setattr(getting, "MOST_ATTEMPTS", 2)
+    box.put_on_stick(small_gguf)
+    get, waits = box.ask("small", stick(small_gguf.name)), list[float]()
+    left = 0
+
+    def goes_away(store: Store) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Store, "keep_reserve", goes_away)
+    for _ in range(4):
+        left = 5
+        box.turn()
+        get = read_get(box.activity, get.id)
+        assert get.state is GetState.WAITING, get.sentence
+        waits.append(get.next_try_at - box.at)
+        box.at = get.next_try_at
+    assert waits == [waits[0]] * 4, "each time as after the first"
+    for _ in range(2):
+        left = 0
+        box.turn()
+        get = read_get(box.activity, get.id)
+        box.at = get.next_try_at
+    assert (get.state, get.code) == (GetState.REFUSED, "medium_gone"), "nothing more came of it"
 
 
 def test_the_rest_of_another_file_is_not_put_behind_a_part(
