@@ -16,13 +16,14 @@ from appliance.errors import Refusal
 from appliance.placement.arrivals import HOUR, Arrival
 from appliance.placement.contract import Placed, Speed
 from appliance.placement.simulated_engine import SimulatedEngine
+from appliance.placement.simulated_nodes import SimulatedNodes
 from appliance.placement.simulated_time import run_in_simulated_time
 from appliance.pool.ask import Ask, read_ask
 from appliance.pool.client import Client
 from appliance.pool.dispatch import Dispatch, Lease
 from appliance.pool.kinds import Endpoint
 from appliance.pool.limits import Limits
-from appliance.pool.nodes import EngineHealth, NodeEngine, Nodes
+from appliance.pool.nodes import EngineHealth, NodeEngine
 from appliance.upstream import Address
 
 QUEUE_LIMIT = 256
@@ -100,11 +101,14 @@ class _Day:
         self._requests = requests
         self._placed = {(each.node, each.model): each for each in nodes}
         self._engines = {key: SimulatedEngine(each.speed) for key, each in self._placed.items()}
-        known = Nodes(limits.node_silent_seconds, limits.node_forgotten_seconds)
-        known.update([_said(each) for each in nodes], {each.node for each in nodes}, at=0.0)
+        self._nodes = SimulatedNodes(
+            map(_said, nodes), limits.node_silent_seconds, limits.node_forgotten_seconds
+        )
         # nothing is loaded in this day: who waits for a node that is off waits like for any other
         wait_seconds = limits.queue_wait_seconds
-        self._dispatch = Dispatch(known, queue_limit, wait_seconds, wait_seconds, limits.load_queue_limit)
+        self._dispatch = Dispatch(
+            self._nodes, queue_limit, wait_seconds, wait_seconds, limits.load_queue_limit
+        )
         self._found = Replayed()
 
     async def run(self) -> Replayed:
@@ -119,7 +123,7 @@ class _Day:
         return self._found
 
     def _switch_on_and_off(self, loop: asyncio.AbstractEventLoop) -> None:
-        for engine in self._dispatch.nodes:
+        for engine in self._nodes.all:
             on, off = self._placed[engine.node, engine.model].hours
             if on > 0:
                 self._switch(engine, "switched off")
@@ -128,7 +132,7 @@ class _Day:
                 loop.call_at(off * HOUR, self._switch, engine, "switched off")
 
     def _switch(self, engine: NodeEngine, unusable: str) -> None:
-        engine.unusable = unusable
+        self._nodes.switch(engine, unusable)
         self._dispatch.serve_all()
 
     async def _request(self, arrival: Arrival) -> None:
@@ -171,6 +175,7 @@ def _said(node: SimulatedNode) -> EngineHealth:
     return EngineHealth(
         node_id=node.node, node=node.node, address=Address("simulated", 1), model=node.model, ready=True,
         slots=node.slots, tokens_per_second=node.speed.together, seen_at=1.0, report={},
+        prompt_tokens=node.prompt_tokens,
     )  # fmt: skip
 
 

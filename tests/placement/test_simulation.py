@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from appliance.placement.arrivals import OFFICE_DAY, Arrival, Workload, arrivals
 from appliance.placement.contract import Speed, SpeedSource
 from appliance.placement.replay import SimulatedNode, replay
+from appliance.placement.simulated_nodes import SimulatedNodes
 from appliance.placement.simulated_time import NothingLeftToWaitFor, run_in_simulated_time
 from appliance.pool.limits import Limits
+from appliance.pool.nodes import NodeEngine, Nodes
 
 PATIENT = Limits(queue_wait_seconds=1e6)
 
@@ -114,6 +118,53 @@ def test_the_router_prefers_the_faster_node_and_leaves_out_what_is_switched_off(
     assert {each.node for each in replay([slow, fast], one_by_one).answers} == {"fast"}
     off = engine("fast", alone=100, hours=(1.0, 24.0))
     assert {each.node for each in replay([slow, off], one_by_one).answers} == {"slow"}
+
+
+def test_a_prompt_goes_to_nodes_that_take_one_so_long() -> None:
+    npu, pc = engine("npu", alone=100, prompt_tokens=512), engine("pc", alone=5)
+    asked = [Arrival(100.0 * number, "c", "m", (64, 2000)[number % 2], 50) for number in range(6)]
+    found = replay([npu, pc], asked)
+    nodes = {(each.arrival.prompt_tokens, each.node) for each in found.answers}
+    assert nodes == {(64, "npu"), (2000, "pc")}
+    (refused,) = {each.refused for each in replay([npu], asked[1:2]).answers}
+    assert refused == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_router_chooses_the_same_as_among_all_engines(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(seed)
+    fleet = [
+        engine(
+            f"n{number}",
+            slots=draw.choice([1, 2, 4]),
+            alone=draw.choice([5.0, 10.0, 20.0]),
+            together=draw.choice([20.0, 30.0]),
+            prompt_tokens=draw.choice([0, 0, 512]),
+            hours=draw.choice([(0.0, 24.0), (0.2, 0.6), (0.0, 0.4)]),
+        )
+        for number in range(12)
+    ]
+    requests = [
+        replace(each, prompt_tokens=draw.choice([64, 2000])) for each in poisson(1.5, 3600, seed=seed)
+    ]
+    shown = replay(fleet, requests)
+    monkeypatch.setattr(SimulatedNodes, "__iter__", Nodes.__iter__)
+    assert replay(fleet, requests) == shown
+
+
+def test_of_a_large_idle_fleet_the_router_is_shown_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at, look = list[int](), SimulatedNodes.__iter__
+
+    def counted(nodes: SimulatedNodes) -> Iterator[NodeEngine]:
+        shown = list(look(nodes))
+        looked_at.append(len(shown))
+        return iter(shown)
+
+    monkeypatch.setattr(SimulatedNodes, "__iter__", counted)
+    requests = poisson(0.5, 3600)
+    found = replay([engine(f"n{number}") for number in range(500)], requests)
+    assert not any(each.queue_seconds for each in found.answers)
+    assert mean(looked_at) < 20
 
 
 def test_a_day_of_requests_follows_the_office_and_is_the_same_for_a_seed() -> None:
