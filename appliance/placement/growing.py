@@ -20,11 +20,12 @@ def grow(
     placed: Sequence[Placed], models: Mapping[str, ModelNeed], wishes: Wishes, running: Sequence[Running]
 ) -> tuple[Placed, ...]:
     """`placed` with the answers at once that memory, engine and reader allow; ordered by node and model."""
+    spaces: dict[tuple[str, str], list[Placed]] = {}
+    for each in placed:
+        spaces.setdefault((each.node, each.way.memory), []).append(each)
     grown: list[Placed] = []
-    for node in sorted({each.node for each in placed}):
-        for memory in sorted({each.way.memory for each in placed if each.node == node}):
-            there = [each for each in placed if each.node == node and each.way.memory == memory]
-            grown += _grow_together(there, models, wishes, running)
+    for (node, _), there in sorted(spaces.items(), key=lambda space: space[0]):
+        grown += _grow_together(there, models, wishes, [each for each in running if each.node == node])
     return tuple(sorted(grown, key=lambda each: (each.node, each.model)))
 
 

@@ -5,7 +5,8 @@ through the real queue and router. The same seed gives the same day.
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.accounting.usage import percentile
@@ -234,7 +235,7 @@ def _replayed(
 ) -> Simulated:
     placed = [SimulatedNode.of(each, hours[each.node]) for each in found.placed]
     replayed = replay(placed, requests) if placed else _all_refused(requests)
-    days = tuple(_node_day(node, placed, replayed) for node in nodes if found.on(node.id))
+    days = tuple(_node_days(nodes, placed, replayed))
     return Simulated(workload, found, _figures(replayed), days)
 
 
@@ -259,16 +260,29 @@ def _figures(replayed: Replayed) -> Figures:
     )
 
 
-def _node_day(node: NodeFacts, placed: Sequence[SimulatedNode], replayed: Replayed) -> NodeDay:
-    here = [each for each in placed if each.node == node.id]
+def _node_days(
+    nodes: Sequence[NodeFacts], placed: Sequence[SimulatedNode], replayed: Replayed
+) -> Iterator[NodeDay]:
+    """Of those where something is placed."""
+    by_node: dict[str, list[SimulatedNode]] = {}
+    for each in placed:
+        by_node.setdefault(each.node, []).append(each)
+    answers = Counter(each.node for each in replayed.answers)
+    for node in nodes:
+        if here := by_node.get(node.id):
+            yield _node_day(here, replayed, answers[node.id])
+
+
+def _node_day(here: Sequence[SimulatedNode], replayed: Replayed, answers: int) -> NodeDay:
+    node = here[0].node
     on_seconds = (here[0].hours[1] - here[0].hours[0]) * HOUR
-    busy = {each.model: replayed.busy_seconds.get((node.id, each.model), 0.0) for each in here}
+    busy = {each.model: replayed.busy_seconds.get((node, each.model), 0.0) for each in here}
     watts = max(each.idle_watts for each in here)
     answering = sum((each.busy_watts - each.idle_watts) * busy[each.model] for each in here)
     return NodeDay(
-        node=node.id,
+        node=node,
         models=tuple(each.model for each in here),
-        answers=sum(each.node == node.id for each in replayed.answers),
+        answers=answers,
         busy_share=min(1.0, sum(busy.values()) / on_seconds),
         idle_kwh=watts * on_seconds / 3.6e6,
         answering_kwh=answering / 3.6e6,

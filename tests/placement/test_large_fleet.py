@@ -1,18 +1,22 @@
 """Hundreds of nodes with months of benchmarks: planning and measuring stay quick."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from appliance.clock import now
+from appliance.hardware import read_profiles
+from appliance.hardware.places import SHIPPED
 from appliance.hardware.profile import EngineName
-from appliance.placement import benchmarks
+from appliance.placement import Workload, benchmarks, read_inventory, simulate, sizing
+from appliance.placement.arrivals import Arrival
 from appliance.placement.benchmarks import measure_what_is_due
 from appliance.placement.contract import Measured
 from appliance.placement.history import History
 from appliance.placement.measuring import MadeWay
 from appliance.placement.planning import plan
+from appliance.placement.replay import Answered, Replayed, SimulatedNode
 from appliance.settings import Settings
 from appliance.storage import open_activity, open_cellule
 from tests.placement.fleets import cpu, demand, measured, model, node
@@ -64,4 +68,32 @@ def test_looking_for_an_engine_to_measure_reads_each_table_once(
             assert "Somebody came" in measure_what_is_due(settings, cellule, activity, [], MODELS)
             counts.append(len(statements))
             benchmarks._MADE_WAY_AT.clear()
+    assert counts[0] == counts[1]
+
+
+def test_a_sized_day_goes_through_its_answers_as_often_for_many_machines_as_for_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class CountedAnswers(list[Answered]):
+        looked_through = 0
+
+        def __iter__(self) -> Iterator[Answered]:
+            type(self).looked_through += 1
+            return super().__iter__()
+
+    day = Arrival(30_000.0, "ana", "small", 100, 100)
+
+    def replayed(nodes: Sequence[SimulatedNode], _: object) -> Replayed:
+        return Replayed(CountedAnswers(Answered(day, each.node, duration_seconds=2.0) for each in nodes))
+
+    monkeypatch.setattr(sizing, "replay", replayed)
+    profiles, _ = read_profiles([SHIPPED])
+    counts = []
+    for machines in (3, 60):
+        inventory = f"name,count,cpu,memory_gb\npc,{machines},Intel Core i5-12500,32\n"
+        kinds = read_inventory(inventory, profiles)
+        CountedAnswers.looked_through = 0
+        found = simulate(kinds, [MODELS[0]], Workload(9, 9, (("small", 1.0),)))
+        assert [each.answers for each in found.nodes] == [1] * machines
+        counts.append(CountedAnswers.looked_through)
     assert counts[0] == counts[1]
