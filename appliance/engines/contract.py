@@ -14,6 +14,8 @@ from pydantic_core import PydanticCustomError
 TokenId = Annotated[int, Field(ge=0)]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Grammar = Annotated[str, StringConstraints(min_length=1, max_length=65536, pattern=r"^[^\x00]*$")]
+"""llama.cpp would read up to the first NUL, and take an empty one for none."""
 LogitBias = Annotated[float, Field(ge=-100, le=100)]
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 4
@@ -65,7 +67,7 @@ class SamplingFields(Strict):
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    grammar: str | None = Field(default=None, max_length=65536)
+    grammar: Grammar | None = None
     """As llama.cpp: GBNF with the rule `root`."""
     ignore_eos: bool = False
     """As llama.cpp: go on after an end token; for measuring speed."""
