@@ -80,8 +80,9 @@ def _as_template_sees_it(message: dict[str, Any]) -> dict[str, Any]:
         message["role"] = "system"
     for call in message.get("tool_calls", []):
         try:
-            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
-        except ValueError as error:
+            # a tool without parameters is called with nothing, which some programs keep as an empty text
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"] or "{}")
+        except (ValueError, RecursionError) as error:
             raise MessagesNotAccepted(
                 "The arguments of a tool call are not JSON.", param="messages"
             ) from error

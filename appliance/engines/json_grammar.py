@@ -110,6 +110,8 @@ class _GrammarWriter:
         if depth > MAX_DEPTH:
             raise self.refusal(path, f"nested deeper than {MAX_DEPTH}")
         words = set(schema) - _ANNOTATIONS
+        if "$id" in schema and schema is not self._root:
+            return self._of_its_own(schema, path, depth)
         if words == {"$ref"}:
             return self._referenced(schema["$ref"], path, depth)
         if words in ({"anyOf"}, {"allOf"}):
@@ -140,12 +142,24 @@ class _GrammarWriter:
         self._names += 1
         return f"r{self._names}"
 
+    def _of_its_own(self, schema: dict[str, Any], path: str, depth: int) -> str:
+        """A schema with an $id is a document of its own: its references lead no further up than to itself.
+
+        https://json-schema.org/draft/2020-12/json-schema-core#name-the-id-keyword
+        """
+        outer = self._root, self._of_reference, self._resolving
+        self._root, self._of_reference, self._resolving = schema, {}, frozenset()
+        name = self.rule_of(schema, path, depth)
+        self._root, self._of_reference, self._resolving = outer
+        return name
+
     def _referenced(self, reference: object, path: str, depth: int) -> str:
         parts = str(reference).split("/")
         if parts == ["#"]:
             target: Any = self._root
         elif len(parts) == 3 and parts[0] == "#" and parts[1] in ("$defs", "definitions"):
-            target = self._root.get(parts[1], {}).get(parts[2])
+            definitions = self._root.get(parts[1])
+            target = definitions.get(parts[2]) if isinstance(definitions, dict) else None
         else:
             raise self.refusal(path, "'$ref' may only lead to # or #/$defs/NAME")
         if target is None:
@@ -199,9 +213,10 @@ class _GrammarWriter:
         low, high = self._limits(schema, path, "minLength", "maxLength")
         body = "" if high == 0 else f"char{{{low},{'' if high is None else high}}}"
         if "format" in schema:
-            if schema["format"] not in _FORMATS or "minLength" in schema or "maxLength" in schema:
+            known = _FORMATS.get(str(schema["format"]))
+            if known is None or "minLength" in schema or "maxLength" in schema:
                 raise self.refusal(path, f"the format {schema['format']!r} is not offered here")
-            body = _FORMATS[schema["format"]]
+            body = known
         return self._repeated(f'"\\"" {body} "\\"" space', low if high is None else high, path)
 
     def _array(self, schema: dict[str, Any], path: str, depth: int) -> str:
@@ -237,7 +252,7 @@ class _GrammarWriter:
         properties, required = schema.get("properties", {}), schema.get("required", [])
         if not isinstance(properties, dict) or not isinstance(required, list):
             raise self.refusal(path, "'properties' must be an object and 'required' a list")
-        if missing := [name for name in required if name not in properties]:
+        if missing := [name for name in required if name not in list(properties)]:
             raise self.refusal(path, f"'required' names {missing[0]!r}, which is not among the properties")
         additional = schema.get("additionalProperties", True)
         if not properties and additional is not False:

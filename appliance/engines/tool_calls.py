@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from appliance.engines.chat_template import TOOL_CALL_BEGIN, TOOL_CALL_END
 from appliance.engines.contract import ChatRequest, NamedTool, Tool
-from appliance.engines.json_grammar import grammar_of_schema
+from appliance.engines.json_grammar import SchemaNotOffered, grammar_of_schema
 from appliance.errors import Refused
 
 
@@ -41,27 +41,22 @@ def forced_call_grammar(request: ChatRequest) -> str | None:
             raise ToolUnknown(
                 f"tool_choice names {wanted!r}, which is not among the tools.", param="tool_choice"
             )
-    calls = {
-        "anyOf": [_call_schema(tool, place) for place, tool in enumerate(tools)],
-        "$defs": _definitions(tools),
-    }
+    calls = {"anyOf": [_call_schema(tool, place) for place, tool in enumerate(tools)]}
     return grammar_of_schema(calls, "tools", before=TOOL_CALL_BEGIN + "\n", after="\n" + TOOL_CALL_END)
 
 
-def _call_schema(tool: Tool, _place: int) -> dict[str, object]:
-    arguments = {key: value for key, value in (tool.function.parameters or {}).items() if key != "$defs"}
+def _call_schema(tool: Tool, place: int) -> dict[str, object]:
+    """With an $id for the parameters: what one tool's schema refers to is not another's of the same name."""
+    arguments = {"type": "object", "$id": f"tool-{place}", **(tool.function.parameters or {})}
+    if arguments["type"] != "object":
+        raise SchemaNotOffered(
+            f"The parameters of the tool {tool.function.name!r} must be of type object.", param="tools"
+        )
     return {
         "type": "object",
-        "properties": {"name": {"const": tool.function.name}, "arguments": {"type": "object", **arguments}},
+        "properties": {"name": {"const": tool.function.name}, "arguments": arguments},
         "required": ["name", "arguments"],
     }
-
-
-def _definitions(tools: list[Tool]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for tool in tools:
-        found.update((tool.function.parameters or {}).get("$defs", {}))
-    return found
 
 
 class ToolCallSplitter:

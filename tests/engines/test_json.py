@@ -2,10 +2,13 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.engines.json_grammar import SchemaNotOffered, grammar_of_schema
 from tests.engines.serving import Reply, RunningEngine
@@ -123,12 +126,45 @@ def test_the_demo_model_answers_in_json_too(demo_engine: RunningEngine) -> None:
         {"anyOf": [{"type": "null"}], "type": "null"},
         {"items": [{"type": "null"}], "type": "array"},
         {"properties": {"a": False}},
+        {"$ref": "#/$defs/a", "$defs": ["a"]},
+        {"$ref": "#/$defs/a", "$defs": None},
+        {"type": "object", "properties": {"a": {}}, "required": [["a"]]},
+        {"type": "object", "properties": {"a": {}}, "required": [{"a": 1}]},
+        {"type": "string", "format": ["date"]},
     ],
 )
 def test_what_a_schema_cannot_be_held_to_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(SchemaNotOffered) as refused:
         grammar_of_schema(schema, "response_format")
     assert refused.value.param == "response_format"
+
+
+WORDS = ["type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "$id"]
+WORDS += ["format", "minLength", "maxLength", "minItems", "maxItems", "minimum", "additionalProperties", "a"]
+VALUES = ["object", "array", "string", "integer", "null", "a", "#", "#/$defs/a", "date", 0, 1, None, True]
+
+
+@settings(max_examples=2000, deadline=None)
+@given(
+    st.recursive(
+        st.sampled_from(VALUES),
+        lambda inner: (
+            st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4)
+        ),
+        max_leaves=12,
+    ).filter(lambda made: isinstance(made, dict))
+)
+def test_whatever_a_schema_says_is_a_grammar_or_refused(schema: dict[str, Any]) -> None:
+    with suppress(SchemaNotOffered):
+        grammar_of_schema(schema, "response_format")
+
+
+def test_references_lead_no_further_up_than_to_the_next_id() -> None:
+    def parts(value: str) -> dict[str, Any]:
+        return {"$id": value, "$ref": "#/$defs/a", "$defs": {"a": {"const": value}}}
+
+    grammar = grammar_of_schema({"anyOf": [parts("x"), parts("y"), parts("x")]}, "")
+    assert grammar.count('"\\"x\\""') == 1 and grammar.count('"\\"y\\""') == 1
 
 
 def test_a_schema_nested_without_end_is_refused() -> None:

@@ -56,6 +56,53 @@ def test_a_forced_call_is_valid(tiny_engine: RunningEngine, choice: Any) -> None
         assert call["function"]["name"] == "news"
 
 
+def test_each_tools_references_lead_into_its_own_schema(tiny_engine: RunningEngine) -> None:
+    """Two with a definition of one name, as programs generate them; one with the older word for it."""
+
+    def tool(name: str, word: str) -> dict[str, Any]:
+        parameters = {
+            "properties": {"it": {"$ref": f"#/{word}/It"}, "again": {"$ref": "#"}},
+            "required": ["it"],
+            word: {"It": {"const": f"of {name}"}},
+        }
+        return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+    tools = [tool("one", "$defs"), tool("two", "$defs"), tool("three", "definitions")]
+    for one in tools:
+        name = one["function"]["name"]
+        choice = {"type": "function", "function": {"name": name}}
+        both = tiny_engine.chat("x", tools=tools, tool_choice="required", seed=1, max_tokens=1)
+        assert both.status == 200, both.body
+        reply = tiny_engine.chat("x", tools=tools, tool_choice=choice, seed=1, max_tokens=300)
+        [call] = reply.json()["choices"][0]["message"]["tool_calls"]
+        at: Any = json.loads(call["function"]["arguments"])
+        while at:
+            assert at["it"] == f"of {name}"
+            at = at.get("again")
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"$defs": [1]}, {"$defs": 5}, {"$defs": None}, {"type": "string"}, {"type": ["object"]}]
+)
+def test_parameters_that_are_none_are_refused_or_passed_over(
+    tiny_engine: RunningEngine, parameters: dict[str, Any]
+) -> None:
+    tools = [{"type": "function", "function": {"name": "it", "parameters": parameters}}]
+    reply = tiny_engine.chat("x", tools=tools, tool_choice="required", max_tokens=2)
+    assert (reply.status, reply.status != 200 and reply.error["param"]) in ((200, False), (400, "tools"))
+    assert reply.status == 200 or "type" in parameters
+
+
+@pytest.mark.parametrize(("arguments", "status"), [("", 200), ("[" * 100_000, 400), ("1" * 5000, 400)])
+def test_arguments_that_come_back_are_read_or_refused(
+    tiny_engine: RunningEngine, arguments: str, status: int
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    messages = [ANSWERED[0], {"role": "assistant", "tool_calls": [call]}, ANSWERED[2]]
+    reply = tiny_engine.chat("", messages=messages, tools=TOOLS, max_tokens=2)
+    assert reply.status == status, reply.body
+
+
 def test_a_forced_call_streams_to_the_official_client(tiny_engine: RunningEngine) -> None:
     body: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required", "seed": 5, "max_tokens": 300}
     stream = tiny_engine.client().chat.completions.create(
