@@ -54,7 +54,7 @@ def _offered_format(given: str) -> str:
 
 
 def _size(given: str) -> str:
-    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", given)
+    match = re.fullmatch(r"([0-9]{2,4})x([0-9]{2,4})", given)
     if given == "auto":
         return given
     if match is None:
@@ -108,7 +108,7 @@ class TranscriptionRequest(BaseModel):
     language: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{2,3}$", to_lower=True)] | None = None
     """ISO 639-1; left out: the model listens for it."""
     prompt: Annotated[str, StringConstraints(max_length=4000)] | None = None
-    """Names and spellings to expect, or what was said before."""
+    """Names and spellings to expect, or what was said before; of a long one its end counts, as at OpenAI."""
     response_format: Literal["json", "text", "verbose_json", "srt", "vtt"] = "json"
     temperature: float = Field(default=0, ge=0, le=1)
     """0: always the likeliest word."""

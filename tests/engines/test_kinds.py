@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_what_cannot_be_embedded_is_refused(engines: Engines) -> None:
         refused("a " * 200)["code"] == "context_length_exceeded" and "202" in refused("a " * 200)["message"]
     )
     assert refused("a", colour="red")["param"] == "colour"
+
+
+def test_one_long_text_among_many_short_takes_no_memory_for_all(engines: Engines) -> None:
+    engine = engines[Kind.EMBEDDINGS]
+
+    def most_bytes() -> int:
+        status = Path(f"/proc/{engine.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    before = most_bytes()
+    body = {"model": "tiny-embeddings", "input": ["a " * 50_000, *["a"] * 499]}
+    reply = engine.call("POST", "/v1/embeddings", body)
+    assert reply.error["code"] == "context_length_exceeded" and "50002" in reply.error["message"]
+    assert most_bytes() - before < 300e6  # each as long as the longest took 1.2 GB
 
 
 # reranking
@@ -156,6 +171,17 @@ def test_segments_have_their_times_within_the_sound(engines: Engines) -> None:
     assert answer.segments and all(0 <= one.start <= one.end <= 40 for one in answer.segments)
 
 
+def test_of_a_long_prompt_the_end_counts(engines: Engines) -> None:
+    def heard(prompt: str) -> Any:
+        sound = ("a.wav", sound_file(1))
+        create = engines[Kind.TRANSCRIPTION].client().audio.transcriptions.create
+        return create(model="tiny-transcription", file=sound, prompt=prompt, response_format="verbose_json")
+
+    last = "names: Cellule, Aurélie"  # its last 31 bytes, as the tiny decoder holds 64 tokens
+    assert heard("é" + "word " * 700 + last).segments == heard("d " + "word " + last).segments
+    assert heard("é" * 2000).segments
+
+
 def test_a_sound_that_cannot_be_heard_is_refused(engines: Engines) -> None:
     def refused(sound: bytes, **more: Any) -> openai.BadRequestError:
         with pytest.raises(openai.BadRequestError) as raised:
@@ -229,6 +255,8 @@ def test_images_are_png_files_of_the_asked_size_and_a_seed_repeats_them(engines:
     assert not np.array_equal(first, second)
     assert np.array_equal(first, pixels(draw(engines).data[0].b64_json))
     assert not np.array_equal(first, pixels(draw(engines, prompt="a dog").data[0].b64_json))
+    for seed in (-1, 2**63 - 1, -(2**63)):
+        assert len(draw(engines, n=2, extra_body={"steps": 1, "seed": seed}).data) == 2
     bare = openvino_genai.Text2ImagePipeline(tiny_openvino(Kind.IMAGES), "CPU")
     drawn = bare.generate("a cat", width=64, height=96, num_inference_steps=2, rng_seed=5).data[0]
     assert np.abs(first.astype(int) - drawn.astype(int)).max() <= 2
@@ -240,6 +268,7 @@ def test_images_that_cannot_be_made_are_refused(engines: Engines) -> None:
         ({"response_format": "url"}, "response_format"),
         ({"size": "65x64"}, "size"),
         ({"size": "9999x64"}, "size"),
+        ({"size": "٦٤x٦٤"}, "size"),
         ({"n": 50}, "n"),
         ({"style": "vivid"}, "style"),
         ({"prompt": "a " * 200}, "prompt"),

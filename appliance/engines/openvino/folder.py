@@ -5,7 +5,7 @@ tokenizer, or without the parts that its kind needs, is refused before anything 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from appliance.engines.served import ContextLengthExceeded, ModelUnusable, Setti
 TOKENIZER = "openvino_tokenizer.xml"
 _POSITIONS_BEFORE_THE_FIRST = {"xlm-roberta": 2, "roberta": 2, "camembert": 2, "mpnet": 2}
 """These count their positions from behind the padding token (transformers, create_position_ids)."""
+_PADDED_BYTES = 1_000_000
+"""Of texts tokenized together, each filled up to the longest: one long would make 2047 short ones as long."""
 
 
 class ModelFolder:
@@ -66,10 +68,18 @@ class TokenCounter:
     def __init__(self, folder: ModelFolder) -> None:
         self._tokenizer = loaded(lambda: genai.Tokenizer(folder.path), folder)
 
-    def count(self, texts: list[str]) -> list[int]:
+    def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
-        mask = self._tokenizer.encode(texts).attention_mask.data
-        return [int(number) for number in mask.sum(axis=1)]
+        counts = [0] * len(texts)
+        lengths = [len(text.encode()) for text in texts]
+        left = sorted(range(len(texts)), key=lambda place: -lengths[place])
+        while left:
+            most = max(1, _PADDED_BYTES // max(1, lengths[left[0]]))
+            together, left = left[:most], left[most:]
+            mask = self._tokenizer.encode([texts[place] for place in together]).attention_mask.data
+            for place, number in zip(together, mask.sum(axis=1), strict=True):
+                counts[place] = int(number)
+        return counts
 
 
 def loaded(load: Callable[[], Pipeline], folder: ModelFolder) -> Pipeline:

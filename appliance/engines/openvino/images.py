@@ -34,6 +34,8 @@ from appliance.engines.turns import Turn
 _PATCH_PIXELS = 16
 """An image counts as so many tokens as it has squares of this side."""
 _FIRST_SIDE_PIXELS = 64
+_SEEDS = 2**63
+"""The pipeline takes them as signed numbers of 64 bits, and none below 0."""
 Pixels = NDArray[np.uint8]
 
 
@@ -87,10 +89,10 @@ class OpenVinoImages(PipelineServed):
     def _work(self, request: ImageRequest, turn: Turn) -> tuple[list[Pixels], int]:
         [tokens] = self._counter.count([request.prompt])
         check_length(tokens, self._tokenizer.most_tokens, "The prompt", "prompt")
-        seed = secrets.randbits(32) if request.seed is None else request.seed % 2**64
+        first = secrets.randbits(32) if request.seed is None else request.seed
+        seeds = [(first + number) % _SEEDS for number in range(request.n)]
         images = [
-            self._draw(request.prompt, request.width_and_height, request.steps, (seed + number) % 2**64, turn)
-            for number in range(request.n)
+            self._draw(request.prompt, request.width_and_height, request.steps, seed, turn) for seed in seeds
         ]
         return images, tokens
 

@@ -109,13 +109,25 @@ class OpenVinoTranscription(PipelineServed):
             if request.language:
                 config.language = f"<|{request.language}|>"
         if request.prompt:
-            config.initial_prompt = request.prompt
+            config.initial_prompt = self._end_of(request.prompt, config.max_length // 2 - 1)
         if request.temperature >= LEAST_TEMPERATURE:
             config.do_sample = True
             config.temperature = request.temperature
         if most_tokens:
             config.max_new_tokens = most_tokens
         return config
+
+    def _end_of(self, prompt: str, most_tokens: int) -> str:
+        """As much as leaves room for an answer: half of what the decoder holds, as Whisper's makers cut it.
+
+        https://github.com/openai/whisper/blob/main/whisper/decoding.py
+        """
+        tokenizer = self._pipeline.get_tokenizer()
+        tokens = tokenizer.encode(prompt, add_special_tokens=False).input_ids.data[0].tolist()
+        if len(tokens) <= most_tokens:
+            return prompt
+        kept: str = tokenizer.decode(tokens[-most_tokens:])
+        return kept.lstrip("\ufffd")  # of a character that was cut in two
 
 
 class _Watcher(genai.StreamerBase):  # type: ignore[misc]  # its types are not told
