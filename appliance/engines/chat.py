@@ -81,10 +81,16 @@ class ChatShape:
         self._splitters = splitters
         self._spoken = [False] * choices
         self._calls = [0] * choices
+        self._untold: list[tuple[TokenLogprobs, ...]] = [()] * choices
+        """Of text that a splitter holds back; they go out with the chunk after it."""
 
     def chunks(self, choice: int, output: Output) -> Iterable[dict[str, Any]]:
-        logprobs = self._logprobs(output.logprobs)
-        for part in self._parts(choice, output):
+        entries, self._untold[choice] = (*self._untold[choice], *output.logprobs), ()
+        logprobs = self._logprobs(entries)
+        parts = self._parts(choice, output)
+        if not parts and not output.finish:
+            self._untold[choice] = entries
+        for part in parts:
             delta: dict[str, Any] = {} if self._spoken[choice] else {"role": "assistant"}
             if isinstance(part, str):
                 delta["content"] = part

@@ -116,6 +116,19 @@ def test_a_forced_call_streams_to_the_official_client(tiny_engine: RunningEngine
     assert choices[-1].finish_reason == "tool_calls"
 
 
+@pytest.mark.parametrize("choice", ["required", "auto"])
+def test_a_stream_tells_the_log_probabilities_of_calls_too(tiny_engine: RunningEngine, choice: str) -> None:
+    body: dict[str, Any] = {"tools": TOOLS, "tool_choice": choice, "seed": 7, "max_tokens": 300}
+    body |= {"logprobs": True, "logit_bias": {"63": 6}}  # <, which may begin a call
+    whole = tiny_engine.chat("x", **body).json()["choices"][0]["logprobs"]["content"]
+    stream = tiny_engine.client().chat.completions.create(
+        model="test-model", messages=[{"role": "user", "content": "x"}], stream=True, **body
+    )
+    told = [chunk.choices[0].logprobs for chunk in stream]
+    tokens = [one.token for logprobs in told if logprobs for one in logprobs.content or ()]
+    assert tokens == [one["token"] for one in whole] and len(tokens) > 20 and "<" in tokens
+
+
 def test_tools_and_their_results_reach_the_template(tiny_engine: RunningEngine) -> None:
     def prompt_tokens(**parameters: Any) -> int:
         body = {"model": "test-model", "messages": ANSWERED, "max_tokens": 1, **parameters}
