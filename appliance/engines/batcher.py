@@ -32,7 +32,7 @@ from appliance.engines.placement import (
 )
 from appliance.engines.prefix_store import PrefixStore, StoredPrefix
 from appliance.engines.sequence import Sequence
-from appliance.engines.served import EngineBusy
+from appliance.engines.served import EngineBusy, check_choices
 from appliance.errors import Broken
 
 _log = logging.getLogger(__name__)
@@ -103,7 +103,8 @@ class Batcher:
         threading.Thread(target=self._run_or_die, name="engine", daemon=True).start()
 
     def submit(self, requests: list[GenerationRequest], mailboxes: list[Mailbox]) -> list[Sequence]:
-        """All of them wait for a slot, or none. Raises EngineBusy, GrammarNotUsable."""
+        """All of them wait for a slot, or none. Raises EngineBusy, TooManyChoices, GrammarNotUsable."""
+        check_choices(len(requests), self.limits.waiting + self.limits.slots)
         if len(self._waiting) + len(requests) > self.limits.waiting + self._free_slots():
             raise EngineBusy(
                 f"{len(self._waiting)} requests already wait for this engine.", retry_after_seconds=2.0

@@ -64,6 +64,12 @@ class EngineBusy(TryAgain):
     http_status: ClassVar[int] = 429
 
 
+class TooManyChoices(Refused):
+    """More than this engine could take if nobody else asked it: repeating would never help."""
+
+    code: ClassVar[str] = "too_many_choices"
+
+
 class SettingUnknown(Refused):
     """A hwprofile names a setting that this engine does not have: a typo would cost speed in silence."""
 
@@ -126,6 +132,16 @@ def check_prompt_limit(prompt_tokens: int, limit: int, param: str) -> None:
             f"The prompt has {prompt_tokens} tokens; this engine takes {limit}.",
             param=param,
             next_step="Shorten it, or ask a node that takes longer prompts.",
+        )
+
+
+def check_choices(asked: int, most: int) -> None:
+    """Raises TooManyChoices above `most`, an engine's slots and the places of those who wait."""
+    if asked > most:
+        raise TooManyChoices(
+            f"The request asks for {asked} answers; this engine takes {most} at once.",
+            param="n",
+            next_step="Ask for fewer: n for each prompt.",
         )
 
 

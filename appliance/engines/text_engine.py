@@ -42,7 +42,7 @@ class Runner(Protocol):
     def start(self, loop: asyncio.AbstractEventLoop) -> None: ...
 
     def submit(self, requests: list[GenerationRequest], mailboxes: list[Mailbox]) -> Sequence[Generation]:
-        """All of them wait for a slot, or none. Raises EngineBusy, GrammarNotUsable."""
+        """All of them wait for a slot, or none. Raises EngineBusy, TooManyChoices, GrammarNotUsable."""
 
     def cancel(self, generation: Generation) -> None:
         """Its slot is free before the next step. No effect once it has finished."""

@@ -183,7 +183,7 @@ def test_what_an_engine_can_not_do_is_in_the_list_of_probes() -> None:
         ({"temperature": "1"}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"n": 0}, "n"),
+        ({"n": 16}, "n"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"logit_bias": {"99999999": 1}}, "logit_bias"),

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from appliance.engines.served import EngineBusy
+from appliance.engines.served import EngineBusy, check_choices
 
 
 class Places:
@@ -29,7 +29,8 @@ class Places:
         self._let_in()
 
     def check_room(self, wanted: int) -> None:
-        """Raises EngineBusy where so many more would have to wait than may."""
+        """Raises EngineBusy where so many more would have to wait than may, TooManyChoices if ever."""
+        check_choices(wanted, self.slots + self._waiting_limit)
         free = max(0, self.slots - self.busy)
         if wanted > free + self._waiting_limit - len(self._waiting):
             raise EngineBusy(

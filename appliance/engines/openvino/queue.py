@@ -14,7 +14,7 @@ from collections import deque
 
 from appliance.engines.generation import Generation, GenerationRequest, Mailbox, Output
 from appliance.engines.metrics import EngineMetrics
-from appliance.engines.served import EngineBusy
+from appliance.engines.served import EngineBusy, check_choices
 from appliance.engines.text import TextStream
 from appliance.engines.vocabulary import Vocabulary
 
@@ -46,7 +46,8 @@ class QueuedRunner(ABC):
         threading.Thread(target=self._run_or_die, name="engine", daemon=True).start()
 
     def submit(self, requests: list[GenerationRequest], mailboxes: list[Mailbox]) -> list[Generation]:
-        """All of them wait for a slot, or none. Raises EngineBusy."""
+        """All of them wait for a slot, or none. Raises EngineBusy, TooManyChoices."""
+        check_choices(len(requests), self._waiting_limit + self.slots)
         waiting = self.waiting
         if waiting + len(requests) > self._waiting_limit + max(0, self.slots - self.busy):
             raise EngineBusy(f"{waiting} requests already wait for this engine.", retry_after_seconds=2.0)
