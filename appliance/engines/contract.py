@@ -88,6 +88,14 @@ class TextPart(Strict):
     type: Literal["text"]
     text: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, given: object) -> object:
+        kind = given.get("type") if isinstance(given, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            raise _unfit("messages", "only parts of type text are taken: no model here sees or hears")
+        return given
+
 
 class FunctionCall(Strict):
     name: str

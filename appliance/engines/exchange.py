@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from appliance.engines.wrong_body import first_wrong
 from appliance.errors import Refusal, Refused, TryAgain, openai_error
 
 Message = dict[str, Any]
@@ -62,7 +63,7 @@ class Exchange:
         try:
             return kind.model_validate(given)
         except ValidationError as error:
-            raise invalid_parameter(error) from error
+            raise invalid_parameter(error, given) from error
 
     async def left(self) -> None:
         """Returns when the client has gone; only after the body was read."""
@@ -131,13 +132,7 @@ class Exchange:
                 return b"".join(parts)
 
 
-def invalid_parameter(error: ValidationError) -> InvalidParameter:
-    """Names the first parameter that is wrong, and how; never repeats what was given."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    param = first.get("ctx", {}).get("param") or (str(first["loc"][0]) if first["loc"] else None)
-    if first["type"] == "extra_forbidden":
-        sentence = f"There is no parameter '{place}' here."
-    else:
-        sentence = f"{place + ': ' if place else ''}{first['msg']}."
-    return InvalidParameter(sentence[:1000], param=param[:200] if param else None)
+def invalid_parameter(error: ValidationError, given: object = None) -> InvalidParameter:
+    """Names the first parameter that is wrong, and how; `given` as in `first_wrong`."""
+    wrong = first_wrong(error, given)
+    return InvalidParameter(wrong.sentence, param=wrong.param)

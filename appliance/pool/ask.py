@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import from_json
 
 from appliance.engines.contract import ChatRequest, CompletionRequest, EmbeddingRequest
 from appliance.engines.kinds_contract import ImageRequest, RerankRequest, TranscriptionRequest
 from appliance.engines.transcription_form import read_transcription
+from appliance.engines.wrong_body import first_wrong
 from appliance.errors import Refused
 from appliance.forms import read_form, write_form
 from appliance.pool.kinds import Endpoint
@@ -90,7 +92,7 @@ def _checked(endpoint: Endpoint, body: bytes) -> Any:  # noqa: ANN401 one of BOD
     try:
         return BODIES[endpoint].model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, body) from None
 
 
 def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
@@ -141,7 +143,7 @@ def read_sound_ask(content_type: bytes, body: bytes) -> Ask:
     try:
         request = read_transcription(content_type, body)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, None) from None
     cost = len(request.file) / _SOUND_BYTES_A_TOKEN
     return Ask(Endpoint.TRANSCRIPTION, request.model, False, body, False, cost, content_type=content_type)
 
@@ -175,12 +177,12 @@ def _with_usage(body: bytes) -> bytes:
     return body[:start] + b'"stream_options":{"include_usage":true},' + body[start:]
 
 
-def _invalid(error: ValidationError) -> InvalidRequest:
+def _invalid(error: ValidationError, body: bytes | None) -> InvalidRequest:
+    """`body` is JSON, None where it was a form."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "json_invalid":
         return InvalidRequest(
             f"The body is not valid JSON: {first['msg']}.", next_step="Send one JSON object."
         )
-    where = f"'{field}': " if field else ""
-    return InvalidRequest(f"{where}{first['msg']}.", next_step="Correct the request.", param=field or None)
+    wrong = first_wrong(error, None if body is None else from_json(body))
+    return InvalidRequest(wrong.sentence, next_step="Correct the request.", param=wrong.param)
