@@ -84,7 +84,12 @@ class EngineApp:
             raise EngineStopping("This engine is being stopped.", retry_after_seconds=2)
         answer = own or self._loaded().endpoints.get(exchange.path)
         if answer is None:
-            raise PathUnknown(f"There is nothing at {exchange.path[:200]!r}.")
+            served = self._loaded()
+            raise PathUnknown(
+                f"The model {served.name!r} does not answer at {exchange.path[:200]!r}, "
+                f"only at {' and '.join(served.endpoints)}.",
+                param="model",
+            )
         method = "GET" if own else "POST"
         if exchange.method != method:
             raise MethodNotAllowed(f"{exchange.path} answers {method} only.")

@@ -39,7 +39,9 @@ def test_each_engine_says_what_it_is(engines: Engines) -> None:
         assert (health["ready"], health["kind"], health["engine"]) == (True, kind, "openvino")
         assert (health["busy"], health["waiting"]) == (0, 0) and health["slots"] >= 1
         assert engine.client().models.list().data[0].id == f"tiny-{kind}"
-        assert engine.chat("hello").error["code"] == "path_unknown"
+        elsewhere = engine.chat("hello").error
+        assert (elsewhere["code"], elsewhere["param"]) == ("path_unknown", "model")
+        assert "does not answer at '/v1/chat/completions', only at /v1/" in elsewhere["message"]
     assert engines[Kind.EMBEDDINGS].health()["context_tokens"] == 128
     assert engines[Kind.RERANK].health()["context_tokens"] == 128
 
