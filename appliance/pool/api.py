@@ -172,7 +172,7 @@ class Api:
                 f"There is nothing at {path[:100]}.", next_step="See /openapi.json for what there is."
             )
         allowed = "GET" if listing else "POST"
-        if method != allowed:
+        if method != allowed and not (listing and method == "HEAD"):
             headers.append((b"allow", allowed.encode()))
             raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}

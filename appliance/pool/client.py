@@ -80,7 +80,9 @@ class Client(RequestResponseCycle):
         if self.disconnected:
             return
         self.keep_alive = self.keep_alive and not close
-        self.transport.write(self._head(status, [*headers, (b"content-length", b"%d" % len(body))]) + body)
+        head = self._head(status, [*headers, (b"content-length", b"%d" % len(body))])
+        # what follows the head of an answer to HEAD would be taken for the next one (RFC 9110, 9.3.2)
+        self.transport.write(head if self.method == "HEAD" else head + body)
         self._ended()
 
     def begin_stream(self, headers: Headers, data: bytes) -> "asyncio.Future[None] | None":

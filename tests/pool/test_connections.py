@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
 
+import orjson
 import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -67,6 +68,22 @@ def test_requests_sent_at_once_are_answered_in_their_order(box: Box, client: soc
     heads = answers(client, 4)
     assert [head.split()[1] for head in heads] == [b"200", b"404", b"200", b"200"]
     assert [b"x-request-id: n%d" % number in heads[number] for number in (0, 1, 3)] == [True] * 3
+
+
+def test_an_answer_to_head_has_no_body_that_the_next_would_be_taken_for(
+    box: Box, client: socket.socket
+) -> None:
+    box.engine("looked-at")
+    asked = []
+    for path in ("models", "models/looked-at", "models/nobody", "chat/completions"):
+        asked.append(f"HEAD /v1/{path} HTTP/1.1\r\nauthorization: Bearer {box.key.secret}\r\n\r\n")
+    client.sendall("".join(asked).encode() + b"HEAD /v1/models HTTP/1.1\r\n\r\n")
+    client.sendall(request(box, "looked-at", "connection: close"))
+    received = b"".join(iter(lambda: client.recv(65536), b""))
+    *heads, last, body = received.split(b"\r\n\r\n")
+    statuses = [int(head.removeprefix(b"HTTP/1.1 ")[:3]) for head in heads]
+    assert statuses == [200, 200, 404, 405, 401] and last.startswith(b"HTTP/1.1 200 ")
+    assert orjson.loads(body)["choices"]
 
 
 def test_who_leaves_with_a_request_in_waiting_ends_the_running_one(box: Box, client: socket.socket) -> None:
