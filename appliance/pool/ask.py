@@ -111,7 +111,7 @@ def read_ask(endpoint: Endpoint, body: bytes) -> Ask:
         generated = getattr(request, "max_completion_tokens", None) or generated
     usage_added = request.stream and not (options and options.include_usage)
     if usage_added:
-        body = _with_usage(body)
+        body = _with_usage(body, says_options=not isinstance(request, _PlainChat))
     tokens = min(generated or _TOKENS_WHEN_NOT_SAID, _MOST_TOKENS) * request.n + reading
     return Ask(endpoint, request.model, request.stream, body, usage_added, tokens, prompt_tokens)
 
@@ -168,8 +168,9 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _with_usage(body: bytes) -> bytes:
-    if b'"stream_options"' in body:
+def _with_usage(body: bytes, *, says_options: bool) -> bytes:
+    """`says_options`: whether it may name stream_options, which JSON can write in several ways."""
+    if says_options:
         document = _document(body)
         document["stream_options"] = (document.get("stream_options") or {}) | {"include_usage": True}
         return orjson.dumps(document)

@@ -77,6 +77,17 @@ def test_usage_is_asked_of_the_node_and_kept_from_the_client(box: Box, given: di
     assert (line["tokens_in"], line["tokens_out"]) == (7, 3)
 
 
+def test_usage_is_asked_of_the_node_however_the_options_are_written(box: Box) -> None:
+    """A later name of the same meaning would undo ours, and nobody would pay for the answer."""
+    engine = box.engine("escaped")
+    body = rb"""{"model":"escaped","messages":[{"role":"user","content":"x"}],"stream":true,%s}"""
+    headers = {"authorization": f"Bearer {box.key.secret}"}
+    for said in (rb'"stream\u005foptions":null', rb'"stream\u005foptions":{"include_usage":false}'):
+        response = httpx.post(f"{box.url}/v1/chat/completions", content=body % said, headers=headers)
+        assert response.status_code == 200 and "usage" not in response.text
+        assert engine.asked[-1].document["stream_options"] == {"include_usage": True}
+
+
 def test_usage_that_the_client_asked_for_reaches_it(box: Box) -> None:
     box.engine("wanted")
     response = box.chat("wanted", stream=True, stream_options={"include_usage": True})
