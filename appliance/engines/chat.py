@@ -9,10 +9,16 @@ from appliance.engines.answering import answer_with
 from appliance.engines.contract import ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from appliance.engines.exchange import Exchange
 from appliance.engines.generation import Output
-from appliance.engines.json_grammar import grammar_of_any_object, grammar_of_schema
+from appliance.engines.json_grammar import ANY_OBJECT, Shape, grammar_of
 from appliance.engines.sampling_plan import TokenLogprobs
 from appliance.engines.text_engine import TextEngine
-from appliance.engines.tool_calls import CalledTool, ToolCallSplitter, forced_call_grammar
+from appliance.engines.tool_calls import (
+    CalledTool,
+    ToolCallSplitter,
+    is_forced,
+    may_call,
+    shape_of_call,
+)
 from appliance.errors import Refused
 
 
@@ -47,29 +53,37 @@ async def chat_completions(exchange: Exchange, engine: TextEngine) -> None:
 
 def _splitters(request: ChatRequest) -> list[ToolCallSplitter] | None:
     """One for each choice; None where no tool may be called."""
-    if not request.tools or request.tool_choice == "none":
+    if not may_call(request):
         return None
     return [ToolCallSplitter(parallel=request.parallel_tool_calls) for _ in range(request.n)]
 
 
 def _grammar(request: ChatRequest) -> str | None:
-    """The one grammar that the answer must follow. Raises ParametersConflict where there would be two."""
-    wanted: dict[str, str] = {}
-    if request.grammar is not None:
-        wanted["grammar"] = request.grammar
-    if isinstance(request.response_format, JsonObjectFormat):
-        wanted["response_format"] = grammar_of_any_object()
-    if isinstance(request.response_format, JsonSchemaFormat):
-        schema = request.response_format.json_schema.schema_
-        wanted["response_format"] = grammar_of_schema(schema, "response_format")
-    forced = forced_call_grammar(request)
-    if forced:
-        wanted["tool_choice"] = forced
+    """What the answer must follow: the caller's grammar, JSON, a call, or one of these two where both are
+    offered to the model. Raises ParametersConflict where two would have to be followed."""
+    json_shape = _json_shape(request)
+    forced = is_forced(request)
+    asked = {"grammar": request.grammar, "response_format": json_shape, "tool_choice": forced}
+    wanted = [name for name, value in asked.items() if value]
     if len(wanted) > 1:
         raise ParametersConflict(f"{' and '.join(wanted)} can't both shape the answer.", param=min(wanted))
-    if ("response_format" in wanted or forced) and request.stop_strings:
+    if (json_shape or forced) and request.stop_strings:
         raise ParametersConflict("A stop string could cut the JSON.", param="stop")
-    return next(iter(wanted.values()), None)
+    if forced:
+        return grammar_of(shape_of_call(request))
+    if json_shape:
+        return grammar_of(json_shape, *([shape_of_call(request)] if may_call(request) else []))
+    return request.grammar
+
+
+def _json_shape(request: ChatRequest) -> Shape | None:
+    match request.response_format:
+        case JsonObjectFormat():
+            return Shape(ANY_OBJECT, "response_format")
+        case JsonSchemaFormat(json_schema=given):
+            return Shape(given.schema_, "response_format")
+        case _:
+            return None
 
 
 class ChatShape:

@@ -146,6 +146,8 @@ class FunctionDefinition(Strict):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool = False
+    """Where a call is forced, arguments are held to the parameters anyway, beside response_format with this;
+    in free text they are as the model writes them."""
 
 
 class Tool(Strict):

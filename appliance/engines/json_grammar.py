@@ -6,6 +6,7 @@ lets control characters into strings, breaks constants with quotes, and drops ke
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from appliance.errors import Refused
@@ -56,24 +57,31 @@ class SchemaNotOffered(Refused):
     code: ClassVar[str] = "schema_not_offered"
 
 
-def grammar_of_any_object() -> str:
-    """GBNF of one JSON object."""
-    return f"root ::= object\n{_BASE_RULES}"
+@dataclass(frozen=True)
+class Shape:
+    """The values that `schema` allows, between two fixed texts; a refusal names `param`."""
+
+    schema: dict[str, Any]
+    param: str
+    before: str = ""
+    after: str = ""
 
 
-def grammar_of_schema(schema: dict[str, Any], param: str, *, before: str = "", after: str = "") -> str:
-    """GBNF of the values that `schema` allows, between the fixed texts `before` and `after`.
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
-    Raises SchemaNotOffered, which names `param` and the place in the schema.
-    """
-    writer = _GrammarWriter(schema, param)
-    if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
-        raise writer.refusal("", f"the schema has more than {MAX_SCHEMA_BYTES} bytes")
-    body = writer.rule_of(schema, "", 0)
-    root = " ".join(part for part in (before and literal(before), body, after and literal(after)) if part)
+
+def grammar_of(*shapes: Shape) -> str:
+    """GBNF of the texts that one of `shapes` allows. Raises SchemaNotOffered, which names the place."""
+    writer = _GrammarWriter()
+    root = " | ".join(writer.whole(shape) for shape in shapes)
     return "\n".join(
         [f"root ::= {root}", *(f"{name} ::= {rule}" for name, rule in writer.rules), _BASE_RULES]
     )
+
+
+def grammar_of_schema(schema: dict[str, Any], param: str) -> str:
+    """As `grammar_of`, for that one schema."""
+    return grammar_of(Shape(schema, param))
 
 
 def literal(text: str) -> str:
@@ -85,16 +93,24 @@ def literal(text: str) -> str:
 class _GrammarWriter:
     """Turns each subschema into the name of a rule; paths in refusals are JSON pointers."""
 
-    def __init__(self, root: dict[str, Any], param: str) -> None:
+    def __init__(self) -> None:
         self.rules: list[tuple[str, str]] = []
-        self._root = root
-        self._param = param
+        self._root: dict[str, Any] = {}
+        self._param = ""
         self._of_reference: dict[str, str] = {}
         self._of_body: dict[str, str] = {}
         self._resolving = frozenset[str]()
         """References that are being followed, and nothing was written since."""
         self._repeats = 0
         self._names = 0
+
+    def whole(self, shape: Shape) -> str:
+        """The body of a rule for the whole of `shape`."""
+        self._root, self._param, self._of_reference = shape.schema, shape.param, {}
+        if len(json.dumps(shape.schema)) > MAX_SCHEMA_BYTES:
+            raise self.refusal("", f"the schema has more than {MAX_SCHEMA_BYTES} bytes")
+        texts = shape.before and literal(shape.before), shape.after and literal(shape.after)
+        return " ".join(filter(None, (texts[0], self.rule_of(shape.schema, "", 0), texts[1])))
 
     def refusal(self, path: str, what: str) -> SchemaNotOffered:
         return SchemaNotOffered(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from appliance.engines.chat_template import TOOL_CALL_BEGIN, TOOL_CALL_END
 from appliance.engines.contract import ChatRequest, NamedTool, Tool
-from appliance.engines.json_grammar import SchemaNotOffered, grammar_of_schema
+from appliance.engines.json_grammar import SchemaNotOffered, Shape
 from appliance.errors import Refused
 
 
@@ -26,13 +26,17 @@ class CalledTool:
     id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
 
 
-def forced_call_grammar(request: ChatRequest) -> str | None:
-    """GBNF of one call where tool_choice asks for one; None where the model may choose.
+def may_call(request: ChatRequest) -> bool:
+    """Whether the answer may have calls in it."""
+    return bool(request.tools) and request.tool_choice != "none"
 
-    Raises ToolUnknown, SchemaNotOffered.
+
+def shape_of_call(request: ChatRequest) -> Shape:
+    """One call of a tool that tool_choice allows.
+
+    Arguments are held to the schema of a tool that is strict, or where a call is forced. Raises ToolUnknown,
+    SchemaNotOffered.
     """
-    if request.tool_choice in (None, "none", "auto"):
-        return None
     tools = request.tools
     if isinstance(request.tool_choice, NamedTool):
         wanted = request.tool_choice.function.name
@@ -41,13 +45,22 @@ def forced_call_grammar(request: ChatRequest) -> str | None:
             raise ToolUnknown(
                 f"tool_choice names {wanted!r}, which is not among the tools.", param="tool_choice"
             )
-    calls = {"anyOf": [_call_schema(tool, place) for place, tool in enumerate(tools)]}
-    return grammar_of_schema(calls, "tools", before=TOOL_CALL_BEGIN + "\n", after="\n" + TOOL_CALL_END)
+    forced = is_forced(request)
+    calls = [
+        _call_schema(tool, place, held=forced or tool.function.strict) for place, tool in enumerate(tools)
+    ]
+    return Shape({"anyOf": calls}, "tools", before=TOOL_CALL_BEGIN + "\n", after="\n" + TOOL_CALL_END)
 
 
-def _call_schema(tool: Tool, place: int) -> dict[str, object]:
+def is_forced(request: ChatRequest) -> bool:
+    """Whether the answer must be a call."""
+    return request.tool_choice not in (None, "none", "auto")
+
+
+def _call_schema(tool: Tool, place: int, *, held: bool) -> dict[str, object]:
     """With an $id for the parameters: what one tool's schema refers to is not another's of the same name."""
-    arguments = {"type": "object", "$id": f"tool-{place}", **(tool.function.parameters or {})}
+    parameters = (tool.function.parameters or {}) if held else {}
+    arguments = {"type": "object", "$id": f"tool-{place}", **parameters}
     if arguments["type"] != "object":
         raise SchemaNotOffered(
             f"The parameters of the tool {tool.function.name!r} must be of type object.", param="tools"

@@ -95,7 +95,7 @@ ENGINES = [
         slots=2,
         waiting=8,
         # its chat template says how to call a tool in a way that llama-server does not understand
-        cannot=frozenset({"echo", "completion logprobs", "tools", "tool_choice"}),
+        cannot=frozenset({"echo", "completion logprobs", "tools", "tool_choice", "tools beside json"}),
     ),
     ContractEngine(
         "OpenVINO on the CPU",

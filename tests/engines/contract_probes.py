@@ -84,6 +84,19 @@ def _calls(name: str | None) -> Proof:
     return shows
 
 
+def _calls_and_answers(_engine: RunningEngine, reply: Reply) -> bool:
+    """Of several choices some call a tool and some say JSON; the rest are cut."""
+    finishes = set()
+    for choice in reply.json()["choices"]:
+        message, finish = choice["message"], choice["finish_reason"]
+        finishes.add(finish)
+        if finish == "tool_calls":
+            json.loads(message["tool_calls"][0]["function"]["arguments"])
+        elif finish == "stop" and set(json.loads(message["content"])) != {"kind", "sure"}:
+            return False
+    return finishes >= {"tool_calls", "stop"}
+
+
 def _logprobs(_engine: RunningEngine, reply: Reply) -> bool:
     entries = _first(reply)["logprobs"]["content"]
     return len(entries) == reply.json()["usage"]["completion_tokens"] and all(
@@ -161,6 +174,17 @@ PROBES: dict[str, Probe] = {
         {
             "tools": TOOLS,
             "tool_choice": {"type": "function", "function": {"name": "news"}},
+            "seed": 3,
+            "max_tokens": 300,
+        },
+    ),
+    "tools beside json": Probe(
+        "tools",
+        _calls_and_answers,
+        {
+            "tools": TOOLS,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "it", "schema": SCHEMA}},
+            "n": 8,
             "seed": 3,
             "max_tokens": 300,
         },

@@ -8,7 +8,7 @@ import pytest
 from appliance.engines.tool_calls import CalledTool, ToolCallSplitter
 from tests.engines.serving import RunningEngine
 
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {
         "type": "function",
         "function": {
@@ -114,6 +114,28 @@ def test_a_forced_call_streams_to_the_official_client(tiny_engine: RunningEngine
     assert json.loads(calls[0].function.arguments or "")["city"] in ("Paris", "Lyon")
     assert not any(choice.delta.content for choice in choices)
     assert choices[-1].finish_reason == "tool_calls"
+
+
+def test_beside_json_a_tool_may_be_called(tiny_engine: RunningEngine) -> None:
+    """As agents ask: the model calls a tool, or gives its last answer in JSON."""
+    functions: list[dict[str, Any]] = [{**tool["function"], "strict": True} for tool in TOOLS]
+    strict = [{"type": "function", "function": function} for function in functions]
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    form = {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
+    finishes = set()
+    for seed in range(12):
+        body: dict[str, Any] = {"response_format": form, "seed": seed, "max_tokens": 300}
+        answer = tiny_engine.chat("x", tools=strict, **body).json()["choices"][0]
+        finishes.add(answer["finish_reason"])
+        if answer["finish_reason"] == "tool_calls":
+            [call] = answer["message"]["tool_calls"]
+            assert json.loads(call["function"]["arguments"])["city"] in ("Paris", "Lyon")
+            assert call["function"]["name"] in ("weather", "news")
+        elif answer["finish_reason"] == "stop":
+            assert isinstance(json.loads(answer["message"]["content"])["ok"], bool)
+    assert finishes >= {"tool_calls", "stop"}
+    plain = tiny_engine.chat("x", tools=TOOLS, tool_choice="none", response_format=form, seed=1)
+    assert set(json.loads(plain.text)) >= {"ok"}
 
 
 @pytest.mark.parametrize("choice", ["required", "auto"])
