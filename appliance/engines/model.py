@@ -8,10 +8,12 @@ import glob
 import hashlib
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from appliance.engines.llama import Pointer, llama
+from appliance.engines.long_texts import WHOLE_BYTES, beginnings, parts_of
 from appliance.engines.sampling_plan import SamplingDefaults, advised_sampling
 from appliance.engines.served import ModelUnusable
 from appliance.engines.vocabulary import DEMO_NAME_START, TextNotTokenizable
@@ -89,12 +91,46 @@ class Model:
             data = text.encode()
         except UnicodeEncodeError as error:
             raise TextNotTokenizable("The text has lone surrogates, which no UTF-8 text can have.") from error
+        tokens: list[int] = []
+        for part in self._parts(data, special=special, begin=begin):
+            tokens += self._tokenized(part, special=special, begin=begin and not tokens)
+        return tokens
+
+    def _parts(self, data: bytes, *, special: bool, begin: bool) -> list[bytes]:
+        if len(data) <= WHOLE_BYTES:
+            return [data]
+        ends_too = begin and (
+            llama.llama_vocab_get_add_eos(self.vocabulary) or llama.llama_vocab_get_add_sep(self.vocabulary)
+        )
+        where = self._beginnings_with_control if special else self._beginnings
+        return [data] if ends_too or where is None else parts_of(data, where)
+
+    def _tokenized(self, data: bytes, *, special: bool, begin: bool) -> list[int]:
         room = len(data) + 8
         tokens = (ctypes.c_int32 * room)()
         count = llama.llama_tokenize(self.vocabulary, data, len(data), tokens, room, begin, special)
         if count < 0:
             raise Broken("llama.cpp needs more tokens than bytes for a text.")
         return list(tokens[:count])
+
+    @cached_property
+    def _beginnings(self) -> re.Pattern[bytes] | None:
+        return self._beginnings_of(llama.LLAMA_TOKEN_ATTR_USER_DEFINED)
+
+    @cached_property
+    def _beginnings_with_control(self) -> re.Pattern[bytes] | None:
+        return self._beginnings_of(llama.LLAMA_TOKEN_ATTR_USER_DEFINED | llama.LLAMA_TOKEN_ATTR_CONTROL)
+
+    def _beginnings_of(self, kinds: int) -> re.Pattern[bytes] | None:
+        attributes = [
+            llama.llama_vocab_get_attr(self.vocabulary, token) for token in range(self.vocabulary_size)
+        ]
+        return beginnings(
+            llama.llama_vocab_get_text(self.vocabulary, token) or b""
+            for token, attribute in enumerate(attributes)
+            # one that takes the space before it off would find it in the part before
+            if attribute & kinds and not attribute & llama.LLAMA_TOKEN_ATTR_LSTRIP
+        )
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; they may end inside a UTF-8 character. Control tokens: none."""
