@@ -23,6 +23,11 @@ _KV_BYTES_PER_VALUE = 2
 _SAMPLING = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
 
 
+MOST_GGUF_TOKENS = 8192
+"""The tokenizer that GenAI makes of a GGUF file cuts every text to so many without a word: no prompt that was
+cut may fit into the context."""
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """A model that could be loaded, with what its files say of it. Lengths in tokens; 0: they don't say."""
@@ -83,11 +88,12 @@ def _gguf(path: Path) -> ModelFiles:
     width = header.number(f"{architecture}.embedding_length")
     head_width = header.number(f"{architecture}.attention.key_length") or width // max(1, heads)
     kv_heads = header.number(f"{architecture}.attention.head_count_kv") or heads
+    told = header.number(f"{architecture}.context_length")
     return ModelFiles(
         path=path,
         format=ModelFormat.GGUF,
         name=header.text("general.name") or path.stem,
-        context_tokens=header.number(f"{architecture}.context_length"),
+        context_tokens=min(told or MOST_GGUF_TOKENS, MOST_GGUF_TOKENS),
         kv_bytes_per_token=_kv_bytes(header.number(f"{architecture}.block_count"), kv_heads, head_width),
         sampling_defaults=_gguf_sampling(header),
         created=int(path.stat().st_mtime),

@@ -17,14 +17,13 @@ from appliance.engines.openvino.devices import (
     device_settings,
 )
 from appliance.engines.openvino.library import Pipeline, genai, refusing_what_openvino_refuses
+from appliance.engines.openvino.padding import tokenized_together
 from appliance.engines.options import EngineOptions
 from appliance.engines.served import ContextLengthExceeded, ModelUnusable, SettingUnknown
 
 TOKENIZER = "openvino_tokenizer.xml"
 _POSITIONS_BEFORE_THE_FIRST = {"xlm-roberta": 2, "roberta": 2, "camembert": 2, "mpnet": 2}
 """These count their positions from behind the padding token (transformers, create_position_ids)."""
-_PADDED_BYTES = 1_000_000
-"""Of texts tokenized together, each filled up to the longest: one long would make 2047 short ones as long."""
 
 
 class ModelFolder:
@@ -71,11 +70,7 @@ class TokenCounter:
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
         counts = [0] * len(texts)
-        lengths = [len(text.encode()) for text in texts]
-        left = sorted(range(len(texts)), key=lambda place: -lengths[place])
-        while left:
-            most = max(1, _PADDED_BYTES // max(1, lengths[left[0]]))
-            together, left = left[:most], left[most:]
+        for together in tokenized_together([len(text.encode()) for text in texts]):
             mask = self._tokenizer.encode([texts[place] for place in together]).attention_mask.data
             for place, number in zip(together, mask.sum(axis=1), strict=True):
                 counts[place] = int(number)

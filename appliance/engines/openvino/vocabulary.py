@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from appliance.engines.openvino.files import ModelFiles
+from appliance.engines.openvino.padding import tokenized_together
 from appliance.engines.sampling_plan import SamplingDefaults
 from appliance.engines.vocabulary import DEMO_NAME_START, TextNotTokenizable
 
@@ -44,12 +45,20 @@ class TokenizerVocabulary:
             text.encode()
         except UnicodeEncodeError as error:
             raise TextNotTokenizable("The text has lone surrogates, which no UTF-8 text can have.") from error
-        parts = [text] if special else self._without_control(text)
+        first, *others = [text] if special else self._without_control(text)
         tokens: list[int] = []
-        for place, part in enumerate(parts):
-            if part or (begin and place == 0):
-                encoded = self.tokenizer.encode(part, add_special_tokens=begin and place == 0)
-                tokens += encoded.input_ids.data[0].tolist()
+        if first or begin:
+            tokens += self.tokenizer.encode(first, add_special_tokens=begin).input_ids.data[0].tolist()
+        return tokens + [token for part in self._tokenized(others) for token in part]
+
+    def _tokenized(self, parts: list[str]) -> list[list[int]]:
+        """Each part's tokens, many parts at once: a call for each would take minutes of a long text."""
+        tokens: list[list[int]] = [[]] * len(parts)
+        for together in tokenized_together([len(part.encode()) for part in parts]):
+            encoded = self.tokenizer.encode([parts[place] for place in together], add_special_tokens=False)
+            rows = zip(encoded.input_ids.data, encoded.attention_mask.data, strict=True)
+            for place, (row, mask) in zip(together, rows, strict=True):
+                tokens[place] = row[mask == 1].tolist()
         return tokens
 
     def piece(self, token: int) -> bytes:

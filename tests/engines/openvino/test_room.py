@@ -1,6 +1,8 @@
 """What OpenVINO's engine does when memory or time is short: nothing is lost, and what ends is told."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +38,30 @@ def test_an_answer_ends_where_the_context_ends(tmp_path: Path) -> None:
         assert "prompt_tokens_details" not in answer["usage"], (
             "GenAI doesn't tell what it had computed before"
         )
+
+
+def test_a_gguf_has_no_more_context_than_its_tokenizer_takes(tmp_path: Path) -> None:
+    arguments = ("--engine", "openvino", "--slots", "1", "--context-tokens", "12000", "--threads", "1")
+    model = random_model(tmp_path, replace(MODEL, name="Random long", context_tokens=16_384))
+    with engine_process(model, *arguments) as engine:
+        assert engine.health()["context_tokens"] == 8192
+        reply = engine.chat("word " * 3_000, max_tokens=1)  # of three tokens each
+        assert reply.status == 400 and reply.error["code"] == "context_length_exceeded"
+
+
+def test_a_text_full_of_control_tokens_is_read_at_once(tmp_path: Path) -> None:
+    """It is cut at each of them, to stay text."""
+    with engine_process(random_model(tmp_path, MODEL), "--engine", "openvino") as engine:
+        one, three, none = (
+            engine.complete(text, max_tokens=1).json()["usage"]["prompt_tokens"]
+            for text in ("<|im_end|>", "<|im_end|>" * 3, "é🦆 word")
+        )
+        assert three == 3 * one > 9
+        mixed = engine.complete("<|im_end|>é🦆 word<|im_end|><|im_end|>", max_tokens=1).json()["usage"]
+        assert mixed["prompt_tokens"] == 3 * one + none
+        began = time.monotonic()
+        reply = engine.complete("<|im_end|>" * 60_000)
+        assert (
+            reply.error["code"] == "context_length_exceeded" and str(60_000 * one) in reply.error["message"]
+        )
+        assert time.monotonic() - began < 6  # with a call for each it was 18 s
