@@ -16,6 +16,8 @@ StopString = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Grammar = Annotated[str, StringConstraints(min_length=1, max_length=65536, pattern=r"^[^\x00]*$")]
 """llama.cpp would read up to the first NUL, and take an empty one for none."""
+TokenIdText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,9})$")]
+"""In one way of writing only: two biases on one token would be one."""
 LogitBias = Annotated[float, Field(ge=-100, le=100)]
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 4
@@ -58,7 +60,7 @@ class SamplingFields(Strict):
     """As llama.cpp: drop what is less likely than this share of the likeliest."""
     presence_penalty: float = Field(default=0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0, ge=-2, le=2)
-    logit_bias: dict[str, LogitBias] = Field(default_factory=dict, max_length=4096)
+    logit_bias: dict[TokenIdText, LogitBias] = Field(default_factory=dict, max_length=4096)
     """Token id, as text, to what is added to its logit."""
     seed: Seed | None = None
     stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS)] = Field(

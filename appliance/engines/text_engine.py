@@ -5,7 +5,6 @@ How tokens are computed is the `runner`'s; what a request may ask beyond the con
 """
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -32,8 +31,6 @@ WARM_UP_PROMPT = "Bonjour, Cellule."
 DEFAULT_CONTEXT_TOKENS = 8192
 _STALLED_SECONDS = 60.0
 _LONG_TEXT_CHARACTERS = 8192
-_TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,9}")
-"""In one way of writing only: two biases on one token would be one."""
 
 
 class Runner(Protocol):
@@ -193,7 +190,7 @@ class TextEngine:
         size = self.vocabulary.vocabulary_size
         bias = []
         for token, value in request.logit_bias.items():
-            if not _TOKEN_ID.fullmatch(token) or int(token) >= size:
+            if int(token) >= size:
                 raise TokenUnknown(f"{token[:20]!r} is no token id of this model.", param="logit_bias")
             bias.append((int(token), value))
         temperature = advised.temperature if request.temperature is None else request.temperature

@@ -9,6 +9,7 @@ from appliance.engines.adopted.target import Target
 from appliance.engines.adopted.translating import TextRequest, quoted
 from appliance.engines.chat import ParametersConflict
 from appliance.engines.contract import (
+    AssistantMessage,
     ChatRequest,
     JsonObjectFormat,
     JsonSchemaFormat,
@@ -65,7 +66,7 @@ def check_request(request: TextRequest, target: Target) -> None:
                 f"{server.title}, which answers for this model, can't do {what}.", param=ability.parameter
             )
     for token in request.logit_bias:
-        if not token.isascii() or not token.isdigit() or _beyond(int(token[:10]), vocabulary):
+        if _beyond(int(token), vocabulary):
             raise TokenUnknown(f"{token[:20]!r} is no token id of this model.", param="logit_bias")
     if isinstance(request, ChatRequest):
         _check_chat(request)
@@ -177,6 +178,8 @@ def _asked_of_chat(request: ChatRequest) -> Iterator[Ability]:
             yield Ability.REQUIRED_TOOL
         if not request.parallel_tool_calls:
             yield Ability.ONE_TOOL_CALL
+    if isinstance(request.messages[-1], AssistantMessage):
+        yield Ability.ANSWER_AFTER_ANSWER
     if isinstance(request.response_format, JsonObjectFormat):
         yield Ability.JSON_OBJECT
     if isinstance(request.response_format, JsonSchemaFormat):

@@ -42,6 +42,8 @@ class Ability(StrEnum):
     NAMED_TOOL = "tool_choice"
     REQUIRED_TOOL = "tool_choice:required"
     ONE_TOOL_CALL = "parallel_tool_calls"
+    ANSWER_AFTER_ANSWER = "messages:that end with the assistant's"
+    """A new one, as OpenAI gives; llama-server goes on with the last, and with response_format it may end."""
     JSON_OBJECT = "response_format:json_object"
     JSON_SCHEMA = "response_format:json_schema"
     PLAIN_COMPLETIONS = "/v1/completions"
@@ -82,7 +84,7 @@ SERVERS: dict[ServerKind, Server] = {
     ServerKind.LLAMA_SERVER: Server(
         title="llama-server",
         ports=(8080,),
-        refuses=frozenset({_A.ECHO, _A.SUFFIX, _A.PLAIN_LOGPROBS, _A.NAMED_TOOL}),
+        refuses=frozenset({_A.ECHO, _A.SUFFIX, _A.PLAIN_LOGPROBS, _A.NAMED_TOOL, _A.ANSWER_AFTER_ANSWER}),
         source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     ),
     # its log-probabilities have a shape of their own, and without max_tokens it stops after 512

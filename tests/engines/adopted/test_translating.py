@@ -17,6 +17,7 @@ from appliance.engines.contract import ChatRequest, CompletionRequest
 from appliance.errors import Refusal
 
 HELLO = [{"role": "user", "content": "hello"}]
+HEARD = {"role": "assistant", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "weather"}}
 
 
@@ -76,7 +77,8 @@ def test_a_call_of_an_earlier_turn_keeps_its_type() -> None:
         (plain(suffix="x"), ServerKind.LLAMA_SERVER, "suffix"),
         (chat(seed=1), ServerKind.LEMONADE, "seed"),
         (plain(""), ServerKind.VLLM, "prompt"),
-        (chat(logit_bias={"one": 1}), ServerKind.VLLM, "logit_bias"),
+        (chat(messages=[*HELLO, HEARD]), ServerKind.LLAMA_SERVER, "messages"),
+        (chat(messages=[*HELLO, HEARD]), ServerKind.OLLAMA, "messages"),
     ],
 )
 def test_what_a_kind_can_not_do_is_refused_by_its_parameter(
@@ -85,6 +87,10 @@ def test_what_a_kind_can_not_do_is_refused_by_its_parameter(
     with pytest.raises(Refusal) as refused:
         check_request(request_, of_kind(ollama, kind))
     assert refused.value.param == param and refused.value.http_status == 400
+
+
+def test_an_answer_after_an_answer_is_asked_of_who_gives_a_new_one(ollama: Target) -> None:
+    check_request(chat(messages=[*HELLO, HEARD]), of_kind(ollama, ServerKind.VLLM))
 
 
 @pytest.mark.parametrize("kind", ServerKind)
