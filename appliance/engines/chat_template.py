@@ -79,16 +79,19 @@ def _as_template_sees_it(message: dict[str, Any]) -> dict[str, Any]:
     if message["role"] == "developer":
         message["role"] = "system"
     for call in message.get("tool_calls", []):
-        try:
-            # a tool without parameters is called with nothing, which some programs keep as an empty text
-            call["function"]["arguments"] = json.loads(call["function"]["arguments"] or "{}")
-        except (ValueError, RecursionError) as error:
-            raise MessagesNotAccepted(
-                "The arguments of a tool call are not JSON.", param="messages"
-            ) from error
+        call["function"]["arguments"] = arguments_of(call["function"]["arguments"])
     if not message.get("tool_calls"):
         message.pop("tool_calls", None)
     return message
+
+
+def arguments_of(text: str) -> object:
+    """Of a call in an earlier turn. Raises MessagesNotAccepted."""
+    try:
+        # a tool without parameters is called with nothing, which some programs keep as an empty text
+        return json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise MessagesNotAccepted("The arguments of a tool call are not JSON.", param="messages") from error
 
 
 def _to_json(value: object, indent: int | None = None, **_ignored: object) -> str:

@@ -8,6 +8,7 @@ from appliance.engines.adopted.servers import Ability, Server
 from appliance.engines.adopted.target import Target
 from appliance.engines.adopted.translating import TextRequest, quoted
 from appliance.engines.chat import ParametersConflict
+from appliance.engines.chat_template import arguments_of
 from appliance.engines.contract import (
     AssistantMessage,
     ChatRequest,
@@ -115,6 +116,10 @@ def _beyond(token: int, vocabulary: int) -> bool:
 
 
 def _check_chat(request: ChatRequest) -> None:
+    for message in request.messages:
+        if isinstance(message, AssistantMessage):
+            for call in message.tool_calls:
+                arguments_of(call.function.arguments)  # llama-server calls what is no JSON its own failure
     choice = request.tool_choice
     is_json = isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat)
     is_forced = choice == "required" or isinstance(choice, NamedTool)

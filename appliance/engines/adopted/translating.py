@@ -48,6 +48,7 @@ def server_bodies(request: TextRequest, server: Server, model: str) -> list[dict
         for message in body["messages"]:
             for call in message.get("tool_calls", ()):
                 call["type"] = "function"
+                call["function"]["arguments"] = call["function"]["arguments"] or "{}"
     return [
         {**body, **prompt, **_seed(request.seed, choice)}
         for prompt in _prompts(request)

@@ -29,6 +29,12 @@ def plain(prompt: Any = "hello", **parameters: Any) -> CompletionRequest:
     return CompletionRequest.model_validate({"model": "ours", "prompt": prompt, **parameters})
 
 
+def called_with(arguments: str) -> list[dict[str, Any]]:
+    call = {"id": "c", "function": {"name": "weather", "arguments": arguments}}
+    result = {"role": "tool", "tool_call_id": "c", "content": "rain"}
+    return [*HELLO, {"role": "assistant", "tool_calls": [call]}, result]
+
+
 @pytest.fixture
 def ollama() -> Target:
     asker = Asker(Place("127.0.0.1", 1))
@@ -57,10 +63,10 @@ def test_a_chat_without_a_limit_gets_one_where_the_servers_own_is_low() -> None:
 
 
 def test_a_call_of_an_earlier_turn_keeps_its_type() -> None:
-    call = {"id": "c", "function": {"name": "weather", "arguments": "{}"}}
-    messages = [*HELLO, {"role": "assistant", "tool_calls": [call]}]
-    [body] = server_bodies(chat(messages=messages), SERVERS[ServerKind.VLLM], "m")
-    assert body["messages"][1]["tool_calls"] == [{**call, "type": "function"}]
+    for given in ("{}", ""):
+        [body] = server_bodies(chat(messages=called_with(given)), SERVERS[ServerKind.VLLM], "m")
+        function = {"name": "weather", "arguments": "{}"}
+        assert body["messages"][1]["tool_calls"] == [{"id": "c", "type": "function", "function": function}]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,7 @@ def test_a_call_of_an_earlier_turn_keeps_its_type() -> None:
         (chat(seed=1), ServerKind.LEMONADE, "seed"),
         (plain(""), ServerKind.VLLM, "prompt"),
         (chat(messages=[*HELLO, HEARD]), ServerKind.LLAMA_SERVER, "messages"),
+        (chat(messages=called_with("no JSON")), ServerKind.LLAMA_SERVER, "messages"),
         (chat(messages=[*HELLO, HEARD]), ServerKind.OLLAMA, "messages"),
     ],
 )
