@@ -10,7 +10,11 @@ the batch; a draw by cumulated probability would then often take a neighbour, th
 """
 
 import ctypes
+import logging
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +26,11 @@ from appliance.engines.sampling_plan import GrammarNotUsable, SamplingPlan, Toke
 Logits = NDArray[np.float32]
 """One float per token of the vocabulary, as the model gave them."""
 
+_MOST_GRAMMAR_SECONDS = 0.05
+"""Of the processor, about one token; usual are microseconds. A grammar that can be read in several ways (of a
+recursive schema whose alternatives begin alike) has twice as many with each level, and all answers wait."""
+
+_log = logging.getLogger(__name__)
 Candidates = NDArray[np.void]
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 
@@ -41,6 +50,7 @@ class TokenSampler:
         self._bias_tokens = np.array([token for token, _ in plan.logit_bias], np.int64)
         self._bias = np.array([bias for _, bias in plan.logit_bias], np.float32)
         self._grammar: Pointer = None
+        self._grammar_seconds = 0.0
         if plan.grammar is not None:
             with silenced():
                 text = plan.grammar.encode()
@@ -56,20 +66,28 @@ class TokenSampler:
         self._race_times: NDArray[np.float32] | None = None
 
     def choose(self, logits: Logits) -> int | None:
-        """The next token, which counts as generated from now on; None where the grammar leaves no token."""
+        """The next token, which counts as generated from now on.
+
+        None where the grammar leaves no token, or takes too long to say.
+        """
         if self.is_plain_greedy:
             return int(logits.argmax())
+        if self._grammar_seconds > _MOST_GRAMMAR_SECONDS:
+            return None
         logits = self._with_bias_and_penalties(logits)
         if self._random:
             self._race_times = self._random.standard_exponential(logits.size, np.float32)
         token = self._draw(logits, within_grammar=False)
         # a grammar looks at every candidate, slowly: ask about one, and about all only if that is refused
         if self._grammar is not None and not self._grammar_allows(token):
+            if self._grammar_seconds > _MOST_GRAMMAR_SECONDS:
+                return None
             token = self._draw(logits, within_grammar=True)
             if not self._grammar_allows(token):
                 return None
         if self._grammar is not None and token not in self._end_tokens:
-            llama.llama_sampler_accept(self._grammar, token)
+            with self._grammar_watched():
+                llama.llama_sampler_accept(self._grammar, token)
         self._generated[token] = self._generated.get(token, 0) + 1
         return token
 
@@ -106,8 +124,19 @@ class TokenSampler:
 
     def _grammar_allows(self, token: int) -> bool:
         one = np.array([(token, 0.0, 0.0)], _CANDIDATE)
-        llama.llama_sampler_apply(self._grammar, ctypes.byref(_candidate_array(one)))
+        with self._grammar_watched():
+            llama.llama_sampler_apply(self._grammar, ctypes.byref(_candidate_array(one)))
         return bool(np.isfinite(one["logit"][0]))
+
+    @contextmanager
+    def _grammar_watched(self) -> Iterator[None]:
+        """Over what asks the grammar about one token, which takes as long as it has ways to go on."""
+        began = time.thread_time()
+        yield
+        seconds = time.thread_time() - began
+        if seconds > max(_MOST_GRAMMAR_SECONDS, self._grammar_seconds):
+            _log.warning("a grammar took %.2f s for one token: its answer is cut", seconds)
+        self._grammar_seconds = max(seconds, self._grammar_seconds)
 
 
 def token_logprobs(logits: Logits, token: int, top: int) -> TokenLogprobs:

@@ -1,6 +1,7 @@
 """JSON mode and grammars: what a random model says under them is valid, or was cut by max_tokens."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -208,6 +209,25 @@ def test_a_refused_schema_is_a_400_that_names_the_place(tiny_engine: RunningEngi
     reply = ask(tiny_engine, {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 2}}}, 0)
     assert reply.status == 400 and reply.error["param"] == "response_format"
     assert "/properties/a" in reply.error["message"] and "multipleOf" in reply.error["message"]
+
+
+LISTS = {"type": "array", "items": {"$ref": "#/$defs/a"}}
+READ_IN_MANY_WAYS: dict[str, Any] = {
+    "$ref": "#/$defs/a",
+    "$defs": {"a": {"anyOf": [LISTS, {**LISTS, "minItems": 1}, {**LISTS, "minItems": 2}]}},
+}
+
+
+def test_a_grammar_that_takes_too_long_costs_its_own_answer_only(tiny_engine: RunningEngine) -> None:
+    """Lists in lists, each of three kinds; and a grammar with a thousand places to go on from."""
+    began = time.monotonic()
+    deep = ask(tiny_engine, READ_IN_MANY_WAYS, 1, logit_bias={str(3 + ord("[")): 100})
+    assert deep.json()["choices"][0]["finish_reason"] == "length" and deep.text.startswith("[[[[")
+    assert deep.json()["usage"]["completion_tokens"] < 40
+    wide = tiny_engine.chat("x", grammar='root ::= ("a"?){1000}', seed=1, max_tokens=400)
+    assert wide.json()["choices"][0]["finish_reason"] == "length"
+    assert time.monotonic() - began < 30
+    assert valid_or_cut(ask(tiny_engine, {"type": "boolean"}, 1), {"type": "boolean"})
 
 
 @pytest.mark.parametrize("greedy", [True, False])
