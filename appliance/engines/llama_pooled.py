@@ -124,6 +124,11 @@ class LlamaEmbeddings(_Pooled):
         return self._model.tokenize(text, special=False, begin=True)
 
 
+def probability(score: float) -> float:
+    """The logistic function, of any number."""
+    return 0.5 + 0.5 * math.tanh(score / 2)
+
+
 class LlamaRerank(_Pooled):
     """Scores of 0 to 1: what the file's classifier gives, as a probability."""
 
@@ -159,7 +164,7 @@ class LlamaRerank(_Pooled):
         return sum(map(len, pairs)), self._scores(pairs, turn)
 
     def _scores(self, pairs: list[list[int]], turn: Turn) -> list[float]:
-        return [1 / (1 + math.exp(-float(score[0]))) for score in self._computed(pairs, turn)]
+        return [probability(float(score[0])) for score in self._computed(pairs, turn)]
 
     def _pair(self, query: str, text: str) -> list[int]:
         """Both with the marks that the file wants before, between and behind them."""

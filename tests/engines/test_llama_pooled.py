@@ -1,11 +1,13 @@
 """GGUF files that only embed or only rank, by llama.cpp: tiny random BERTs of both kinds."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from appliance.engines.llama_pooled import probability
 from tests.bench.minilm import BertShape, write_bert
 from tests.engines.serving import RunningEngine, engine_process
 from tests.engines.test_kinds import rerank
@@ -58,3 +60,8 @@ def test_what_is_no_reranker_is_not_served_as_one(tmp_path: Path) -> None:
     write_bert(path, TINY)
     with pytest.raises(AssertionError, match="ended with 1"), engine_process(path, "--kind", "rerank"):
         pass
+
+
+def test_a_score_of_any_size_is_a_probability() -> None:
+    assert [probability(score) for score in (-1e6, 0, 1e6)] == [0, 0.5, 1]
+    assert probability(1) == pytest.approx(1 / (1 + math.exp(-1)))
