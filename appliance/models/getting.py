@@ -171,7 +171,7 @@ class Getting:
             damaged = self._damaged_in(store, bundle)
             with store.alone():
                 turns.take_room(self.get)
-                store.add(files, bundle, damaged, pieces)
+                model = replace(model, bundle=store.add(files, bundle, damaged, pieces))
                 add_held(db, model)
         shutil.rmtree(self._folder, ignore_errors=True)
         return model

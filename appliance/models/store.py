@@ -131,11 +131,12 @@ class Store:
         bundle: Bundle,
         damaged: Collection[str],
         pieces: Iterable[PieceList] = (),
-    ) -> Path:
-        """Links files that were verified (`hash_files`) into the store; their folder there.
+    ) -> Bundle:
+        """Links files that were verified (`hash_files`) into the store; the bundle as it lies there.
 
-        The lists of their `pieces` are kept for the hand-out. What is there already is kept unless it is
-        `damaged`. The caller takes `incoming` away. Within `alone`. Raises StoreFull.
+        A file alone keeps the name that it first came with: the folder is named by its bytes. The lists of
+        their `pieces` are kept for the hand-out. What is there already is kept unless it is `damaged`. The
+        caller takes `incoming` away. Within `alone`. Raises StoreFull.
         """
         folder = bundle_folder(self.state_dir, bundle.digest)
         draft = folder.with_name(f".{bundle.digest}")
@@ -155,7 +156,7 @@ class Store:
             else:
                 draft.rename(folder)
             sync_folder(models_dir(self.state_dir))
-        return folder
+        return _named_as_in(folder, bundle)
 
     def verify(self, bundle: Bundle, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         """Reads every file again. Raises ModelDamaged."""
@@ -267,6 +268,14 @@ def check_file(path: Path, expected: BundleFile, on_bytes: Callable[[int], None]
             f"{expected.path} is not the file that its hash names: it was changed or damaged.",
             next_step="Get the model again.",
         )
+
+
+def _named_as_in(folder: Path, bundle: Bundle) -> Bundle:
+    if len(bundle.files) > 1:
+        return bundle  # their names are part of the hash
+    held = next(path for path in folder.rglob("*") if path.is_file())
+    file = bundle.files[0].model_copy(update={"path": held.relative_to(folder).as_posix()})
+    return bundle.model_copy(update={"files": (file,)})
 
 
 def bytes_in(folder: Path) -> int:

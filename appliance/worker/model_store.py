@@ -32,7 +32,9 @@ class ModelStore:
     def find(self, bundle: Bundle) -> Path | None:
         """What an engine opens, the GGUF file or the OpenVINO folder; None before all of it is here."""
         folder = self.root / "bundles" / bundle.digest
-        return bundle.opened_in(folder) if folder.is_dir() else None
+        # a file alone may have come under another name before: its bytes name the folder
+        held = self.manifest(bundle.digest) or bundle
+        return held.opened_in(folder) if folder.is_dir() else None
 
     def digest_of(self, path: Path) -> str | None:
         """The model that `find` gave `path` for."""

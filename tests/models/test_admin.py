@@ -35,7 +35,7 @@ from appliance.models import (
 from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
 from appliance.models.following import follow_models
 from appliance.models.gets import list_gets
-from appliance.models.layout import bundle_folder
+from appliance.models.layout import bundle_folder, engine_path
 from appliance.models.naming import load_names
 from appliance.models.uses import uses_of
 from appliance.people import audit_lines
@@ -173,6 +173,16 @@ def test_two_names_of_one_file(tiny: ModelBox, tiny_gguf: Path) -> None:
     verify_model(tiny.settings, tiny.db, "again")
     remove(tiny, "again")
     assert not list((tiny.settings.state_dir / "models" / "blobs").iterdir())
+
+
+def test_the_same_file_under_another_file_name(tiny: ModelBox, tiny_gguf: Path) -> None:
+    renamed = tiny_gguf.read_bytes()
+    (tiny.stick / "renamed.gguf").write_bytes(renamed)
+    assert tiny.get("again", CarriedOrder(origin="stick", path="renamed.gguf")).state is GetState.DONE
+    for name in ("tiny", "again"):
+        verify_model(tiny.settings, tiny.db, name)
+        opened = engine_path(tiny.settings.state_dir, tiny.model(name).bundle)
+        assert opened.read_bytes() == renamed, f"what the engine of {name} is started with"
 
 
 def test_a_model_is_checked_again_on_demand(tiny: ModelBox, tiny_gguf: Path) -> None:

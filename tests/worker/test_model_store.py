@@ -87,6 +87,13 @@ def test_a_model_is_found_only_when_all_of_it_is_here(store: ModelStore, source:
     assert store.digest_of(Path("/elsewhere/weights.gguf")) is None
 
 
+def test_a_file_that_is_here_under_another_name_is_found(store: ModelStore, source: Source) -> None:
+    file = source.file("weights.gguf")
+    bring(store, source, gguf(file))
+    found = store.find(gguf(file.model_copy(update={"path": "renamed.gguf"})))
+    assert found is not None and found.read_bytes() == source.content(file)
+
+
 def test_pieces_of_an_earlier_try_are_checked_and_the_right_ones_kept(
     store: ModelStore, source: Source
 ) -> None:
