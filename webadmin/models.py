@@ -153,7 +153,7 @@ def wish() -> Response:
         copies = int(typed[:9] or 0)
         wish_copies(cellule(), model.name, copies, chosen_by=signed_in().id)
     except Refusal as error:
-        return _page(error.http_status, error=explain(error), wrong=name)
+        return _page(error.http_status, error=explain(error), wrong=name, typed=typed)
     noted(AuditEvent.ADMIN_MODELS_CHANGED, subject=model.name, detail=f"on {copies} machines at least")
     flash(gettext("Saved. The next plan follows it."))
     return _back(f"model-{model.name}")
@@ -213,7 +213,7 @@ def _shape(shelf: Shelf) -> list[object]:
 
 
 def _page(status: int, *, error: str = "", wrong: str = "", typed: str = "") -> Response:
-    """`wrong` says beside what the error belongs: "alias", or a model's name."""
+    """`wrong` says beside what the error belongs: "alias", or a model's name; `typed` stands there again."""
     shelf = read_shelf()
     return make_response(
         render_template(

@@ -101,6 +101,29 @@ def test_who_works_by_keyboard_stays_where_they_are_when_the_page_becomes_anothe
         remove_alias(db, activity, "elsewhere", by="ben")
 
 
+def test_a_page_with_something_unfolded_still_follows_and_takes_nothing_typed_away(
+    page: Page, box: Settings
+) -> None:
+    page.goto("/models")
+    card = page.locator("#model-cellule-demo")
+    card.get_by_text("How this is computed").click()
+    with open_cellule(box.state_dir) as db, open_activity(box.state_dir) as activity:
+        move_alias(db, activity, "elsewhere", "cellule-demo", by="ben", at=time.time())
+        expect(card.get_by_text("elsewhere", exact=True)).to_be_visible()
+        expect(card.locator(".arithmetic")).to_be_visible()
+        new = page.get_by_label("A name of your own")
+        new.fill("gpt-4o")
+        page.get_by_role("heading", name="Memory").click()
+        remove_alias(db, activity, "elsewhere", by="ben")
+        with page.expect_response("**/models.json") as followed:
+            pass
+        assert followed.value.ok
+        expect(new).to_have_value("gpt-4o")
+        new.fill("")
+        page.get_by_role("heading", name="Memory").click()
+        expect(card.get_by_text("elsewhere", exact=True)).to_be_hidden()
+
+
 def test_an_upload_goes_on_after_the_page_was_closed(
     page: Page, box: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -135,6 +158,24 @@ def test_an_upload_goes_on_after_the_page_was_closed(
     page.wait_for_url("**/models")
     expect(page.locator("#model-mine")).to_be_visible(timeout=SLOW_MS)
     assert "mine" in held_names(box)
+
+
+def test_a_refusal_is_in_sight_where_the_click_was(page: Page, box: Settings) -> None:
+    wait_until(lambda: "mine" in held_names(box), within_seconds=30, what="the model of the test before")
+    page.goto("/models")
+    card = page.locator("#model-mine")
+    card.get_by_text("Where it may be loaded").click()
+    copies = card.get_by_label("Loaded on how many machines at least")
+    copies.fill("two")
+    copies.press("Enter")
+    expect(card.get_by_text("“two” is no number of machines.")).to_be_in_viewport()
+    expect(copies).to_have_value("two")
+    page.get_by_label("A name of your own").fill("cellule-demo")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("Choose another name for the alias")).to_be_in_viewport()
+    page.goto("/models/bring")
+    page.get_by_role("button", name="Look at the NAS").click()
+    expect(page.get_by_text("No NAS folder is chosen")).to_be_in_viewport()
 
 
 @pytest.fixture(scope="module")

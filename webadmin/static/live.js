@@ -1,6 +1,6 @@
 // Keeps the part of the page marked data-live true: every 2 seconds it asks for the words, bars and charts that
 // changed; when the page is made of other things by now (another version), it fetches that part anew, and leaves
-// the focus where it was.
+// the focus and what was unfolded as they were.
 
 import { drawBars } from "./charts.js";
 import { showMoments } from "./moments.js";
@@ -40,8 +40,18 @@ function apply(state) {
   document.dispatchEvent(new CustomEvent("livestate", { detail: state }));
 }
 
-/** A dialog that is open, or a field that is being written in, is not pulled away from under the hands. */
-const inUse = () => part().querySelector("dialog[open], details[open], form:focus-within input:not([type=hidden]), form:focus-within select");
+/** Whether something was written or chosen there and not sent. */
+function isChanged({ type, tagName, value, defaultValue, checked, defaultChecked, options, selectedIndex }) {
+  if (type === "hidden") return false;
+  if (type === "checkbox" || type === "radio") return checked !== defaultChecked;
+  if (tagName === "SELECT") return selectedIndex !== Math.max(0, [...options].findIndex((each) => each.defaultSelected));
+  return value !== defaultValue;
+}
+
+/** A dialog that is open, or a field that is being filled in, is not pulled away from under the hands. */
+const inUse = () =>
+  part().querySelector("dialog[open], form:focus-within input:not([type=hidden]), form:focus-within select") ||
+  [...part().querySelectorAll("input, select, textarea")].some(isChanged);
 
 /** What an element is to who uses it: the card that it stands in, its kind, and its words. */
 function identity(element) {
@@ -58,6 +68,24 @@ function focusedIn(fresh) {
   return alike.length === 1 ? alike[0] : undefined;
 }
 
+/** What can be unfolded, by the card that it stands in, its words, and how many alike stand before it. */
+function folds(root) {
+  const found = new Map();
+  for (const details of root.querySelectorAll("details")) {
+    const card = details.closest("[aria-labelledby]")?.getAttribute("aria-labelledby");
+    let key = JSON.stringify([card, details.firstElementChild.textContent.trim()]);
+    while (found.has(key)) key += "'";
+    found.set(key, details);
+  }
+  return found;
+}
+
+/** What is unfolded stays so, wherever the fresh part has the same. */
+function unfoldAsBefore(fresh) {
+  const former = folds(part());
+  for (const [key, details] of folds(fresh)) details.open = former.get(key)?.open ?? details.open;
+}
+
 async function fetchAnew() {
   const answer = await fetch(part().dataset.page, { headers: { Accept: "text/html" } });
   if (!answer.ok || answer.redirected) return;
@@ -65,6 +93,7 @@ async function fetchAnew() {
   const fresh = page.querySelector("[data-live]");
   if (!fresh || inUse()) return;
   const focused = focusedIn(fresh);
+  unfoldAsBefore(fresh);
   part().replaceWith(fresh);
   focused?.focus({ preventScroll: true });
   showMoments(fresh);
