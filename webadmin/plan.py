@@ -140,7 +140,7 @@ def apply() -> Response:
         flash(gettext("The plan is applied. Answers that are being given are finished first."))
     else:
         flash(gettext("The plan was applied already."))
-    return redirect(url_for("plan.show"), 303)
+    return _back()
 
 
 @blueprint.post("/plan/choices")
@@ -157,10 +157,10 @@ def choose() -> Response:
         )
     except (ValueError, ValidationError):
         flash(gettext("Give a speed between 0.1 and 1000 tokens per second. Nothing was changed."))
-        return redirect(url_for("plan.show"), 303)
+        return _back("wishes")
     noted(AuditEvent.ADMIN_PLAN_CHANGED, detail=f"{request.form['applying']}, {speed:g} tokens/s")
     flash(gettext("Saved."))
-    return redirect(url_for("plan.show"), 303)
+    return _back("wishes")
 
 
 @blueprint.post("/plan/pins")
@@ -177,8 +177,8 @@ def pin() -> Response:
     else:
         set_pin(cellule(), Pin(node=node, model=model, never=wish == "never"), chosen_by=signed_in().id)
     noted(AuditEvent.ADMIN_PLAN_CHANGED, subject=model, detail=f"{wish} on {node}")
-    flash(gettext("Noted. The plan below takes it into account."))
-    return redirect(url_for("plan.show"), 303)
+    flash(gettext("Noted. This plan takes it into account."))
+    return _back(f"plan-{node}")
 
 
 @blueprint.post("/plan/splits")
@@ -192,7 +192,12 @@ def split() -> Response:
     wish_split(cellule(), model, None if wish == "free" else SplitWish(wish), chosen_by=signed_in().id)
     noted(AuditEvent.ADMIN_PLAN_CHANGED, subject=model, detail=f"split: {wish}")
     flash(gettext("Noted. The box follows it within half a minute."))
-    return redirect(url_for("plan.show"), 303)
+    return _back()
+
+
+def _back(anchor: str = "") -> Response:
+    """To where the click was: a fleet's page is long."""
+    return redirect(url_for("plan.show", _anchor=anchor or None), 303)
 
 
 def _current() -> CurrentPlan:

@@ -133,7 +133,7 @@ def plan(
             table = staying
     placed = [each for there in table.placed.values() for each in there]
     grown = grow(placed, table.models, table.wishes, running)
-    return Plan(grown, tuple(table.unplaced), tuple(table.reasons), changes(grown, running, table.nodes))
+    return Plan(grown, tuple(table.unplaced), tuple(table.reasons), changes(grown, running))
 
 
 def _lay_out(table: _Table) -> None:

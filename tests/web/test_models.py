@@ -203,7 +203,7 @@ def test_a_model_is_kept_off_a_machine_until_the_plan_decides_again(
     taken_in(site, machine, "tiny")
     form = {"model": "tiny", "node": "box", "wish": "never"}
     said = admin.post("/models/pins", form, follow_redirects=True).text
-    assert "never on This box" in said
+    assert "never on this box" in said
     [pin] = read_placement(site.db).pins
     assert (pin.node, pin.model, pin.never) == ("box", "tiny", True)
     assert admin.post("/models/pins", {**form, "node": "nowhere"}).status_code == 400

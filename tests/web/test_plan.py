@@ -116,7 +116,10 @@ def test_a_wrong_choice_changes_nothing(box: Site, admin: Visitor, given: dict[s
 
 def test_a_model_is_kept_on_a_node_or_off_it_and_let_free_again(box: Site, admin: Visitor) -> None:
     def wish(wish: str, model: str = "fits") -> int:
-        return admin.post("/plan/pins", {"node": BOX_NODE, "model": model, "wish": wish}).status_code
+        answer = admin.post("/plan/pins", {"node": BOX_NODE, "model": model, "wish": wish})
+        if answer.status_code == 303:
+            assert answer.headers["Location"] == f"/plan#plan-{BOX_NODE}", "where the click was"
+        return answer.status_code
 
     assert wish("never") == 303
     page = admin.get("/plan").text
@@ -139,11 +142,11 @@ def decided(box: Site, *unsplit: Unsplit, splits: tuple[Split, ...] = ()) -> Non
 def test_a_model_that_finds_no_machine_says_why_it_is_not_split_and_what_to_run(
     box: Site, admin: Visitor
 ) -> None:
-    verdict = "fits on box alone makes 20.0 tokens/s, which is faster."
+    verdict = "fits on this box alone makes 20.0 tokens/s, which is faster."
     refused = NoSplit(WhyNot.SLOWER_THAN_SMALLER, (*SPLIT_PLAN.reasons, verdict), ALTERNATIVE)
     decided(box, Unsplit(model="vast", refused=refused))
     page = admin.get("/plan").text
-    assert "not split over several machines either" in page and "Rather use fits on box" in page
+    assert "not split over several machines either" in page and "Rather use fits on this box" in page
     assert verdict in page and "Together 105.3 ms a token" in page and "Split it anyway" in page
     decided(box, Unsplit(model="vast", refused=NoSplit(WhyNot.TOO_LARGE, ("There is too little.",))))
     page = admin.get("/plan").text
@@ -242,10 +245,18 @@ def test_every_reason_of_a_split_has_its_french(site: Site) -> None:
             " llama.cpp sur CPU ; au-delà de 1 à la fois, c’est estimé).",
         ),
         (
-            "It runs with llama.cpp on cpu instead of llama.cpp · cuda; with 8 answers at once instead of 2;"
-            " with a context of 4096 tokens instead of 8192.",
-            "Il tourne avec llama.cpp sur cpu au lieu de llama.cpp · cuda ; avec 8 réponses à la fois au lieu"
-            " de 2 ; avec un contexte de 4096 jetons au lieu de 8192.",
+            "It runs with llama.cpp on cpu (planned: llama.cpp · cuda); with 8 answers at once (planned: 2);"
+            " with a context of 4096 tokens (planned: 8192).",
+            "Il tourne avec llama.cpp sur cpu (prévu : llama.cpp · cuda) ; avec 8 réponses à la fois (prévu :"
+            " 2) ; avec un contexte de 4096 jetons (prévu : 8192).",
+        ),
+        (
+            "It is pinned to box: an admin keeps it off box.",
+            "Il est épinglé à ce boîtier : un administrateur ne le veut pas sur ce boîtier.",
+        ),
+        (
+            "box can't run fits: an admin keeps it off box.",
+            "Ce boîtier ne peut pas exécuter fits : un administrateur ne le veut pas sur ce boîtier.",
         ),
         (
             "openvino on CPU: 41.3 tokens/s alone, 97.0 with 4 at once (measured, 1 benchmark here with"
