@@ -1,11 +1,11 @@
-"""Gets of models that are under way or were refused: cancel one, ask for one again."""
+"""Gets of models that are under way or were refused: cancel one, ask for one again, put a refusal away."""
 
 from flask import Blueprint, flash, redirect, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
 from appliance.clock import now
-from appliance.models import ask_cancel, ask_get
+from appliance.models import ask_cancel, ask_get, dismiss_refused
 from appliance.people import AuditEvent
 from webadmin.audit_noting import noted
 from webadmin.database import activity, box_settings, cellule
@@ -41,4 +41,12 @@ def again(get_id: str) -> Response:
         at=now(),
         address=client_address(),
     )
+    return redirect(url_for("models.show"), 303)
+
+
+@blueprint.post("/models/gets/<get_id>/dismiss")
+@admins_only
+def dismiss(get_id: str) -> Response:
+    """Why it was refused is read; the audit trail keeps it."""
+    dismiss_refused(activity(), asked_get(get_id).id)
     return redirect(url_for("models.show"), 303)

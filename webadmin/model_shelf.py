@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from appliance.accounting import EngineOverview, NodeOverview, NodeState
 from appliance.clock import now
 from appliance.models import (
+    DEFAULT_ALIAS,
     Alias,
     Entry,
     Get,
@@ -92,6 +93,10 @@ class ShelfModel:
     def is_ready(self) -> bool:
         return any(each.engine.ready for each in self.loaded)
 
+    @property
+    def chats(self) -> bool:
+        return self.is_ready and self.model.kind.value == "text"
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -146,6 +151,14 @@ class Shelf:
     def names(self) -> list[str]:
         """What an alias may point to."""
         return [each.model.name for each in self.models] + sorted(self.elsewhere)
+
+    @property
+    def could_answer_by_default(self) -> list[str]:
+        """Models that are loaded and chat, while “default” still goes to the demo."""
+        default = next((each.model for each in self.aliases if each.alias == DEFAULT_ALIAS), "")
+        if default not in {each.model.name for each in self.models if each.model.ships}:
+            return []
+        return [each.model.name for each in self.models if each.chats and not each.model.ships]
 
 
 def read_shelf() -> Shelf:
@@ -241,4 +254,4 @@ def _last_of_each_name(gets: list[Get]) -> list[Get]:
 
 def _is_worth_telling(get: Get, at: float) -> bool:
     is_recent = get.ended_at is not None and at - get.ended_at < _REFUSED_SHOWN_SECONDS
-    return get.state is GetState.REFUSED and is_recent
+    return get.state is GetState.REFUSED and is_recent and not get.cancelled

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, make_response, render_template, request
 from flask.blueprints import BlueprintSetupState
-from flask_babel import gettext
+from flask_babel import format_decimal, gettext, lazy_gettext
 from flask_wtf.csrf import CSRFError, validate_csrf
 from werkzeug.wrappers import Response
 from wtforms import ValidationError
@@ -32,6 +32,14 @@ Office PC;40;Intel Core i5-12400;6;16;;8-18
 CAD station;4;AMD Ryzen 9 7950X;16;64;RTX 4090;
 NPU box;1;Intel Core Ultra 7 258V;8;32;;
 """
+NUMBERS = {
+    "employees": lazy_gettext("Employees"),
+    "requests": lazy_gettext("Requests a day each"),
+    "first_word": lazy_gettext("First word within … seconds, for 95 of 100"),
+    "prompt_tokens": lazy_gettext("Tokens of a question, on average"),
+    "answer_tokens": lazy_gettext("Tokens of an answer, on average"),
+}
+"""The form's fields for numbers, as it calls them."""
 LARGEST_INVENTORY_BYTES = 1_000_000
 LARGEST_FORM_BYTES = 2 * LARGEST_INVENTORY_BYTES + 64 * 1024
 """The lines, a file beside them, and the short fields."""
@@ -93,11 +101,11 @@ def answer() -> Response:
     try:
         if data := _file():
             question = replace(question, inventory=inventory_text(data))
-        employees = _number(question.employees, 1, 100_000)
-        requests = _number(question.requests, 0.01, 10_000)
-        target = Target(_number(question.first_word, 0.1, 600))
-        prompt = _number(question.prompt_tokens, 1, 100_000)
-        answer = _number(question.answer_tokens, 1, 100_000)
+        employees = _number(question, "employees", 1, 100_000)
+        requests = _number(question, "requests", 0.01, 10_000)
+        target = Target(_number(question, "first_word", 0.1, 600))
+        prompt = _number(question, "prompt_tokens", 1, 100_000)
+        answer = _number(question, "answer_tokens", 1, 100_000)
         if employees * requests > MOST_REQUESTS_A_DAY:
             raise ValueError(gettext("More than 100,000 requests a day can't be replayed here."))
         profiles, _ = profiles_in(profile_folders(box_settings()))
@@ -170,18 +178,21 @@ def _file() -> bytes:
     return file.read(LARGEST_INVENTORY_BYTES + 1) if file is not None and file.filename else b""
 
 
-def _number(text: str, least: float, most: float) -> float:
+def _number(question: Question, field: str, least: float, most: float) -> float:
+    """Raises ValueError, which names the field as the form does."""
+    typed: str = getattr(question, field)
     try:
-        number = typed_number(text)
+        number = typed_number(typed)
     except ValueError:
         number = math.nan
     if not least <= number <= most:
         raise ValueError(
             gettext(
-                "Give a number from %(least)s to %(most)s, not “%(given)s”.",
-                least=f"{least:g}",
-                most=f"{most:g}",
-                given=text[:20],
+                "%(field)s: give a number from %(least)s to %(most)s, not “%(given)s”.",
+                field=NUMBERS[field],
+                least=format_decimal(least),
+                most=format_decimal(most),
+                given=typed[:20],
             )
         )
     return number
@@ -189,5 +200,7 @@ def _number(text: str, least: float, most: float) -> float:
 
 def _page(question: Question, *, status: int = 200, wrong: Sequence[str] = (), **facts: object) -> Response:
     names = [model.name for model in sizing_models()]
-    page = render_template("sizing.html", question=question, wrong=wrong, names=names, **facts)
+    page = render_template(
+        "sizing.html", question=question, numbers=NUMBERS, wrong=wrong, names=names, **facts
+    )
     return make_response(page, status)

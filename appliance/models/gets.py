@@ -128,6 +128,7 @@ class Get:
     size_bytes: int
     done_bytes: int
     cancelled: bool
+    """An admin does not want it any more; or, once it is refused, has read why."""
     attempts: int
     next_try_at: float
     asked_by: str | None
@@ -190,6 +191,15 @@ def ask_cancel(activity: Database, get_id: int) -> None:
     ).rowcount
     if not changed:
         raise GetUnknown("This get has ended already.", next_step="Reload the list.")
+
+
+def dismiss_refused(activity: Database, get_id: int) -> None:
+    """An admin has read why, and pages tell it no more. Raises GetUnknown."""
+    changed = activity.execute(
+        "UPDATE model_gets SET cancelled = 1 WHERE id = ? AND state = ?", [get_id, GetState.REFUSED.value]
+    ).rowcount
+    if not changed:
+        raise GetUnknown("There is no such refused get.", next_step="Reload the list.")
 
 
 def is_cancelled(activity: Database, get: Get) -> bool:

@@ -20,6 +20,10 @@ from tests.web.test_french_pages import MODEL_PAGES
 
 AUDIT = Path(__file__).with_name("audit.js").read_text()
 WIDTHS = (1440, 390)
+CUT_WORDS = """[...document.querySelectorAll("main *")]
+    .filter((it) => getComputedStyle(it).textOverflow === "ellipsis" && it.scrollWidth > it.clientWidth)
+    .map((it) => it.textContent)"""
+"""Machines whose names begin alike could not be told apart."""
 
 
 @pytest.fixture(scope="module", params=["new", "fleet"])
@@ -55,6 +59,7 @@ def looks_right(page: Page, where: str) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         assert overflow_pixels(page) == 0, f"{where} at {width}"
         assert page.evaluate(AUDIT) == [], f"{where} at {width}"
+        assert page.evaluate(CUT_WORDS) == [], f"{where} at {width}"
 
 
 def test_every_page_can_be_read_and_operated_with_everything_open(context: BrowserContext) -> None:

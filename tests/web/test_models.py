@@ -110,6 +110,17 @@ def test_what_is_refused_on_its_way_is_told_with_what_to_do(
     assert "is being cancelled" not in admin.get("/models").text
 
 
+def test_a_refusal_that_was_read_is_put_away(site: Site, admin: Visitor, machine: Host, stick: Path) -> None:
+    (stick / "cut.gguf").write_bytes(b"no model")
+    admin.post("/models/bring/carried", {"origin": "stick", "path": "cut.gguf", "name": "cut"})
+    [get] = list_gets(site.activity)
+    assert admin.post(f"/models/gets/{get.id}/dismiss").status_code == 404, "it is under way"
+    follow_gets(site.settings, machine)
+    assert "cut could not be taken in." in admin.get("/models").text
+    assert admin.post(f"/models/gets/{get.id}/dismiss").location == "/models"
+    assert "cut could not be taken in." not in admin.get("/models").text
+
+
 def test_an_alias_moves_and_keeps_its_model_on_the_box(
     site: Site, admin: Visitor, machine: Host, stick: Path
 ) -> None:
@@ -127,6 +138,15 @@ def test_an_alias_moves_and_keeps_its_model_on_the_box(
     audit = admin.get("/audit").text
     assert "Moved an alias" in audit
     assert "Removed a model" in audit
+
+
+def test_the_demo_says_that_it_still_answers_once_a_real_model_could(site: Site, admin: Visitor) -> None:
+    told = "Requests that name no model still go to it, though fits could answer them."
+    assert told not in admin.get("/models").text
+    planted_fleet.live(site.settings, site.db, site.activity)
+    assert told in admin.get("/models").text
+    admin.post("/models/aliases", {"alias": "default", "model": "fits"})
+    assert told not in admin.get("/models").text
 
 
 def test_default_goes_back_to_the_demo(site: Site, admin: Visitor, machine: Host, stick: Path) -> None:

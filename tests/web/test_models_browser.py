@@ -178,6 +178,30 @@ def test_a_refusal_is_in_sight_where_the_click_was(page: Page, box: Settings) ->
     expect(page.get_by_text("No NAS folder is chosen")).to_be_in_viewport()
 
 
+def test_what_is_no_model_is_not_sent_and_the_name_follows_the_file(page: Page, tmp_path: Path) -> None:
+    for called, data in (("Empty.gguf", b""), ("report.gguf", b"%PDF-1.7"), ("Second-4B.gguf", b"GGUF")):
+        (tmp_path / called).write_bytes(data)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "/uploads" in request.url else None)
+    page.goto("/models/bring")
+    file, name = page.get_by_label("GGUF file", exact=True), page.locator("#upload-name")
+    send = page.get_by_role("button", name="Upload and check")
+    file.set_input_files(tmp_path / "Empty.gguf")
+    send.click()
+    expect(page.get_by_text("What was chosen is empty")).to_be_visible()
+    file.set_input_files(tmp_path / "report.gguf")
+    expect(name).to_have_value("report")
+    send.click()
+    expect(page.get_by_text("report.gguf is no GGUF file. Nothing was sent.")).to_be_visible()
+    expect(send).to_be_enabled()
+    file.set_input_files(tmp_path / "Second-4B.gguf")
+    expect(name).to_have_value("second-4b")
+    name.fill("mine-alone")
+    file.set_input_files(tmp_path / "report.gguf")
+    expect(name).to_have_value("mine-alone")
+    assert sent == []
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     data = random_model(tmp_path_factory.mktemp("hub"), TINY).read_bytes()

@@ -98,7 +98,8 @@ def test_a_form_without_its_token_is_not_answered(site: Site, admin: Visitor) ->
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"employees": "many"}, "not “many”"),
+        ({"employees": "many"}, "Employees: give a number from 1 to 100,000, not “many”."),
+        ({"first_word": "0"}, "First word within … seconds, for 95 of 100: give a number from 0.1 to 600"),
         ({"employees": "90000", "requests": "90"}, "be replayed here"),
         (
             {"employees": "4000", "inventory": "name;count;cpu;memory_gb\nPC;900;i5-12400;16\n"},

@@ -116,10 +116,22 @@ async function send(form, files, begun) {
   }
 }
 
-function beginNew(form) {
+/** The first GGUF file that does not begin as one: hours of sending would end in a refusal. */
+async function falseGguf(files) {
+  for (const { file, path } of files.filter((each) => each.path.endsWith(".gguf"))) {
+    if ((await file.slice(0, 4).text().catch(() => "GGUF")) !== "GGUF") return path;
+  }
+  return undefined;
+}
+
+async function beginNew(form) {
   const what = form.elements.what.value;
-  const files = chosen(form.querySelector(`[data-what="${what}"] input[type="file"]`));
-  if (!files.length) return fail(form, form.dataset.empty);
+  const input = form.querySelector(`[data-what="${what}"] input[type="file"]`);
+  const files = chosen(input);
+  if (!files.length) return fail(form, input.files.length ? form.dataset.nothing : form.dataset.empty);
+  ready(form, false);
+  const wrong = await falseGguf(files);
+  if (wrong) return fail(form, form.dataset.noGguf.replace("{file}", wrong));
   const sha256 = what === "file" && files.length === 1 ? form.elements.sha256.value.trim().toLowerCase() : "";
   const order = {
     name: form.elements.name.value,
@@ -157,13 +169,15 @@ for (const radio of form.querySelectorAll('[name="what"]')) {
   });
 }
 
-// the file's name is a good first name for the model
+// the file's name is a good first name for the model, until an admin gives it another
+let suggested = "";
 for (const input of form.querySelectorAll('input[type="file"]')) {
   input.addEventListener("change", () => {
     const first = input.files[0];
-    if (!first || form.elements.name.value) return;
+    if (!first || form.elements.name.value !== suggested) return;
     const name = first.webkitRelativePath ? first.webkitRelativePath.split("/")[0] : first.name.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, "");
-    form.elements.name.value = name.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 64);
+    suggested = name.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 64);
+    form.elements.name.value = suggested;
   });
 }
 
