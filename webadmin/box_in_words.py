@@ -264,14 +264,21 @@ def _with_known_end(told: str) -> str:
 def _known(sentence: str) -> str | None:
     if sentence in _plain():
         return str(gettext(sentence))
-    for message, pattern in _patterns():
-        if found := pattern.fullmatch(sentence):
-            facts = {
-                name: _box(begins=found.start(name) == 0) if it == BOX_NODE else _fact(name, it)
-                for name, it in found.groupdict().items()
-            }
-            return str(gettext(message, **facts))
-    return None
+    message, found = _matched(sentence)
+    if found is None:
+        return None
+    facts = {
+        name: _box(begins=found.start(name) == 0) if it == BOX_NODE else _fact(name, it)
+        for name, it in found.groupdict().items()
+    }
+    return str(gettext(message, **facts))
+
+
+@lru_cache(maxsize=4096)
+def _matched(sentence: str) -> tuple[str, re.Match[str] | None]:
+    """A fleet's plan has a thousand sentences, the same ones at each look."""
+    tried = ((message, pattern.fullmatch(sentence)) for message, pattern in _patterns())
+    return next(((message, found) for message, found in tried if found), ("", None))
 
 
 def _box(*, begins: bool) -> str:

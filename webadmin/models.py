@@ -33,6 +33,9 @@ from webadmin.visitor import admins_only, client_address, signed_in
 
 blueprint = Blueprint("models", __name__)
 
+MOST_FITS = 20
+"""Machines listed for each model: more of them make the page of a large fleet slow, and nobody reads them."""
+
 
 @blueprint.get("/models")
 @admins_only
@@ -227,6 +230,7 @@ def _page(status: int, *, error: str = "", wrong: str = "", typed: str = "") -> 
                 for memory in shelf.memory
             },
             lifecycles=LifecycleState,
+            most_fits=MOST_FITS,
             offered=OFFERED_ALIASES,
             default=DEFAULT_ALIAS,
             error=error,

@@ -1,10 +1,10 @@
-"""What this machine is, with the profiles that lie here: the shell around `recognise`."""
+"""What machines are, with the profiles that lie here: the shell around `recognise`."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from appliance.hardware.facts import MachineFacts
+from appliance.hardware.facts import MachineFacts, read_told
 from appliance.hardware.gathering import gather
 from appliance.hardware.matching import recognise
 from appliance.hardware.profile import Profile, ProfileUnusable, read_profiles
@@ -23,6 +23,25 @@ def own_hardware(folders: Sequence[Path], facts: MachineFacts | None = None) -> 
     """Reads this machine (seconds where a platform's tools are installed) unless `facts` are given."""
     facts = facts or gather()
     profiles, unusable = profiles_in(folders)
+    return report_of(facts.model, recognise(facts, profiles), unusable)
+
+
+def told_hardware(folders: Sequence[Path], told: Mapping[str, str]) -> dict[str, HardwareReport]:
+    """By node, from the record that each sent; without those whose record can't be read.
+
+    Each is recognised once, and again when its record or a file of the profiles is another: pages ask often.
+    """
+    stamp = _stamp(folders)
+    reports = ((node, _told_report(text, tuple(folders), stamp)) for node, text in told.items())
+    return {node: report for node, report in reports if report is not None}
+
+
+@lru_cache(maxsize=512)
+def _told_report(told: str, folders: tuple[Path, ...], stamp: int) -> HardwareReport | None:
+    facts = read_told(told)
+    if facts is None:
+        return None
+    profiles, unusable = _profiles(folders, stamp)
     return report_of(facts.model, recognise(facts, profiles), unusable)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.hardware.facts import MachineFacts, read_told
-from appliance.hardware.own import own_hardware
+from appliance.hardware.own import told_hardware
 from appliance.hardware.report import HardwareReport
 
 if TYPE_CHECKING:  # a worker has no database, and doesn't load one
@@ -45,7 +45,8 @@ def known_machines(activity: Database) -> dict[str, MachineFacts]:
 
 def known_hardware(activity: Database, folders: Sequence[Path]) -> dict[str, HardwareReport]:
     """What each node is by the profiles in `folders`: those of the box, for the whole fleet."""
-    return {node: own_hardware(folders, facts) for node, facts in known_machines(activity).items()}
+    told = activity.execute("SELECT node, facts FROM node_hardware")
+    return told_hardware(folders, {str(node): facts for node, facts in told})
 
 
 def keep_health(activity: Database, record: HealthRecord) -> None:

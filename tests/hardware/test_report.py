@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from appliance.hardware import HardwareReport, MachineFacts, own_hardware, read_told
+from appliance.hardware.own import told_hardware
 from appliance.hardware.places import SHIPPED
 
 MACHINES = sorted((Path(__file__).parent / "machines").glob("*.json"))
@@ -26,6 +27,16 @@ def test_a_file_that_cannot_be_used_is_told_and_the_rest_works(tmp_path: Path) -
     report = own_hardware([SHIPPED, tmp_path])
     assert report.chosen
     assert any("kindd" in trouble for trouble in report.troubles)
+
+
+def test_a_machine_is_recognised_again_only_when_its_record_or_a_profile_is_another(tmp_path: Path) -> None:
+    told = {"box": MACHINES[0].read_text(), "lost": "{"}
+    first = told_hardware([SHIPPED, tmp_path], told)
+    assert list(first) == ["box"] and told_hardware([SHIPPED, tmp_path], told)["box"] is first["box"]
+    (tmp_path / "mine.toml").write_text('title = "Mine"\nkindd = "gpu"\n')
+    assert told_hardware([SHIPPED, tmp_path], told)["box"].troubles
+    told["box"] = MACHINES[1].read_text()
+    assert told_hardware([SHIPPED, tmp_path], told)["box"].machine != first["box"].machine
 
 
 def test_a_record_of_a_newer_version_is_read_without_what_is_unknown_here() -> None:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from appliance.clock import now
 from appliance.host import Host
 from appliance.models import (
@@ -332,3 +334,12 @@ def test_where_a_model_fits_comes_first_and_what_a_silent_pc_has_is_not_known(
     memory = page.partition('id="memory"')[2].partition("Mac Studio")[2].partition('class="memory"')[0]
     assert "what it has loaded is not known now" in memory and "free" not in memory
     assert 'lang="en"' not in page.partition("<main")[2].partition("</main>")[0]
+
+
+def test_of_a_large_fleet_the_largest_machines_are_listed_and_the_rest_counted(
+    site: Site, admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted_fleet.live(site.settings, site.db, site.activity)
+    monkeypatch.setattr("webadmin.models.MOST_FITS", 5)
+    card = admin.get("/models").text.partition('id="model-wide"')[2].partition("</article>")[0]
+    assert "The largest 5 are listed. It fits on 4 of all 6 machines." in card and card.count("fit-node") == 5
