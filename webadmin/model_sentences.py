@@ -47,6 +47,8 @@ _CONVERTING = (
 )
 _ASKING = (
     N_("There is a model %(name)s."),
+    N_("%(name)s stands for a model that chats, and %(model)s does not."),
+    N_("Choose another model, or another name."),
     N_("Choose another name for the alias."),
     N_("%(title)s as safetensors runs on a server of its own only."),
     N_("Choose GGUF or OpenVINO."),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from appliance.engines.options import Kind
 from appliance.errors import Refused
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.gets import unfinished_gets
@@ -20,7 +21,7 @@ from appliance.storage import transaction
 
 
 class AliasRefused(Refused):
-    """The alias would hide a model of that name, or stand for another alias."""
+    """The alias would hide a model of that name, or stand for what can't answer those who use it."""
 
     code = "model_alias_refused"
     http_status = 409
@@ -62,7 +63,8 @@ def move_alias(
     """
     check_name(alias)
     with transaction(db):
-        names = {held.name for held in held_models(db)} | set(served)
+        kinds = {held.name: held.kind for held in held_models(db)}
+        names = {*kinds, *served}
         if alias.lower() in {name.lower() for name in names}:
             raise AliasRefused(f"There is a model {alias!r}.", next_step="Choose another name for the alias.")
         if alias.lower() in {get.name.lower() for get in unfinished_gets(activity)}:
@@ -73,6 +75,11 @@ def move_alias(
         if model not in names:
             raise ModelUnknown(
                 f"No model {model[:100]!r} is on the box or served by a node.", next_step="Reload the page."
+            )
+        if alias in OFFERED_ALIASES and kinds.get(model, Kind.TEXT) is not Kind.TEXT:
+            raise AliasRefused(
+                f"{alias!r} stands for a model that chats, and {model} does not.",
+                next_step="Choose another model, or another name.",
             )
         former = next((each.model for each in list_aliases(db) if each.alias == alias), "")
         db.execute(

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from appliance.clock import now
+from appliance.engines.options import Kind
 from appliance.errors import Broken, NotTrusted, Refusal, Refused, TryAgain
 from appliance.models.naming import ModelNames
 from appliance.people.api_keys import Caller, Callers
@@ -177,8 +178,9 @@ class Api:
             raise WrongMethod(f"{path[:100]} takes {allowed}, not {method}.")
         models = {engine.model: engine.report for engine in self._relay.dispatch.nodes if not engine.unusable}
         held = {name: {"loaded": False} for name in self.names.held if name not in models}
+        kinds = self._relay.dispatch.kinds
         listed = [
-            _listed(model, report)
+            _listed(model, report, kinds.get(model, Kind.TEXT))
             for model, report in sorted({**held, **models}.items())
             if not self.names.is_retired(model, now())
         ]
@@ -206,7 +208,7 @@ def _refuse(client: Client, refusal: Refusal, headers: Headers) -> None:
     client.answer(refusal.http_status, refusal_headers(refusal, headers), refusal_body(refusal), close=close)
 
 
-def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
+def _listed(model: str, report: dict[str, object], kind: Kind) -> dict[str, object]:
     """A model as /v1/models shows it."""
     shown: dict[str, object] = {"id": model, "object": "model", "created": 0, "owned_by": "cellule"}
     if report.get("demo"):
@@ -215,6 +217,8 @@ def _listed(model: str, report: dict[str, object]) -> dict[str, object]:
             "A demo model that knows this appliance and common office questions. "
             "An admin brings a real one on the page Models."
         )
+    if kind is not Kind.TEXT:
+        shown["kind"] = kind.value
     if report.get("loaded") is False:
         shown["loaded"] = False
     if report.get("context_tokens"):

@@ -43,6 +43,8 @@ class Model(BaseModel):
     owned_by: str
     demo: bool = False
     description: str = ""
+    kind: str = "text"
+    """What it is for: text, embeddings, rerank, transcription or images."""
     context_tokens: int = 0
     loaded: bool = True
     """False: it lies on the box, and the first request for it waits until a node has loaded it."""

@@ -119,6 +119,18 @@ def test_the_model_is_chosen_per_conversation_and_a_demo_is_marked(box: Scripted
     expect(picker).to_have_value("cellule-demo")
 
 
+def test_only_models_that_chat_are_offered(box: ScriptedBox, page: Page) -> None:
+    box.models = [
+        {"id": "bge-m3", "kind": "embeddings"},
+        {"id": "office-7b"},
+        {"id": "whisper", "kind": "transcription"},
+    ]
+    page.reload()
+    picker = page.get_by_label("Model")
+    expect(picker).to_have_value("office-7b")
+    expect(picker.locator("option")).to_have_text(["office-7b"])
+
+
 def test_a_model_that_went_away_is_replaced(box: ScriptedBox, page: Page) -> None:
     ask(page, "With the demo")
     answered(page)

@@ -1,6 +1,7 @@
 """What an admin does with the models of the box: aliases, removing, checking, seeing what each needs."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 import pytest
 
 from appliance.clock import now
+from appliance.engines.options import Kind
 from appliance.host import MachinePlan, Protocol
 from appliance.models import (
     AliasRefused,
@@ -35,6 +37,7 @@ from appliance.models import (
 from appliance.models.demo import DEMO_MODEL_NAME, verify_demo_model
 from appliance.models.following import follow_models
 from appliance.models.gets import list_gets
+from appliance.models.held import add_held
 from appliance.models.layout import bundle_folder, engine_path
 from appliance.models.naming import load_names
 from appliance.models.uses import uses_of
@@ -140,6 +143,16 @@ def test_an_alias_is_no_models_name_and_stands_for_a_model(tiny: ModelBox) -> No
             move(tiny, alias, model)
     # a server that a station already ran has models that no file of ours is
     move_alias(tiny.db, tiny.activity, "code", "vllm-model", by="ana", at=0, served={"vllm-model"})
+
+
+def test_the_names_that_chats_ask_for_stand_for_a_model_that_chats(tiny: ModelBox) -> None:
+    chats = tiny.model("tiny")
+    vectors = chats.facts.model_copy(update={"kind": Kind.EMBEDDINGS})
+    add_held(tiny.db, replace(chats, name="vectors", facts=vectors))
+    for alias in ("default", "code", "large"):
+        with pytest.raises(AliasRefused, match="stands for a model that chats, and vectors does not"):
+            move(tiny, alias, "vectors")
+    move(tiny, "search", "vectors")
 
 
 def test_what_is_in_use_stays(tiny: ModelBox, tiny_gguf: Path) -> None:

@@ -93,6 +93,11 @@ def test_an_image_is_metered_by_its_squares(served: Box, client: OpenAI) -> None
     )
 
 
+def test_what_each_model_is_for_is_listed(client: OpenAI) -> None:
+    listed = {model.id: model.model_dump().get("kind") for model in client.models.list()}
+    assert {name: kind for name, kind in listed.items() if kind} == {f"tiny-{kind}": kind for kind in KINDS}
+
+
 def test_vectors_come_through(served: Box, client: OpenAI) -> None:
     answer = client.embeddings.create(model="tiny-embeddings", input=["one", "two"])
     assert len(answer.data[0].embedding) == 32

@@ -33,12 +33,13 @@ export async function* streamCompletion(endpoint, body, signal) {
     yield* readAnswer(response, requestId);
 }
 
-/** @returns {Promise<{id: string, demo: boolean}[]>} the models that can answer now */
+/** @returns {Promise<{id: string, demo: boolean}[]>} the models that can answer a chat now */
 export async function listModels(endpoint) {
     const response = await reach(endpoint, { headers: HEADERS });
     const body = await response.text();
     if (!response.ok) throw troubleOfResponse(response, body);
-    return JSON.parse(body).data.map((model) => ({ id: model.id, demo: Boolean(model.demo) }));
+    const chatting = JSON.parse(body).data.filter(({ kind = "text" }) => kind === "text");
+    return chatting.map((model) => ({ id: model.id, demo: Boolean(model.demo) }));
 }
 
 /** A name as a header carries it, percent-encoded UTF-8; as it came if it is no such thing. */
