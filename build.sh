@@ -377,6 +377,10 @@ lock() {
 
 command=${1:-help}
 shift || true
+# nothing is set up for who asks how a command is called; the others have a help of their own
+case "$command ${1:-}" in
+    *" -h" | *" --help") case "$command" in python | test | bench | worker) ;; *) set -- && command=help ;; esac ;;
+esac
 case "$command" in
     run) run "$@" ;;
     engine) engine "$@" ;;

@@ -60,6 +60,12 @@ def test_what_the_readme_calls_by_python_runs_on_a_fresh_clone(tmp_path: Path) -
     assert "1 x PC" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("command", ["convert", "run", "image"])
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+def test_a_command_tells_how_it_is_called(command: str, asked: str) -> None:
+    assert build(command, asked).stdout == build("help").stdout
+
+
 def test_help_names_every_bench() -> None:
     said = build("help").stdout.partition("bench [NAME]")[2].partition("./build.sh")[0]
     assert set(BENCHES) <= set(re.findall(r"\w+", said))
