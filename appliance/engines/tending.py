@@ -270,7 +270,11 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     try:
         while not stop.wait(LOOK_EVERY_SECONDS):
-            tending.tend()
+            try:
+                tending.tend()
+            except OSError:
+                # no room for a file, no process to be had: what runs must go on, and the next look repeats it
+                log.exception("engines can't be tended now")
     finally:
         tending.stop()
 

@@ -85,6 +85,19 @@ def test_engines_follow_the_specs(settings: Settings, tending: subprocess.Popen[
     assert state(settings, "two") is None
 
 
+def test_engines_go_on_though_nothing_can_be_written(
+    settings: Settings, tending: subprocess.Popen[bytes]
+) -> None:
+    in_the_way = settings.engines_dir / "engines.new"
+    in_the_way.mkdir(parents=True)
+    write_specs(settings.engine_specs_dir, {"one": spec("one")})
+    wait_for_ready(settings, "one", slots=2)
+    assert tending.poll() is None and state(settings, "one") is None
+    in_the_way.rmdir()
+    wait_until(lambda: state(settings, "one"), within_seconds=10, what="how it does is told again")
+    assert health(settings, "one").get("ready")
+
+
 def test_an_engine_finishes_what_it_answers_while_others_are_tended(
     settings: Settings, tending: subprocess.Popen[bytes]
 ) -> None:
