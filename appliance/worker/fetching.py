@@ -73,7 +73,9 @@ class FileFetch:
                 if stopping.is_set() or not is_wanted():
                     return False
                 for source in self._sources():
-                    if source not in threads and source.name not in self._tally.avoided:
+                    # the thread of one that was no source for a while has ended
+                    is_asked = source in threads and threads[source].is_alive()
+                    if not is_asked and source.name not in self._tally.avoided:
                         threads[source] = self._start(source, stopping)
                 self._ended.wait(LOOK_AGAIN_SECONDS)
         finally:

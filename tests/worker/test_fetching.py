@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -21,8 +22,11 @@ from appliance.handout.pieces import make_piece_list
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.storage import write_choice
 from appliance.worker import piece_sources
+from appliance.worker.fetching import FileFetch, Tally
 from appliance.worker.handout import Handout
 from appliance.worker.model_store import ModelStore
+from appliance.worker.part_file import PartFile
+from appliance.worker.piece_sources import Pace, PieceSource
 from appliance.worker.seed_server import SeedOrders
 from tests.conftest import free_port
 from tests.enrolment.conftest import Box, box
@@ -322,3 +326,50 @@ def test_stopping_in_the_middle_leaves_no_thread_and_keeps_what_has_come(
         assert second.progress()[0].from_box_bytes <= SIZE - here + 65536
     finally:
         second.stop()
+
+
+class Flickering(PieceSource):
+    """Is no source any more after its first piece, until nobody asks it; then it is one again."""
+
+    name = "another worker"
+
+    def __init__(self, content: bytes, piece_bytes: int) -> None:
+        super().__init__()
+        self._content, self._piece_bytes = content, piece_bytes
+        self.given, self._is_back = 0, False
+
+    def path(self, sha256: str, index: int) -> str:
+        raise NotImplementedError
+
+    def connect(self) -> http.client.HTTPConnection:
+        raise NotImplementedError
+
+    def read_piece(self, sha256: str, index: int, into: memoryview, pace: Pace) -> None:
+        begin = index * self._piece_bytes
+        into[:] = self._content[begin : begin + len(into)]
+        self.given += 1
+
+    def if_it_is_one(self) -> tuple[PieceSource, ...]:
+        is_asked = any(thread.name == f"fetch {self.name}" for thread in threading.enumerate())
+        self._is_back |= self.given == 1 and not is_asked
+        return (self,) if self._is_back or self.given == 0 else ()
+
+
+def test_a_source_that_was_none_for_a_while_is_asked_again(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.write_bytes(os.urandom(SIZE))
+    pieces = make_piece_list(whole, hashlib.sha256(whole.read_bytes()).hexdigest())
+    source = Flickering(whole.read_bytes(), pieces.piece_bytes)
+    part = PartFile(tmp_path / "part", pieces)
+    fetch = FileFetch(
+        part,
+        "digest",
+        number_and_of=lambda: (0, 1),
+        sources=source.if_it_is_one,
+        pace=Pace(),
+        tally=Tally(),
+    )
+    until = time.monotonic() + 10
+    assert fetch.run(lambda: time.monotonic() < until, threading.Event()), "every piece is here"
+    part.close()
+    assert source.given == len(pieces)
