@@ -18,7 +18,7 @@ from typing import TypeVar, TypeVarTuple
 from appliance.errors import Refused, TryAgain
 from appliance.handout.box_files import BoxFiles
 from appliance.handout.contract import PIECES_PATH
-from appliance.handout.pieces import PieceList
+from appliance.handout.pieces import LARGEST_PIECE_BYTES, PieceList
 from appliance.handout.rate import TokenBucket
 from appliance.pool.asgi import Scope, Send, answer
 
@@ -30,7 +30,7 @@ _CHUNK_BYTES = 256 * 1024
 _SLOW_CHUNK_BYTES = 32 * 1024
 """Under a low cap, so that whoever waits for its turn hears something before it gives up."""
 _SLOW_BYTES_PER_SECOND = 8 * _CHUNK_BYTES
-_PIECES_AT_ONCE = 16
+_MOST_PIECES_AT_ONCE = 16
 _PIECES_OF_ONE_WORKER = 2
 _LIST_SECONDS = 15.0
 """Sooner than who asks gives up."""
@@ -63,6 +63,14 @@ class Right:
     bytes_per_second: int
 
 
+def pieces_at_once(bytes_per_second: int) -> int:
+    """So many that under that cap (0: none) each is through long before it would be cut off."""
+    if not bytes_per_second:
+        return _MOST_PIECES_AT_ONCE
+    in_time = bytes_per_second * _SLOWEST_PIECE_SECONDS / 2 / LARGEST_PIECE_BYTES
+    return max(1, min(_MOST_PIECES_AT_ONCE, int(in_time)))
+
+
 MayHave = Callable[[str, str], Awaitable[Right]]
 """Of a caller's address and a file's hash. Raises NotTrusted, Refused or TryAgain."""
 
@@ -90,9 +98,8 @@ class PieceServer:
             pieces = await self._list(sha256)
             await answer(send, 200, pieces.encode(), [(b"content-type", b"application/octet-stream")])
             return
-        if (
-            self._at_once[right.worker_id] >= _PIECES_OF_ONE_WORKER
-            or self._at_once.total() >= _PIECES_AT_ONCE
+        if self._at_once[right.worker_id] >= _PIECES_OF_ONE_WORKER or self._at_once.total() >= pieces_at_once(
+            right.bytes_per_second
         ):
             raise TooManyPieces("The box gives other pieces just now.", retry_after_seconds=1)
         self._at_once[right.worker_id] += 1

@@ -10,8 +10,9 @@ import pytest
 
 from appliance.handout import box_files, serving
 from appliance.handout.box_files import BoxFiles
-from appliance.handout.contract import PIECES_PATH
-from appliance.handout.pieces import PieceList, make_piece_list
+from appliance.handout.contract import LOWEST_CAP_BYTES_PER_SECOND, PIECES_PATH
+from appliance.handout.pieces import LARGEST_PIECE_BYTES, PieceList, make_piece_list
+from appliance.handout.rate import TokenBucket
 from appliance.handout.serving import ListBeingMade, PieceServer, Right
 from appliance.pool.asgi import Message
 
@@ -74,3 +75,14 @@ def test_a_list_that_is_being_made_stalls_nobody_and_is_made_once(
 
     asyncio.run(body())
     assert made == [large]
+
+
+@pytest.mark.parametrize("cap", [LOWEST_CAP_BYTES_PER_SECOND, 150_000, 1_000_000, 50_000_000])
+def test_under_no_cap_many_workers_keep_each_other_from_ever_getting_a_piece(cap: int) -> None:
+    """As many as may be sent at once share the cap, chunk by chunk, until the last is through."""
+    at_once, bucket, at = serving.pieces_at_once(cap), TokenBucket(), 0.0
+    bucket.set_rate(cap)
+    assert 1 <= at_once <= serving.pieces_at_once(0)
+    for _ in range(at_once * LARGEST_PIECE_BYTES // 2**15):
+        at += bucket.take(2**15, at)
+    assert at < serving._SLOWEST_PIECE_SECONDS * 0.6
