@@ -208,8 +208,8 @@ class Handout:
     def _make_room(self, bundle: Bundle) -> None:
         """Raises NoRoom before anything is written."""
         orders, kept = self._orders, self._running | frozenset(self._wanted)
-        wanted_files = {file.sha256 for each in self._wanted.values() for file in each.files}
-        self._store.drop_parts(except_for=frozenset(wanted_files))
+        wanted_files = frozenset(file.sha256 for each in self._wanted.values() for file in each.files)
+        self._store.drop_unwanted(except_for=wanted_files)
         room = make_room(
             self._store.needed_bytes(bundle),
             free_bytes=self._store.free_bytes(),
@@ -222,7 +222,7 @@ class Handout:
             raise NoRoom(room.trouble, retry_after_seconds=RETRY_FULL_DISK_SECONDS)
         for digest in room.remove:
             log.info("model %s goes to make room", digest[:12])
-            self._store.remove(digest)
+            self._store.remove(digest, except_for=wanted_files)
 
     def _part_of(self, digest: str) -> tuple[int, int]:
         found = (part for part in self._orders.parts if part.digest == digest)

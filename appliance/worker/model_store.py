@@ -10,6 +10,7 @@ each piece of it is checked again.
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -43,8 +44,10 @@ class ModelStore:
 
     def complete(self) -> dict[str, Bundle]:
         """Every model that is here, by digest, in order of last use."""
-        found = sorted(self._folders(), key=lambda folder: folder.stat().st_mtime)
-        manifests = ((folder.name, self.manifest(folder.name)) for folder in found)
+        found = {folder: used_at for folder in self._folders() if (used_at := _used_at(folder)) is not None}
+        manifests = (
+            (folder.name, self.manifest(folder.name)) for folder in sorted(found, key=found.__getitem__)
+        )
         return {digest: bundle for digest, bundle in manifests if bundle is not None}
 
     def manifest(self, digest: str) -> Bundle | None:
@@ -103,11 +106,20 @@ class ModelStore:
         for path in (self.root / "partial").glob(f"{sha256}*"):
             path.unlink(missing_ok=True)
 
-    def drop_parts(self, except_for: frozenset[str]) -> None:
-        """Gives back what files take that nobody waits for any more."""
+    def drop_unwanted(self, except_for: frozenset[str]) -> None:
+        """Gives back what files take that nobody waits for any more, on their way or whole and of no model.
+
+        With what is left of a model in whose removal the worker was killed.
+        """
         for path in (self.root / "partial").glob("*"):
             if path.name.partition(".")[0] not in except_for:
                 path.unlink(missing_ok=True)
+        for left in (self.root / "bundles").glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for blob in (self.root / "blobs").glob("*"):
+            if blob.stat().st_nlink == 1 and blob.name not in except_for:
+                blob.unlink()
+                (self.root / "pieces" / blob.name).unlink(missing_ok=True)
 
     def forget_maps(self) -> None:
         """What was here before a restart is not believed, nor given to others, until it was checked."""
@@ -128,9 +140,9 @@ class ModelStore:
 
     def touch(self, digest: str) -> None:
         """Notes that the model is in use now."""
-        folder = self.root / "bundles" / digest
-        if folder.is_dir():
-            os.utime(folder)
+        # where it is not here, or goes just now
+        with suppress(FileNotFoundError):
+            os.utime(self.root / "bundles" / digest)
 
     def unused(self, kept: frozenset[str]) -> list[Unused]:
         """Models that may go, all but `kept`."""
@@ -140,18 +152,13 @@ class ModelStore:
             if folder.name not in kept
         ]
 
-    def remove(self, digest: str) -> None:
-        """Takes a model away; files that it shares with another stay."""
+    def remove(self, digest: str, except_for: frozenset[str] = frozenset()) -> None:
+        """Takes a model away; files that it shares with another stay, and those that are waited for."""
         folder = self.root / "bundles" / digest
-        going = folder.with_name(f".{digest}")
         # not a model any more from here on, whatever comes in between
-        folder.rename(going)
-        shutil.rmtree(going)
-        for blob in (self.root / "blobs").iterdir():
-            if blob.stat().st_nlink == 1:
-                blob.unlink()
-                (self.root / "pieces" / blob.name).unlink(missing_ok=True)
+        folder.rename(folder.with_name(f".{digest}"))
         (self.root / "manifests" / digest).unlink(missing_ok=True)
+        self.drop_unwanted(except_for)
 
     def wipe(self) -> None:
         """Takes away everything that was handed out: this machine is no worker any more."""
@@ -180,6 +187,14 @@ class ModelStore:
     def _allocated(self, sha256: str) -> int:
         path = self.root / "partial" / sha256
         return min(path.stat().st_size, _allocated(path)) if path.is_file() else 0
+
+
+def _used_at(folder: Path) -> float | None:
+    """None where another thread takes it away just now."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _allocated(path: Path) -> int:

@@ -150,12 +150,58 @@ def test_removing_a_model_leaves_what_another_one_uses(store: ModelStore, source
     assert found is not None and found.read_bytes() == source.content(one.files[0])
 
 
+def test_what_a_worker_that_was_killed_while_it_removed_a_model_left_is_given_back(
+    store: ModelStore, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    going = gguf(source.file("going"))
+    bring(store, source, going)
+    with monkeypatch.context() as until_then:
+        until_then.setattr("appliance.worker.model_store.shutil.rmtree", killed)
+        with pytest.raises(Killed):
+            store.remove(going.digest)
+    store.drop_unwanted(except_for=frozenset())
+    assert store.stored_bytes() == 0 and store.find(going) is None
+
+
+def test_making_room_keeps_the_files_that_came_of_a_model_whose_others_are_still_to_come(
+    store: ModelStore, source: Source
+) -> None:
+    coming, other = gguf(source.file("a-1"), source.file("a-2")), gguf(source.file("other"))
+    bring(store, source, gguf(coming.files[0], source.file("beside")))
+    bring(store, source, other)
+    whole = frozenset(file.sha256 for file in coming.files)
+    [half] = [digest for digest in store.complete() if digest != other.digest]
+    store.remove(half, except_for=whole)  # a file that was there already, of a model that goes
+    store.remove(other.digest, except_for=whole)
+    assert store.missing(coming) == [coming.files[1]]
+    store.drop_unwanted(except_for=frozenset())
+    assert store.missing(coming) == list(coming.files), "nobody waits for it any more"
+
+
+def test_a_model_that_goes_just_now_troubles_nobody_who_looks(
+    store: ModelStore, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetching, which makes room, is a thread of its own."""
+    here = gguf(source.file("here"))
+    bring(store, source, here)
+    listed = [*store._folders(), store.root / "bundles" / ("0" * 64)]
+    monkeypatch.setattr(store, "_folders", lambda: listed)
+    assert list(store.complete()) == [here.digest]
+    store.touch("0" * 64)
+
+
 def test_parts_that_nobody_waits_for_are_given_back(store: ModelStore, source: Source) -> None:
     kept, dropped = source.file("kept"), source.file("dropped")
     store.note(gguf(kept, dropped))
     for file in (kept, dropped):
         store.open_part(source.pieces(file)).close()
-    store.drop_parts(except_for=frozenset([kept.sha256]))
+    store.drop_unwanted(except_for=frozenset([kept.sha256]))
     assert {path.name.partition(".")[0] for path in (store.root / "partial").iterdir()} == {kept.sha256}
     assert store.needed_bytes(gguf(kept)) == 0 < store.needed_bytes(gguf(dropped))
 
