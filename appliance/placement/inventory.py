@@ -30,15 +30,10 @@ _HOURS = r"^\d{1,2}(:[0-5]\d)?-\d{1,2}(:[0-5]\d)?$"
 _PARTED_BY = ",;\t"
 _SAVE_AS_CSV = "Save the table as CSV, and send that file."
 _WORDS = {
-    "yes": True,
-    "y": True,
-    "1": True,
-    "true": True,
-    "no": False,
-    "n": False,
-    "0": False,
-    "false": False,
+    **dict.fromkeys(("yes", "y", "1", "true", "oui", "ja"), True),
+    **dict.fromkeys(("no", "n", "0", "false", "non", "nein"), False),
 }
+"""As people of the languages that the lists come in write it."""
 _WRONG_VALUES = {
     "missing": "it is missing",
     "string_too_long": "it has more than {max_length} characters",

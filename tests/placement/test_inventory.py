@@ -9,7 +9,13 @@ from appliance.hardware import MachineFacts, read_profiles
 from appliance.hardware.facts import Device
 from appliance.hardware.places import SHIPPED
 from appliance.placement.__main__ import main
-from appliance.placement.inventory import InventoryUnusable, inventory_text, read_inventory, unknown_cards
+from appliance.placement.inventory import (
+    InventoryUnusable,
+    Line,
+    inventory_text,
+    read_inventory,
+    unknown_cards,
+)
 from appliance.placement.machine_facts import plain_name
 from appliance.placement.parts import graphics_named, is_no_card, parts, processor_named
 from appliance.placement.ways import figures_of
@@ -46,6 +52,12 @@ CHOSEN = {
     "radeon": "amd-radeon-rocm",
     "cluster": "nvidia-h100",
 }
+
+
+@pytest.mark.parametrize(("said", "has_npu"), [("oui", True), ("Non", False), ("ja", True), ("nein", False)])
+def test_yes_and_no_are_read_in_the_language_of_the_list(said: str, has_npu: bool) -> None:
+    line = Line.model_validate({"name": "PC", "cpu": "Core Ultra 7 258V", "memory_gb": "32", "npu": said})
+    assert line.npu is has_npu
 
 
 def test_each_machine_is_what_the_real_recognition_makes_of_it() -> None:
