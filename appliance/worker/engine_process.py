@@ -79,7 +79,13 @@ class EngineProcess:
         if has_died:
             self._note_end()
         if self._restart_at is not None and time.monotonic() >= self._restart_at:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                delay = self._delay.after(0.0)
+                self._restart_at = time.monotonic() + delay
+                log.warning("engine %s can't be started: %s. Again in %.1f s.", self.spec.model, error, delay)
+                return has_died
             self._ending = self._ending and self._ending.model_copy(
                 update={"restarts": self._ending.restarts + 1, "is_running": True}
             )

@@ -52,13 +52,19 @@ class Engines:
             self._finishing.append(engine)
         self._finishing = [engine for engine in self._finishing if not engine.has_ended()]
         for spec in () if self._finishing else changes.start:
-            self._running[spec] = EngineProcess(
-                spec, self._address, partial(self._adoptions.fingerprint, spec)
-            )
+            self._start(spec)
         if changes.left_out != self._told:
             self._told = changes.left_out
             for reason in changes.left_out:
                 log.warning("%s", reason)
+
+    def _start(self, spec: EngineSpec) -> None:
+        fingerprint = partial(self._adoptions.fingerprint, spec)
+        try:
+            self._running[spec] = EngineProcess(spec, self._address, fingerprint)
+        except OSError as error:
+            # the others go on; the next report's answer asks for it again
+            log.warning("engine %s can't be started now: %s", spec.model, error)
 
     def tend(self) -> bool:
         """Restarts what died, and starts what waited for others' end.

@@ -1,7 +1,9 @@
 """A worker's engines as the box wants them: real processes, one of them taken away while it answers."""
 
+import errno
 import http.client
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address
@@ -125,3 +127,27 @@ def test_all_are_stopped_at_once_whatever_is_being_answered(engines: Engines) ->
         socket.create_connection((str(ADDRESS), first.port), timeout=5)
     with suppress(OSError):
         held.let_go()
+
+
+def test_where_no_process_can_be_had_the_others_go_on_and_it_is_tried_again(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_process(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    engines.apply([desired("one")])
+    one = wait_for(engines, "one", slots=2)
+    with monkeypatch.context() as until_then:
+        until_then.setattr("appliance.worker.engine_process.subprocess.Popen", no_process)
+        engines.apply([desired("one"), desired("two")])
+        process_of(one).kill()
+        wait_until(
+            lambda: (dead := reported(engines, "one")) and not dead.ready,
+            within_seconds=10,
+            what="one has died",
+        )
+        until = time.monotonic() + 1.5
+        wait_until(lambda: engines.tend() or time.monotonic() > until, within_seconds=5, what="it was tried")
+    engines.apply([desired("one"), desired("two")])
+    for model in ("one", "two"):
+        assert ask(wait_for(engines, model, slots=2)) == 200
