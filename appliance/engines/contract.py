@@ -8,10 +8,18 @@ nothing.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 TokenId = Annotated[int, Field(ge=0)]
+Tokens = Annotated[list[TokenId], Field(fail_fast=True)]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Grammar = Annotated[str, StringConstraints(min_length=1, max_length=65536, pattern=r"^[^\x00]*$")]
@@ -22,6 +30,13 @@ LogitBias = Annotated[float, Field(ge=-100, le=100)]
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 4
 MAX_EMBEDDING_INPUTS = 2048
+StopStrings = Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOP_STRINGS)]
+
+
+_MOST_FIELDS = 100
+"""More than any object here has. Of megabytes that are all wrong, telling each error would hold up everybody:
+so lists end at their first, too (fail_fast)."""
+_MOST_ENTRIES = 4096
 
 
 class Strict(BaseModel):
@@ -33,6 +48,8 @@ class Strict(BaseModel):
     @classmethod
     def _null_is_absent(cls, given: object) -> object:
         if isinstance(given, dict):
+            if len(given) > _MOST_FIELDS:
+                raise PydanticCustomError("too_many_fields", "there are far too many fields")
             return {name: value for name, value in given.items() if value is not None}
         return given
 
@@ -40,6 +57,15 @@ class Strict(BaseModel):
 def _unfit(param: str, sentence: str) -> PydanticCustomError:
     """Parameters that don't go together; `param` is the one to change."""
     return PydanticCustomError("unfit", sentence, {"param": param})
+
+
+def _few(given: object) -> object:
+    if isinstance(given, dict) and len(given) > _MOST_ENTRIES:
+        raise PydanticCustomError("too_long", f"at most {_MOST_ENTRIES} entries are taken")
+    return given
+
+
+Few = BeforeValidator(_few)
 
 
 class StreamOptions(Strict):
@@ -60,12 +86,10 @@ class SamplingFields(Strict):
     """As llama.cpp: drop what is less likely than this share of the likeliest."""
     presence_penalty: float = Field(default=0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0, ge=-2, le=2)
-    logit_bias: dict[TokenIdText, LogitBias] = Field(default_factory=dict, max_length=4096)
+    logit_bias: Annotated[dict[TokenIdText, LogitBias], Few] = Field(default_factory=dict)
     """Token id, as text, to what is added to its logit."""
     seed: Seed | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS)] = Field(
-        default_factory=list
-    )
+    stop: StopString | StopStrings = Field(default_factory=list)
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -99,6 +123,9 @@ class TextPart(Strict):
         return given
 
 
+Content = str | Annotated[list[TextPart], Field(fail_fast=True)]
+
+
 class FunctionCall(Strict):
     name: str
     arguments: str
@@ -113,22 +140,22 @@ class ToolCall(Strict):
 
 class SystemMessage(Strict):
     role: Literal["system", "developer"]
-    content: str | list[TextPart]
+    content: Content
     name: str | None = None
 
 
 class UserMessage(Strict):
     role: Literal["user"]
-    content: str | list[TextPart]
+    content: Content
     name: str | None = None
 
 
 class AssistantMessage(Strict):
     role: Literal["assistant"]
-    content: str | list[TextPart] | None = None
+    content: Content | None = None
     name: str | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] = Field(default_factory=list)
+    tool_calls: list[ToolCall] = Field(default_factory=list, fail_fast=True)
     annotations: list[Any] = Field(default_factory=list, max_length=0)
     audio: None = None
     function_call: None = None
@@ -136,7 +163,7 @@ class AssistantMessage(Strict):
 
 class ToolMessage(Strict):
     role: Literal["tool"]
-    content: str | list[TextPart]
+    content: Content
     tool_call_id: str
 
 
@@ -194,17 +221,17 @@ ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Fie
 class ChatRequest(SamplingFields):
     """POST /v1/chat/completions"""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-    tools: list[Tool] = Field(default_factory=list, max_length=128)
+    tools: list[Tool] = Field(default_factory=list, max_length=128, fail_fast=True)
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool = True
     # labels, and values that ask for nothing
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str], Few] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     store: Literal[False] = False
@@ -227,9 +254,9 @@ class CompletionRequest(SamplingFields):
 
     prompt: (
         str
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
-        | Annotated[list[TokenId], Field(min_length=1)]
-        | Annotated[list[list[TokenId]], Field(min_length=1, max_length=MAX_CHOICES)]
+        | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MAX_CHOICES)]
+        | Annotated[list[TokenId], Field(fail_fast=True, min_length=1)]
+        | Annotated[list[Tokens], Field(fail_fast=True, min_length=1, max_length=MAX_CHOICES)]
     )
     max_tokens: int = Field(default=16, ge=1)
     logprobs: int | None = Field(default=None, ge=0, le=5)
@@ -254,9 +281,9 @@ class EmbeddingRequest(Strict):
     model: str
     input: (
         str
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
-        | Annotated[list[TokenId], Field(min_length=1)]
-        | Annotated[list[list[TokenId]], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
+        | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
+        | Annotated[list[TokenId], Field(fail_fast=True, min_length=1)]
+        | Annotated[list[Tokens], Field(fail_fast=True, min_length=1, max_length=MAX_EMBEDDING_INPUTS)]
     )
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)

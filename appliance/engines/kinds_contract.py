@@ -33,7 +33,7 @@ class RerankRequest(Strict):
     model: str
     query: Annotated[str, StringConstraints(min_length=1)]
     documents: list[Annotated[str, StringConstraints(min_length=1)] | TextDocument] = Field(
-        min_length=1, max_length=MAX_DOCUMENTS
+        min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True
     )
     top_n: int | None = Field(default=None, ge=1)
     """How many of the best are answered; left out: all."""

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 _LONGEST_SENTENCE = 1000
 _LONGEST_NAME = 200
+_LOOKED_AT = 100
 
 
 class Wrong(NamedTuple):
@@ -24,7 +25,7 @@ class Wrong(NamedTuple):
 def first_wrong(error: ValidationError, given: object = None) -> Wrong:
     """Of the first field that is wrong; `given` is the body, None where it has no places (a form)."""
     errors = error.errors(include_url=False, include_input=False)
-    of_field = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
+    of_field = [one for one in errors[:_LOOKED_AT] if one["loc"][:1] == errors[0]["loc"][:1]]
     told = max(of_field, key=lambda one: (_says_more(one), len(_place(one, given))))
     place = ".".join(_place(told, given))
     param = told.get("ctx", {}).get("param") or (str(told["loc"][0]) if told["loc"] else None)

@@ -74,7 +74,7 @@ _PLAIN_FIELDS = ("model", "stream", "temperature", "top_p", "max_tokens", "seed"
 _PlainChat: Any = create_model(  # type: ignore[call-overload]  # it can not follow the fields
     "_PlainChat",
     __config__=ConfigDict(extra="forbid", strict=True),
-    messages=(list[_PlainMessage], Field(min_length=1)),
+    messages=(list[_PlainMessage], Field(min_length=1, fail_fast=True)),
     **{
         name: (ChatRequest.model_fields[name].annotation, ChatRequest.model_fields[name])
         for name in _PLAIN_FIELDS

@@ -8,6 +8,9 @@ from contextlib import suppress
 import orjson
 import pytest
 
+from appliance.errors import Refused
+from appliance.pool.ask import read_ask
+from appliance.pool.kinds import Endpoint
 from tests.pool.conftest import Box
 from tests.waiting import wait_until
 
@@ -61,6 +64,40 @@ def test_a_bad_body_is_400_and_names_the_field(sane: Box, body: bytes, param: st
     assert (status, error["code"]) == (400, "invalid_request")
     assert (error["param"] or "").split(".")[0] == (param or (error["param"] or "").split(".")[0])
     assert len(sane.engines[-1].asked) == asked  # no node was troubled
+
+
+def _many(path: Endpoint, before: bytes, one: bytes, after: bytes) -> tuple[Endpoint, bytes]:
+    return path, b'{"model":"m",' + before + b",".join([one] * (2_000_000 // len(one))) + after
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        _many(Endpoint.CHAT, b'"messages":[', b"{}", b"]}"),
+        _many(Endpoint.CHAT, b'"messages":[{"role":"user","content":[', b"{}", b"]}]}"),
+        _many(Endpoint.CHAT, b'"messages":[{"role":"user","content":"x"}],"tools":[', b"{}", b"]}"),
+        _many(Endpoint.EMBEDDINGS, b'"input":[', b"{}", b"]}"),
+        _many(Endpoint.COMPLETIONS, b'"prompt":[', b"[null]", b"]}"),
+        _many(Endpoint.RERANK, b'"query":"q","documents":[', b"{}", b"]}"),
+    ],
+)
+def test_megabytes_that_are_all_wrong_are_refused_at_the_first(path: Endpoint, body: bytes) -> None:
+    """Everybody's requests wait meanwhile."""
+    began = time.process_time()
+    with pytest.raises(Refused):
+        read_ask(path, body)
+    assert time.process_time() - began < 1.5  # telling each error took up to 20 s
+
+
+@pytest.mark.parametrize("entries", [90_000, 5_000])
+def test_so_are_many_names_that_are_wrong(entries: int) -> None:
+    names = b",".join(b'"k%d":1' % number for number in range(entries))
+    chat = b'{"model":"m","messages":[{"role":"user","content":"x"}],'
+    for body in (chat + names + b"}", chat + b'"logit_bias":{' + names + b"}}"):
+        began = time.process_time()
+        with pytest.raises(Refused, match=r"too many|at most 4096"):
+            read_ask(Endpoint.CHAT, body)
+        assert time.process_time() - began < 1.5
 
 
 def test_an_unknown_model_is_404_with_the_list(sane: Box) -> None:
