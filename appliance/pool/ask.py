@@ -62,6 +62,8 @@ class Ask(NamedTuple):
     """Ids of nodes whose engine does not take this prompt."""
     content_type: bytes = b"application/json"
     """Of the body; a form's names its boundary."""
+    alias: str = ""
+    """By which the model was asked for."""
 
 
 class _PlainMessage(BaseModel):
@@ -154,10 +156,10 @@ def for_model(ask: Ask, model: str) -> Ask:
         parts = read_form(ask.content_type, ask.body)
         renamed = [(name, model.encode() if name == "model" else value) for name, value in parts]
         content_type, body = write_form(renamed)
-        return ask._replace(model=model, body=body, content_type=content_type)
+        return ask._replace(model=model, body=body, content_type=content_type, alias=ask.model)
     document = _document(ask.body)
     document["model"] = model
-    return ask._replace(model=model, body=orjson.dumps(document))
+    return ask._replace(model=model, body=orjson.dumps(document), alias=ask.model)
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class Dispatch:
         # before the first node was heard of nobody knows which models there are
         is_loaded = self.nodes.has_usable(ask.model)
         if self.nodes.models() and not self.knows(ask.model):
-            raise self.unknown_model(ask.model)
+            raise self.unknown_model(ask.model, ask.alias)
         if refusal := self._no_node_can_load(ask.model):
             raise refusal
         self._check_prompt(ask)
@@ -238,11 +238,15 @@ class Dispatch:
             else:
                 future.set_exception(why)
 
-    def unknown_model(self, model: str) -> ModelNotFound:
-        """The refusal of a model that no node holds; its sentence lists those that there are."""
+    def unknown_model(self, model: str, alias: str = "") -> ModelNotFound:
+        """The refusal of a model that no node holds, maybe asked for by its alias; its sentence lists those
+        that there are."""
         known = ", ".join(sorted({*self.nodes.models(), *self.held})) or "none yet"
+        meant = f", which '{alias[:100]}' stands for" if alias else ""
         return ModelNotFound(
-            f"There is no model '{model[:100]}' here.", next_step=f"The models are: {known}.", param="model"
+            f"There is no model '{model[:100]}' here{meant}.",
+            next_step=f"The models are: {known}.",
+            param="model",
         )
 
     def _no_node_can_load(self, model: str) -> NoNodeCanLoad | None:

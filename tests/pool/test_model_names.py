@@ -81,6 +81,15 @@ def test_requests_follow_an_alias_that_is_moved(box: Box) -> None:
     assert listed["code"]["alias_of"] == "second" and "alias_of" not in listed["second"]
     assert box.openai().models.retrieve("code").id == "code"
 
+    move(box, "code", "third")
+    wait_until(
+        lambda: "third" in answered_by(box, "code"), within_seconds=3, what="it stands for nothing here"
+    )
+    refused = box.chat("code").json()["error"]
+    assert refused["message"].startswith(
+        "There is no model 'third' here, which 'code' stands for. The models"
+    )
+
 
 def test_the_default_is_the_model_that_ships_until_an_admin_says_otherwise(tmp_path: Path) -> None:
     db = open_cellule(tmp_path)
