@@ -34,7 +34,7 @@ class ContractEngine:
     """Names of probes that are refused with the name of their parameter."""
 
 
-CONTEXT_TOKENS = 1024
+CONTEXT_TOKENS = 2048
 MODEL = Shape("Random contract", 1024, 64, 128, 2, 2, 2, head_width=32, context_tokens=4096)
 """Random weights: under sampling every token is likely, so bytes, stops and grammars meet every case."""
 

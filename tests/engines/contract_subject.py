@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.engines.contract_engines import ContractEngine
+from tests.engines.contract_engines import CONTEXT_TOKENS, ContractEngine
 from tests.engines.serving import RunningEngine
 from tests.waiting import wait_until
 
@@ -33,7 +33,7 @@ def events(connection: socket.socket) -> Iterator[tuple[float, dict[str, Any]]]:
 
 def long_request(engine: RunningEngine, **more: Any) -> dict[str, Any]:
     """Runs for as long as the engine lets it."""
-    body = {"model": engine.model, "prompt": "a b c", "max_tokens": 900, "ignore_eos": True}
+    body = {"model": engine.model, "prompt": "a b c", "max_tokens": CONTEXT_TOKENS - 100, "ignore_eos": True}
     return {**body, "temperature": 0, **more}
 
 
