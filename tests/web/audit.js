@@ -1,5 +1,5 @@
 // Finds what keeps people from reading or operating a page: WCAG 2.1 contrast (1.4.3), names of controls (4.1.2),
-// size of targets, what sticks out of its card. Returns sentences; none is right. Evaluated in the page by the tests.
+// size of targets, what sticks out of its card, what lies over another. Returns sentences; none is right. Evaluated in the page by the tests.
 () => {
   const found = [];
   const channels = (color) => color.match(/[\d.]+/g).map(Number);
@@ -35,6 +35,16 @@
     if (getComputedStyle(control).display !== "inline" && Math.min(box.width, box.height) < 24) {
       found.push(`small target ${Math.round(box.width)}×${Math.round(box.height)}: ${control.textContent.trim().slice(0, 40)}`);
     }
+  }
+  for (const card of document.querySelectorAll(".card")) {
+    // a dialog lies over everything, and the eye of a password within its field
+    const controls = [...card.querySelectorAll("button, input:not([type=hidden]), select, textarea")].filter((each) => visible(each) && !each.closest("dialog, .with-toggle"));
+    const boxes = controls.map((control) => control.getBoundingClientRect());
+    boxes.forEach((one, index) => {
+      const over = boxes.findIndex((two, other) => other > index &&
+        Math.min(one.right, two.right) - Math.max(one.left, two.left) > 1 && Math.min(one.bottom, two.bottom) - Math.max(one.top, two.top) > 1);
+      if (over !== -1) found.push(`“${controls[over].outerHTML.slice(0, 60)}” lies over “${controls[index].outerHTML.slice(0, 60)}”`);
+    });
   }
   for (const box of document.querySelectorAll(".card, .notice")) {
     if (visible(box) && box.scrollWidth > box.clientWidth + 1) found.push(`sticks out: ${box.textContent.trim().slice(0, 40)}`);
