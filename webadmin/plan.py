@@ -7,6 +7,7 @@ from flask_babel import gettext, lazy_gettext
 from pydantic import ValidationError
 from werkzeug.wrappers import Response
 
+from appliance.models import list_aliases
 from appliance.people import AuditEvent
 from appliance.placement import (
     Action,
@@ -107,6 +108,7 @@ def show() -> str:
     return render_template(
         "plan.html",
         current=current,
+        aliases=_aliases(),
         unplaced=_unplaced(current, seen),
         seen=seen,
         part_states=PARTS,
@@ -202,6 +204,14 @@ def _back(anchor: str = "") -> Response:
 
 def _current() -> CurrentPlan:
     return plan_of_box(box_settings(), cellule(), activity())
+
+
+def _aliases() -> dict[str, list[str]]:
+    """By the model that they stand for."""
+    found: dict[str, list[str]] = {}
+    for each in list_aliases(cellule()):
+        found.setdefault(each.model, []).append(each.alias)
+    return found
 
 
 def _seen() -> SeenSplits:

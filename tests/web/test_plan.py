@@ -10,6 +10,7 @@ from appliance.clock import now
 from appliance.engines.spec import EngineSpec, write_specs
 from appliance.engines.tending import EngineState, EngineStates
 from appliance.hardware import MachineFacts, keep_hardware
+from appliance.models import move_alias
 from appliance.models.bundle import Bundle, BundleFile, ModelFormat
 from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.models.facts import ModelFacts
@@ -121,9 +122,12 @@ def test_a_model_is_kept_on_a_node_or_off_it_and_let_free_again(box: Site, admin
             assert answer.headers["Location"] == f"/plan#plan-{BOX_NODE}", "where the click was"
         return answer.status_code
 
+    lost = "Requests for code go to it: nothing would answer them."
+    move_alias(box.db, box.activity, "code", "fits", by="ana", at=0)
+    assert lost not in admin.get("/plan").text
     assert wish("never") == 303
     page = admin.get("/plan").text
-    assert "never here" in page and "fits</strong> on This box" not in page
+    assert "never here" in page and "fits</strong> on This box" not in page and lost in page
     assert wish("free") == 303 and read_placement(box.db).pins == ()
     assert wish("keep") == 303 and "Pinned here." in admin.get("/plan").text
     assert wish("keep", "unknown") == 404 and wish("whatever") == 404
