@@ -102,7 +102,7 @@ def adopt(worker_id: str) -> Response:
             key_file=form.get("key_file", "").strip(),
         )
     except Refusal as error:
-        return _page(error.http_status, error=explain(error))
+        return _page(error.http_status, error=explain(error), asked_of=worker_id)
     noted(AuditEvent.ADMIN_SERVER_ADOPTED, subject=name, detail=f"{worker_id}: port {port}")
     flash(gettext("%(name)s is adopted. It answers once it has proven what it is.", name=name))
     return redirect(url_for("hardware.show"), 303)
@@ -121,8 +121,13 @@ def release(worker_id: str) -> Response:
     return redirect(url_for("hardware.show"), 303)
 
 
-def _page(status: int, *, error: str = "") -> Response:
+def _page(status: int, *, error: str = "", asked_of: str = "") -> Response:
+    """`asked_of`: the node whose server could not be adopted; the form shows what was typed again."""
     machines = _machines()
+    refused = next(
+        (offer for each in machines if each.node.id == asked_of for offer in each.offers if _is_sent(offer)),
+        None,
+    )
     page = render_template(
         "hardware.html",
         machines=machines,
@@ -134,8 +139,15 @@ def _page(status: int, *, error: str = "") -> Response:
         trouble_of=trouble_of,
         suggested_name=suggested_name,
         error=error,
+        asked_of=asked_of,
+        refused=refused,
+        sent=request.form,
     )
     return make_response(page, status)
+
+
+def _is_sent(offer: Offer) -> bool:
+    return request.form.get("port") == str(offer.port) and offer.model in ("", request.form.get("model"))
 
 
 @blueprint.get("/hardware.json")

@@ -84,9 +84,13 @@ def test_a_server_that_runs_already_is_adopted_under_a_name_and_released(site: S
     form = {"port": "8080", "model": "Qwen/Qwen3-8B", "name": "qwen3-8b"}
     assert admin.post(f"/hardware/{worker}/adopt", form).status_code == 303
     page = admin.get("/hardware").text
-    assert "adopted" in page and "http://127.0.0.1:8080" in page and 'action="/hardware/w1/adopt"' not in page
+    assert (
+        "adopted" in page
+        and "http://127.0.0.1:8080" in page
+        and 'action="/hardware/w1/adopt#node-w1"' not in page
+    )
     assert admin.post(f"/hardware/{worker}/release", {"name": "qwen3-8b"}).status_code == 303
-    assert 'action="/hardware/w1/adopt"' in admin.get("/hardware").text
+    assert 'action="/hardware/w1/adopt#node-w1"' in admin.get("/hardware").text
     events = [row["event"] for row in site.activity["audit"].rows]
     assert events[-2:] == ["admin:server:adopted", "admin:server:released"]
 
@@ -100,6 +104,9 @@ def test_what_can_not_be_adopted_is_said_where_it_was_asked(site: Site, admin: V
     ):
         answer = admin.post(f"/hardware/{worker}/adopt", form)
         assert answer.status_code in {400, 404} and sentence in answer.text
+        form_of_it = answer.text.partition('action="/hardware/w1/adopt#node-w1"')[2].partition("</form>")[0]
+        assert form["port"] == "9" or (sentence in form_of_it and f'value="{form["name"]}"' in form_of_it)
+    assert 'value="/k"' in form_of_it, "what was typed is kept"
     assert site.db["adopted_servers"].count == 0
 
 
