@@ -199,7 +199,7 @@ def _asked(
         head=head,
         others=tuple(sorted((each for each in others if each), key=lambda each: each.id)),
         addresses=addresses,
-        alternative=_alternative(facts.current, need),
+        alternative=smaller_model(facts.current, need),
         least_tokens_per_second=choice.least_tokens_per_second,
         wish=wish,
         by_itself=choice.applying is Applying.AUTOMATICALLY,
@@ -265,9 +265,10 @@ def _split_node(
     )
 
 
-def _alternative(current: CurrentPlan, need: ModelNeed) -> Alternative | None:
-    """The best smaller model that the plan places, where it is fastest."""
-    quality = {model.name: model.quality for model in current.models if not model.is_demo}
+def smaller_model(current: CurrentPlan, need: ModelNeed) -> Alternative | None:
+    """The best smaller model for the same use that the plan places, where it is fastest."""
+    alike = (model for model in current.models if model.kind is need.kind and not model.is_demo)
+    quality = {model.name: model.quality for model in alike}
     names = {node.id: node.name for node in current.nodes}
     smaller = [
         placed

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from appliance.engines.options import Kind
 from appliance.engines.tending import EngineState
-from appliance.placement.contract import NodeFacts, Running, Wishes
+from appliance.placement.contract import ModelNeed, NodeFacts, Running, Wishes
 from appliance.placement.current import CurrentPlan
 from appliance.placement.history import History
 from appliance.placement.planning import plan
@@ -20,6 +21,7 @@ from appliance.placement.split_watching import (
     SplitWatch,
 )
 from appliance.placement.splits import Split, Unsplit, beside_splits, without_heads
+from appliance.placement.splitting import smaller_model
 from appliance.placement.store import PlacementChoice, SplitWish
 from appliance.settings import BOX_NODE
 from tests.placement.fleets import DEMO, GIB, LLAMA, cpu, gpu, model, node
@@ -170,6 +172,19 @@ def test_a_split_takes_what_is_left_and_more_where_an_admin_insists() -> None:
     assert 16 * GIB > insisted(pc, pinned={("pc", "small")}) > room_bytes(pc.ways[0], "pc", placed)
     assert insisted(boxed, demos={"small"}) == 24 * GIB
     assert room_bytes(cpu(1), "pc", placed) == 0
+
+
+def test_in_place_of_a_model_that_chats_one_that_chats_is_named() -> None:
+    chats, vectors, large = model("small", 3), model("vectors", 4, kind=Kind.EMBEDDINGS), model("large", 70)
+    boxed = (node(BOX_NODE, cpu(24), gpu(22), is_box=True),)
+
+    def named(*models: ModelNeed) -> str | None:
+        found = plan(boxed, (*models, DEMO))
+        current = CurrentPlan(found, boxed, (), History(), PlacementChoice(), Wishes(), (*models, DEMO))
+        instead = smaller_model(current, large)
+        return instead.model if instead else None
+
+    assert named(chats, vectors, large) == "small" and named(vectors, large) is None
 
 
 def test_a_head_waits_until_what_gives_way_has_ended() -> None:
