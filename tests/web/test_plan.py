@@ -128,6 +128,8 @@ def test_a_model_is_kept_on_a_node_or_off_it_and_let_free_again(box: Site, admin
     assert wish("never") == 303
     page = admin.get("/plan").text
     assert "never here" in page and "fits</strong> on This box" not in page and lost in page
+    assert "Nothing more is possible: what finds no place stands below." in page
+    assert "everything runs where it should" not in page
     assert wish("free") == 303 and read_placement(box.db).pins == ()
     assert wish("keep") == 303 and "Pinned here." in admin.get("/plan").text
     assert wish("keep", "unknown") == 404 and wish("whatever") == 404
