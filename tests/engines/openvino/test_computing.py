@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import openai
 import psutil
@@ -104,9 +105,13 @@ def test_who_still_loads_ends_when_asked(asked_by: signal.Signals) -> None:
     with subprocess.Popen([*command, "--engine", "openvino"], cwd=ROOT) as server:
         process = psutil.Process(server.pid)
         wait_until(process.children, within_seconds=30, what="the process that loads has started")
-        process.children()[0].suspend()
+        loading = process.children()[0]
+        loading.suspend()
         server.send_signal(asked_by)
         assert server.wait(8) == 0
+    with suppress(psutil.NoSuchProcess):
+        loading.resume()  # where it was stopped before it had said that it ends with the server
+    loading.wait(10)
 
 
 IMPATIENT = """
