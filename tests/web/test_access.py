@@ -50,6 +50,7 @@ ADMIN_FORMS = (
     "/models/remove",
     "/models/gets/x/cancel",
     "/models/gets/x/again",
+    "/models/gets/x/dismiss",
     "/models/catalogue/x",
     "/models/bring/look",
     "/models/bring/carried",
