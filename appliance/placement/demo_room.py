@@ -1,6 +1,7 @@
 """The memory that the box's own demo engine takes: it is always there, and no plan may give its room away.
 
-The box starts it as a service of its own, and never ends it for another model, as workers do with theirs.
+The box starts it as a service of its own, and never ends it for another model, as workers do with theirs: the
+plan is made of what is left, and does not place it.
 """
 
 from collections.abc import Iterable, Sequence

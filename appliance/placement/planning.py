@@ -332,8 +332,9 @@ def _fill_idle_nodes(table: _Table, candidates: Sequence[ModelNeed]) -> None:
 
 
 def _place_demo(table: _Table) -> None:
+    """On workers: the box's own is a service that is always there, beside all that is planned."""
     demos = [model for model in table.models.values() if model.is_demo]
-    for node in table.nodes:
+    for node in (each for each in table.nodes if not each.is_box):
         for model in demos:
             if table.on(node) or (node.id, model.name) in table.wishes.never:
                 continue

@@ -25,3 +25,9 @@ def test_what_fits_only_without_it_is_not_placed_beside_it() -> None:
     tight = node(BOX_NODE, cpu((alone.memory_bytes + GIB / 2) / GIB), is_box=True)
     assert plan([tight], [embedder]).placed
     assert not plan(beside_demo([tight], [DEMO], [SAYS]), [embedder]).placed
+
+
+def test_it_is_not_counted_once_more_by_the_plan() -> None:
+    station = node("station", cpu(6))
+    placed = plan(beside_demo([BOX, station], [DEMO], [SAYS]), [DEMO]).placed
+    assert [each.node for each in placed] == ["station"]
