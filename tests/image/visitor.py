@@ -14,6 +14,7 @@ import httpx2 as httpx
 from openai import OpenAI
 
 from tests.image.box import Box
+from tests.waiting import wait_until
 
 UPLOAD_SECONDS = 300.0
 PASSWORD = "a long enough sentence"
@@ -100,10 +101,17 @@ class Visitor:
         assert answer.status_code == httpx.codes.OK, answer.text[:2000]
 
     def make_key(self, name: str) -> str:
-        """A new API key's secret."""
+        """A new API key's secret, once the API knows it: it looks for news a few times a second."""
         answer = self.submit("/keys", name=name, expiry="7")
         secret = re.search(r"sk-cellule-[A-Za-z0-9_-]+", answer.text)
         assert secret, answer.text[:2000]
+        given = {"authorization": f"Bearer {secret[0]}"}
+        wait_until(
+            lambda: self.http.get("/v1/models", headers=given).status_code != httpx.codes.UNAUTHORIZED,
+            within_seconds=10,
+            what="the key is known",
+            every_seconds=0.2,
+        )
         return secret[0]
 
     # --- API ---
