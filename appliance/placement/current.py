@@ -14,7 +14,7 @@ from appliance.clock import age_seconds, now
 from appliance.hardware import MachineFacts, Profile, known_machines
 from appliance.hardware.profile import EngineName
 from appliance.placement.contract import Measured, ModelNeed, NodeFacts, Plan, Running, Trial, Wishes
-from appliance.placement.demo_room import beside_demo
+from appliance.placement.demo_room import beside_demo, without_own_demo
 from appliance.placement.failed_ways import machines_as_of, ways_given_up
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
@@ -99,7 +99,7 @@ def current_plan(
     trials = () if choice.applying is Applying.ASK else _trials(activity, nodes, models, known, at)
     found = plan(
         nodes, models, measures=measures, demand=demand_of_hours(activity, at), wishes=wishes,
-        running=running, given_up=given_up, trials=trials,
+        running=without_own_demo(running), given_up=given_up, trials=trials,
     )  # fmt: skip
     return CurrentPlan(found, nodes, running, measures, choice, wishes, tuple(models))
 

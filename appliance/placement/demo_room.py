@@ -5,11 +5,11 @@ plan is made of what is left, and does not place it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
+from appliance.models.demo import DEMO_MODEL_NAME
 from appliance.placement.contract import ModelNeed, NodeFacts, Running
 from appliance.placement.memory import room_taken
-from appliance.placement.splits import lending_way
+from appliance.placement.splits import without_memory
 from appliance.settings import BOX_NODE
 
 _SLOTS = 8
@@ -21,7 +21,7 @@ def beside_demo(
 ) -> tuple[NodeFacts, ...]:
     """The nodes, the box without the memory that its demo takes where it computes: on the processor."""
     taken = sum(_taken_bytes(model, running) for model in models if model.is_demo)
-    return tuple(_without(node, taken) if node.is_box else node for node in nodes)
+    return tuple(without_memory(node, taken) if node.is_box else node for node in nodes)
 
 
 def _taken_bytes(model: ModelNeed, running: Sequence[Running]) -> int:
@@ -31,12 +31,6 @@ def _taken_bytes(model: ModelNeed, running: Sequence[Running]) -> int:
     )
 
 
-def _without(node: NodeFacts, taken_bytes: int) -> NodeFacts:
-    computes_on = lending_way(node)
-    ways = tuple(
-        replace(way, memory_bytes=max(0, way.memory_bytes - taken_bytes))
-        if computes_on and way.memory == computes_on.memory
-        else way
-        for way in node.ways
-    )
-    return replace(node, ways=ways)
+def without_own_demo(running: Iterable[Running]) -> list[Running]:
+    """What runs and is placement's to keep or end: not the box's own demo."""
+    return [each for each in running if (each.node, each.model) != (BOX_NODE, DEMO_MODEL_NAME)]

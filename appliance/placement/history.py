@@ -5,7 +5,7 @@ looked up, and what a node or its kind showed is worked out once.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Self
 
@@ -52,16 +52,16 @@ class History(tuple[Measured, ...]):
 
     @cached_property
     def _by_node(self) -> dict[_Key, list[Measured]]:
-        found: dict[_Key, list[Measured]] = {}
-        for each in self:
-            found.setdefault((each.node, each.engine, each.device), []).append(each)
-        return found
+        return self._grouped_by(lambda each: each.node)
 
     @cached_property
     def _by_profile(self) -> dict[_Key, list[Measured]]:
+        return self._grouped_by(lambda each: each.profile)
+
+    def _grouped_by(self, name: Callable[[Measured], str]) -> dict[_Key, list[Measured]]:
         found: dict[_Key, list[Measured]] = {}
         for each in self:
-            found.setdefault((each.profile, each.engine, each.device), []).append(each)
+            found.setdefault((name(each), each.engine, each.device), []).append(each)
         return found
 
     @cached_property

@@ -37,7 +37,7 @@ from appliance.placement.contract import (
     Way,
     Wishes,
 )
-from appliance.placement.demo_room import beside_demo
+from appliance.placement.demo_room import beside_demo, without_own_demo
 from appliance.placement.failed_ways import machines_as_of, of_the_box, remember_failed_ways
 from appliance.placement.fleet import (
     ABSENT_AFTER_SECONDS,
@@ -107,7 +107,7 @@ class Facts:
     @property
     def led(self) -> list[Running]:
         """What runs without the box's own demo engine, a service of its own, whose memory `nodes` lack."""
-        return [each for each in self.running if (each.node, each.model) != (BOX_NODE, DEMO_MODEL_NAME)]
+        return without_own_demo(self.running)
 
 
 def lead(settings: Settings) -> str:

@@ -116,10 +116,11 @@ def lending_way(node: NodeFacts) -> Way | None:
 
 def beside_splits(nodes: Iterable[NodeFacts], splits: Sequence[Split]) -> tuple[NodeFacts, ...]:
     """The nodes without the memory that splits take there."""
-    return tuple(_beside(node, sum(split.bytes_on(node.id) for split in splits)) for node in nodes)
+    return tuple(without_memory(node, sum(split.bytes_on(node.id) for split in splits)) for node in nodes)
 
 
-def _beside(node: NodeFacts, taken_bytes: int) -> NodeFacts:
+def without_memory(node: NodeFacts, taken_bytes: int) -> NodeFacts:
+    """The node without so much of the memory that its processor computes in."""
     way = lending_way(node)
     if way is None or not taken_bytes:
         return node

@@ -1,8 +1,6 @@
 """An engine under the contract's tests, and requests that keep it busy."""
 
-import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,16 +17,6 @@ class Subject:
 
     declared: ContractEngine
     running: RunningEngine
-
-
-def events(connection: socket.socket) -> Iterator[tuple[float, dict[str, Any]]]:
-    """When each server-sent event of the answer came, and what it held."""
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            if line.startswith(b"data: [DONE]"):
-                return
-            if line.startswith(b"data: {"):
-                yield time.monotonic(), json.loads(line[6:])
 
 
 def long_request(engine: RunningEngine, **more: Any) -> dict[str, Any]:

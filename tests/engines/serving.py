@@ -9,7 +9,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,16 @@ class Reply:
         """Of the first choice, chat or plain."""
         choice = self.json()["choices"][0]
         return str(choice["message"]["content"] if "message" in choice else choice["text"])
+
+
+def events(connection: socket.socket) -> Generator[tuple[float, dict[str, Any]], None, None]:
+    """When each server-sent event of the answer came, and what it held."""
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            if line.startswith(b"data: [DONE]"):
+                return
+            if line.startswith(b"data: {"):
+                yield time.monotonic(), json.loads(line[6:])
 
 
 @contextmanager

@@ -18,8 +18,8 @@ import pytest
 
 from tests.engines.contract_engines import CONTEXT_TOKENS, ENGINES, ContractEngine
 from tests.engines.contract_probes import DRAWN, GREEDY, PROBES, TOOLS
-from tests.engines.contract_subject import Subject, events, long_request, occupied
-from tests.engines.serving import Reply, RunningEngine
+from tests.engines.contract_subject import Subject, long_request, occupied
+from tests.engines.serving import Reply, RunningEngine, events
 from tests.waiting import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]

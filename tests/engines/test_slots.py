@@ -1,18 +1,16 @@
 """Slots: who runs when, what is freed when a client leaves, what is reused, and what happens without room."""
 
 import itertools
-import json
-import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engines.serving import RunningEngine, engine_process
+from tests.engines.serving import RunningEngine, engine_process, events
 from tests.waiting import wait_until
 
 LONG: dict[str, Any] = {"model": "test-model", "prompt": [7, 8, 9], "max_tokens": 900, "ignore_eos": True}
@@ -24,16 +22,6 @@ def narrow_engine(tiny_model: Path) -> Iterator[RunningEngine]:
     arguments = ("--slots", "1", "--waiting", "2", "--context-tokens", "1024")
     with engine_process(tiny_model, *arguments) as engine:
         yield engine
-
-
-def events(connection: socket.socket) -> Generator[tuple[float, dict[str, Any]], None, None]:
-    """When each server-sent event of the answer came, and what it held."""
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            if line.startswith(b"data: [DONE]"):
-                return
-            if line.startswith(b"data: {"):
-                yield time.monotonic(), json.loads(line[6:])
 
 
 def test_the_second_chunk_leaves_long_before_the_answer_is_complete(tiny_engine: RunningEngine) -> None:
