@@ -48,7 +48,7 @@ MOST_REQUESTS_A_DAY = 100_000
 MOST_KINDS_SEARCHED = 6
 """Kinds of which the fewest machines are looked for: one takes up to four seconds."""
 MOST_ROUTES_A_DAY = 40_000_000
-"""Requests by machines: each request is routed by a look at each machine; so many take half a minute."""
+"""Requests by machines, for a page that may replay the day with several models; `simulate` takes more."""
 
 
 @dataclass(frozen=True)
